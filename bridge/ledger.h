@@ -1,0 +1,163 @@
+/*
+ * ledger.h: the shared risk ledger. One number, the limit, is shared by every process that sends
+ * orders; each holds rights (alloc) drawn from it, and no order leaves without a reservation.
+ *
+ *   invariant   sum(used) <= sum(alloc) <= limit, in both dimensions (loss, notional)
+ *   pool        limit - sum(alloc), derived, never stored
+ *
+ * An order's reservation:
+ *
+ *   FREE -ledger_reserve-> RESERVED -ledger_gate-> SENT -ledger_live-> LIVE -ledger_release-> FREE
+ *                             |  gate denies: FREE   |  definite reject: ledger_release
+ *                                                    |  no or unclear answer: ledger_unknown
+ *   UNKNOWN is left only when the venue has said what became of the order.
+ *
+ * SENT is stored before the bytes leave; FREE only after the venue confirmed. Whoever is killed
+ * between two stores over-counts by at most one order and never under-counts.
+ *
+ * The owner computes `used`: loss so far + worst further loss of positions with any subset of its
+ * open orders + fees. The functions below take the new total after the change, for both dimensions.
+ *
+ * Threads: each participant has one sending thread; only that thread calls reserve, gate, live,
+ * unknown, release, reprice. Everything else may be called from anywhere.
+ * The hot calls (reserve, gate, live, unknown, release, reprice) allocate nothing, make no system
+ * call, and never wait: a draw try-locks a bounded number of times, then denies with LEDGER_BUSY.
+ *
+ * Times are CLOCK_BOOTTIME nanoseconds, passed in. Results: 0 or a positive count on success, a
+ * negative errno on failure of the world; enum reject_reason where an order is judged.
+ */
+#ifndef PURSER_BRIDGE_LEDGER_H
+#define PURSER_BRIDGE_LEDGER_H
+
+#ifndef PURSER_CDEF
+#include "protocol.h"
+#include "reasons.h"
+#endif
+
+struct ledger; /* one process's mapping of the shared file */
+
+/* --- life cycle --- */
+
+/* ledger_create: makes the file at path (0600, O_EXCL|O_NOFOLLOW, fully allocated) or takes over an
+ * intact one of the same boot and layout, keeping every charge in it. A file of another boot,
+ * layout or size is moved to path.old. The state is INIT (a kept HALTED stays) until
+ * ledger_set_state. limit and headroom: micro-USD per dimension.
+ * *adopted is 1 when an existing file was kept. -EEXIST: another live supervisor owns it. */
+int ledger_create(struct ledger **out, int *adopted, const char *path, const int64_t limit_micros[2],
+                  const int64_t headroom_micros[2], int64_t now_ns);
+
+/* ledger_open: maps an existing file. -ENOENT; -EPROTO wrong magic, version, layout or size;
+ * -EPERM not ours or not 0600. */
+int ledger_open(struct ledger **out, const char *path);
+void ledger_close(struct ledger *ledger);
+
+/* --- supervisor --- */
+
+/* ledger_heartbeat_supervisor: renews the lease: participants may add risk until deadline_ns. */
+void ledger_heartbeat_supervisor(struct ledger *ledger, int64_t now_ns, int64_t deadline_ns);
+
+/* ledger_set_limit: a lower limit stops grants until sum(alloc) <= limit; it takes nothing back. */
+int ledger_set_limit(struct ledger *ledger, const int64_t limit_micros[2],
+                     const int64_t headroom_micros[2]);
+
+/* ledger_set_state: moves the state up freely; down (towards ACTIVE) only with by_person = 1, which
+ * also starts a new epoch. INIT to ACTIVE is allowed to the supervisor. Returns the epoch, or
+ * -EPERM. */
+int64_t ledger_set_state(struct ledger *ledger, uint32_t state, uint32_t reason, int by_person);
+
+/* ledger_reclaim: after the participant's process is certainly dead (the caller has waited for it):
+ * raises the generation, turns RESERVED into FREE, SENT and LIVE into UNKNOWN, and leaves used and
+ * alloc charged for the next owner to reconcile. Returns the number of slots still charged. */
+int ledger_reclaim(struct ledger *ledger, uint32_t participant);
+
+/* --- anyone --- */
+
+/* ledger_halt: raises the state to HALTED with one compare-and-swap; needs no lock and no other
+ * process. Returns the epoch of the halt. Idempotent. */
+int64_t ledger_halt(struct ledger *ledger, uint32_t reason);
+
+/* ledger_snapshot: a consistent copy; `consistent` is 0 after a bounded number of tries, when the
+ * copy is still good for showing but not for adding up. Takes no lock. */
+void ledger_snapshot(const struct ledger *ledger, struct ledger_view *out, int64_t now_ns);
+
+/* ledger_slots: copies at most max slots that are not FREE, returns how many. */
+int ledger_slots(const struct ledger *ledger, uint32_t participant, struct ledger_slot *out, int max);
+
+/* ledger_audit: checks the invariants I1, I5 and slot checksums; returns the number of violations
+ * and writes the first one's sentence. */
+int ledger_audit(const struct ledger *ledger, char *text, int text_size);
+
+/* ledger_control: the control word's parts. */
+uint32_t ledger_state_now(const struct ledger *ledger);
+uint32_t ledger_epoch_now(const struct ledger *ledger);
+
+/* --- participant --- */
+
+/* ledger_join: takes the participant's line for this process (pid and start time are recorded) and
+ * raises its generation. Charges found there stay: the caller reconciles, then calls
+ * ledger_rebuild. -EBUSY: a live process holds the line. */
+int ledger_join(struct ledger *ledger, uint32_t participant, int64_t now_ns);
+
+/* ledger_leave: gives back unused rights. Charges stay (positions outlive the process). */
+void ledger_leave(struct ledger *ledger);
+
+/* ledger_rebuild: after reconcile: frees every slot of the line that is not in keep[], sets used and
+ * positions to the truth, draws or returns rights, and marks the line reconciled. Returns 0 or
+ * -ENOSPC when the truth is above what can be drawn (used is set all the same; only reducing
+ * orders are then accepted). */
+int ledger_rebuild(struct ledger *ledger, const int64_t used_micros[2],
+                   const int64_t positions_micros[2], const uint64_t *keep, int keep_count,
+                   int64_t now_ns);
+
+/* What the order is, for the slot. */
+struct ledger_order {
+    uint64_t client_order_id;
+    uint16_t venue;
+    uint8_t side;
+    uint8_t strategy;
+    uint8_t reducing; /* 1: worst case does not grow; allowed at 100 % and in REDUCING */
+    uint8_t reserved0[3];
+    int64_t price_e9;
+    int64_t quantity_e9;
+    char symbol[32];
+};
+
+/* ledger_reserve: FREE to RESERVED, and used becomes used_after. Draws rights when it must.
+ * Denies with HALTED, NOT_ACTIVE, REDUCING, LEASE_EXPIRED, NOT_RECONCILED, BUDGET, LEDGER_BUSY,
+ * NO_SLOT, DUPLICATE, STALE_GENERATION. Returns enum reject_reason. */
+int ledger_reserve(struct ledger *ledger, uint32_t *slot, const struct ledger_order *order,
+                   const int64_t used_after_micros[2], int64_t now_ns);
+
+/* ledger_gate: the last look before the bytes leave: RESERVED to SENT. On a denial the slot is FREE
+ * again and used becomes used_before. */
+int ledger_gate(struct ledger *ledger, uint32_t slot, const int64_t used_before_micros[2],
+                int64_t now_ns);
+
+/* ledger_live, ledger_unknown: what the venue said, or did not. */
+void ledger_live(struct ledger *ledger, uint32_t slot);
+void ledger_unknown(struct ledger *ledger, uint32_t slot);
+
+/* ledger_filled: cumulative filled quantity, and the new totals (never above the old ones but for
+ * rounding; a rise is charged like a reprice). */
+void ledger_filled(struct ledger *ledger, uint32_t slot, int64_t filled_e9,
+                   const int64_t used_micros[2], const int64_t positions_micros[2], int64_t now_ns);
+
+/* ledger_release: the venue confirmed the end: FREE, then used becomes used_after. */
+void ledger_release(struct ledger *ledger, uint32_t slot, const int64_t used_after_micros[2],
+                    const int64_t positions_micros[2], int64_t now_ns);
+
+/* ledger_reprice: marks moved. Draws what is missing, headroom included; returns 0, or -ENOSPC when
+ * the pool is empty: used is then above alloc, and the participant's state becomes REDUCING until a
+ * later call fits. Also gives back rights that are idle or wanted by another participant. Call it
+ * every duty cycle in which something changed, and at least every 100 ms. */
+int ledger_reprice(struct ledger *ledger, const int64_t used_micros[2],
+                   const int64_t positions_micros[2], int64_t now_ns);
+
+/* ledger_beat: the owner's heartbeat and progress; call it in each duty cycle. Also acknowledges a
+ * halt when asked: pass halted = 1 once no further increasing order can leave this thread. */
+void ledger_beat(struct ledger *ledger, int64_t now_ns, int halted);
+
+/* ledger_now_ns: CLOCK_BOOTTIME in nanoseconds, for callers without a clock of their own. */
+int64_t ledger_now_ns(void);
+
+#endif
