@@ -1,32 +1,119 @@
-# Purser. `make help` lists the targets.
+# Purser. `make trader` sets everything up and builds; `make help` lists the targets.
 SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
 BUILD ?= build
 BIN ?= bin
-CC ?= gcc
-PKGS := openssl libcurl jansson libwslay libzmq
-WARN := -Wall -Wextra -Werror -Wshadow -Wconversion -Wswitch-enum -Wstrict-prototypes -Wmissing-prototypes -Wvla
+CC := gcc
+WARN := -Wall -Wextra -Werror -Wshadow -Wconversion -Wswitch-enum -Wstrict-prototypes \
+	-Wmissing-prototypes -Wvla
 OPT ?= -O2 -march=x86-64-v3
+# EXTRA: for example -DPURSER_HEAP_TRAP, a build that counts heap calls between tick and order
 CFLAGS := -std=c17 -D_GNU_SOURCE -fPIC -g $(OPT) $(WARN) -fno-strict-aliasing $(EXTRA)
-LIBS := -lssl -lcrypto -lcurl -ljansson -lwslay -lzmq -lpthread -lm
+LIBS := -lssl -lcrypto -lcurl -ljansson -lwslay -lzmq -lz -lpthread -lm
 
+PYTHON := .venv/bin/python
 BRIDGE_SRC := $(wildcard bridge/*.c)
 CORE_SRC := $(filter-out c_core/src/main_trader.c,$(shell find c_core/src -name '*.c' | sort))
 BRIDGE_OBJ := $(BRIDGE_SRC:%.c=$(BUILD)/%.o)
 CORE_OBJ := $(CORE_SRC:%.c=$(BUILD)/%.o)
 C_TESTS := $(patsubst tests/c/%.c,$(BUILD)/tests/%,$(wildcard tests/c/test_*.c))
 
+## trader: install what is missing, build bin/trader, libengine and the Python modules
+.PHONY: trader
+trader: $(BUILD)/.system $(BUILD)/.venv
+	@$(MAKE) --no-print-directory $(BIN)/trader $(BUILD)/.bridge-module $(BUILD)/.engine-module
+	@setup/command-on-path.sh
+	@echo "✓ $(BIN)/trader and control are ready: control start --paper"
+
+$(BUILD)/.system: setup/packages.txt setup/system-packages.sh
+	@mkdir -p $(@D)
+	@setup/system-packages.sh
+	@touch $@
+
+$(BUILD)/.venv: requirements.lock pyproject.toml | $(BUILD)/.system
+	@mkdir -p $(@D)
+	@echo "… installing Python packages into .venv (a minute or two the first time)"
+	@python=$$(command -v /usr/bin/python3 || command -v python3); \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; $$python is $$($$python -V)" >&2; exit 1; }; \
+	[[ -x $(PYTHON) ]] || $$python -m venv .venv
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock >$(BUILD)/pip.log 2>&1 || { tail -n 20 $(BUILD)/pip.log >&2; exit 1; }
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e . >>$(BUILD)/pip.log 2>&1 || { tail -n 20 $(BUILD)/pip.log >&2; exit 1; }
+	@touch $@
+	@echo "✓ Python packages installed"
+
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
+	@echo "  CC $<"
+	@$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
 $(BUILD)/libbridge.a: $(BRIDGE_OBJ)
 	@rm -f $@; ar rcs $@ $^
 $(BUILD)/libengine.a: $(CORE_OBJ)
 	@rm -f $@; ar rcs $@ $^
 $(BIN)/trader: $(BUILD)/c_core/src/main_trader.o $(BUILD)/libengine.a $(BUILD)/libbridge.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -o $@ $^ $(LIBS)
+	@echo "  LD $@"
+	@$(CC) $(CFLAGS) -o $@ $^ $(LIBS)
+$(BUILD)/.bridge-module: bridge/build.py $(wildcard bridge/*.h) $(BRIDGE_SRC)
+	@mkdir -p $(@D)
+	@echo "  CFFI bridge"
+	@$(PYTHON) bridge/build.py
+	@touch $@
+$(BUILD)/.engine-module: c_core/build.py c_core/include/engine.h $(wildcard bridge/*.h) $(BUILD)/libengine.a $(BUILD)/libbridge.a
+	@echo "  CFFI c_core.engine"
+	@$(PYTHON) c_core/build.py --build-dir $(BUILD)
+	@touch $@
 $(BUILD)/tests/%: tests/c/%.c $(BUILD)/libengine.a $(BUILD)/libbridge.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -MMD -MP -o $@ $^ $(LIBS)
+	@echo "  CC $<"
+	@$(CC) $(CFLAGS) -MMD -MP -o $@ $^ $(LIBS)
+
+## c-tests: build the C test programs (pytest runs them)
+.PHONY: c-tests
 c-tests: $(C_TESTS)
+
+## test: everything: generated files current, linters, types, C programs, Python tests, scenarios
+.PHONY: test
+test: trader
+	@$(MAKE) --no-print-directory lint c-tests
+	$(PYTHON) -m pytest -q tests
+
+## test-quick: the same without the scenarios that start the whole system
+.PHONY: test-quick
+test-quick: trader
+	@$(MAKE) --no-print-directory lint c-tests
+	$(PYTHON) -m pytest -q tests --ignore=tests/scenario --ignore=tests/conformance
+
+## lint: formatting of names and imports, types, who may include whom, generated files
+.PHONY: lint
+lint:
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
+	.venv/bin/lint-imports --no-logo
+	$(PYTHON) bridge/gen.py --check
+	$(PYTHON) tests/check_includes.py
+
+## format: lay C and Python out as .clang-format and ruff decide
+.PHONY: format
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h')
+	$(PYTHON) -m ruff format .
+
+## lock: pin every Python dependency anew, with hashes
+.PHONY: lock
+lock:
+	pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-options --extra dev -o requirements.lock pyproject.toml
+
+## clean: remove what the build made (not .venv, not your state folder)
+.PHONY: clean
+clean:
+	rm -rf $(BUILD) $(BIN) bridge/_bridge*.so c_core/_engine*.so
+
+## help: this list
+.PHONY: help
+help:
+	@echo "Purser: one risk budget for every venue. First run: make trader && control start --paper"
+	@sed -n 's/^## \([a-z-]*\): /  \1\t/p' Makefile | expand -t 14
+
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
