@@ -8,7 +8,7 @@ BIN ?= bin
 CC := gcc
 WARN := -Wall -Wextra -Werror -Wshadow -Wconversion -Wswitch-enum -Wstrict-prototypes \
 	-Wmissing-prototypes -Wvla
-OPT ?= -O2 -march=x86-64-v3
+OPT ?= -O2 $(if $(shell grep -m1 -o avx2 /proc/cpuinfo 2>/dev/null),-march=x86-64-v3)
 # EXTRA: for example -DPURSER_HEAP_TRAP, a build that counts heap calls between tick and order
 CFLAGS := -std=c17 -D_GNU_SOURCE -fPIC -g $(OPT) $(WARN) -fno-strict-aliasing $(EXTRA)
 LIBS := -lssl -lcrypto -lcurl -ljansson -lwslay -lzmq -lz -lpthread -lm
