@@ -1,0 +1,131 @@
+"""The main job: one line starts everything, it trades, it stops, it tells the truth."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from conftest import CAPTURE, System
+
+import pytest
+
+RUN_S = float(os.environ.get("PURSER_RUN_S", "30"))
+
+
+def hedges(system: System) -> list[dict[str, Any]]:
+    """Fills that the engine's hedger made."""
+    return [f for f in system.json("fills", "--limit", "1000") if f["strategy"] == "hedger"]
+
+
+def assert_books_equal(system: System) -> None:
+    """Positions and P&L as we tell them equal the venues' own account, to the unit."""
+    ours = {
+        (p["venue"], p["symbol"]): p
+        for p in system.json("positions")
+        if p["quantity_e9"] or p["realized_micros"] or p["fees_e8"] or p["cash_flow_micros"]
+    }
+    theirs = {}
+    for venue in ("binance", "polymarket"):
+        for position in system.account(venue)["positions"]:
+            if position["quantity_e9"] or position["realized_micros"] or position["fees_e8"] or position["cash_flow_micros"]:
+                theirs[(venue, position["symbol"])] = position
+    assert set(ours) == set(theirs)
+    for key, position in theirs.items():
+        for field in ("quantity_e9", "cost_micros", "realized_micros", "fees_e8", "cash_flow_micros"):
+            assert ours[key][field] == position[field], (key, field, ours[key], position)
+    pnl = system.json("pnl")
+    assert pnl["realized_micros"] == sum(p["realized_micros"] for p in theirs.values())
+    assert pnl["fees_e8"] == sum(p["fees_e8"] for p in theirs.values())
+    assert pnl["cash_flow_micros"] == sum(p["cash_flow_micros"] for p in theirs.values())
+
+
+def test_it_trades_on_both_venues_within_the_limit_and_the_books_equal_the_venues(system: System) -> None:
+    """After one command: healthy, fills on both venues, a hedge, used within the limit; then the books agree."""
+    started = time.monotonic()
+    system.start()
+    assert time.monotonic() - started < 30
+    status = system.status()
+    assert status["mode"] == "paper"
+    assert status["state"] == "ACTIVE"
+    deadline = time.monotonic() + max(RUN_S, 60)
+    seen: set[str] = set()
+    begin = time.monotonic()
+    while time.monotonic() < deadline:
+        status = system.status()
+        budget = status["budget"]
+        assert budget["used_micros"] <= budget["limit_micros"]
+        for venue in status["venues"]:
+            if venue["fills"]:
+                seen.add(venue["name"])
+        if {"binance", "polymarket"} <= seen and time.monotonic() - begin > RUN_S and hedges(system):
+            break
+        time.sleep(0.5)
+    assert {"binance", "polymarket"} <= seen, system.log_tails()
+    assert hedges(system), system.log_tails()
+    assert status["latency"]["tick_to_order_ns"]["count"] > 0
+    assert all(v["dead_man"]["armed"] for v in status["venues"])
+    system.control("stop")
+    assert system.account("binance")["open_orders"] == []
+    assert system.account("polymarket")["open_orders"] == []
+    assert_books_equal(system)
+
+
+def test_status_has_every_promised_field(system: System) -> None:
+    """`control status --json` prints one object with the fields that scripts rely on."""
+    system.start()
+    status = system.wait_status("a signal", lambda s: s if s["signals"] else None)
+    for name in (
+        "schema_version", "mode", "state", "uptime_s", "budget", "pnl", "processes", "venues", "positions",
+        "orders", "fills", "refusals", "signals", "latency",
+    ):
+        assert name in status, name
+    assert {"limit_micros", "used_micros", "positions_micros", "orders_micros", "free_micros", "participants"} <= set(
+        status["budget"]
+    )
+    assert {"name", "used_micros", "alloc_micros"} <= set(status["budget"]["participants"][0])
+    assert {"day_micros", "realized_micros", "unrealized_micros", "fees_micros"} <= set(status["pnl"])
+    assert {"name", "pid", "state", "heartbeat_age_ms", "restarts"} <= set(status["processes"][0])
+    assert {"name", "state", "feed_age_ms", "dead_man", "open_orders", "fills"} <= set(status["venues"][0])
+    assert {"armed", "expires_in_s"} <= set(status["venues"][0]["dead_man"])
+    assert {"p50", "p99", "p999", "count"} <= set(status["latency"]["tick_to_order_ns"])
+
+
+def test_kill_leaves_nothing_open_and_stays_until_a_person_resumes(system: System) -> None:
+    """Kill: within 3 s, nothing open by the venues' own account, start refused with 8 until resume."""
+    system.start()
+    system.wait_status("orders on both venues", lambda s: all(v["open_orders"] for v in s["venues"]))
+    began = time.monotonic()
+    system.control("kill", "--reason", "test")
+    assert time.monotonic() - began < 3
+    assert system.account("binance")["open_orders"] == []
+    assert system.account("polymarket")["open_orders"] == []
+    refused = system.start(expect=8)
+    assert "resume" in refused.stderr
+    system.control("kill", expect=0)
+    system.control("resume", "--yes")
+    system.start()
+    system.wait_status("active again", lambda s: s["state"] == "ACTIVE")
+
+
+def test_a_second_start_is_refused(system: System) -> None:
+    """One copy runs at a time: the second start ends with 1 and says what to do."""
+    system.start()
+    second = system.start(expect=1)
+    assert "running" in second.stderr
+
+
+@pytest.mark.skipif(not CAPTURE.exists(), reason=f"the recorded capture is not here ({CAPTURE}); set PURSER_DATA")
+def test_it_trades_against_the_recorded_production_capture(system: System) -> None:
+    """With --feed the engine's book follows the recorded frames and orders are filled against them."""
+    system.start("--feed", str(CAPTURE))
+
+    def filled(status: dict[str, Any]) -> bool:
+        binance = next(v for v in status["venues"] if v["name"] == "binance")
+        return bool(binance["fills"] and binance["state"] == "READY")
+
+    system.wait_status("fills against the capture", filled, timeout=60)
+    price = next(iter(system.status()["signals"].values()))["mid_e9"]
+    assert 50_000 * 10**9 < price < 70_000 * 10**9
+    system.control("stop")
+    assert_books_equal(system)
