@@ -1,0 +1,91 @@
+/*
+ * journal.h: intents and reports on disk, in the order in which they happened, so that a restarted
+ * engine knows what it may have sent and what it holds.
+ *
+ * The folder holds segments journal-00000001.bin, … of fixed size. Each is fully allocated
+ * (posix_fallocate) and mapped before it is needed, and one segment is always made ahead: a full disk
+ * is known while there is still room for what must be written. Appending is a copy into the mapping
+ * and a CRC: no system call, no heap. What is written survives the death of the process at any
+ * instruction; a power cut may cost the last seconds, which the venue's own records then fill.
+ *
+ * Room: when the segment ahead cannot be made, the last JOURNAL_RESERVE records of the current one
+ * are kept for reports, cancels and reducing orders (journal_room). When even they are used up,
+ * reports wait in memory (JOURNAL_BACKLOG) and are written when space is back.
+ *
+ * Every segment begins with an OPEN record and a checkpoint of the whole state, so that the oldest
+ * ones can go (JOURNAL_SEGMENTS are kept). All amounts in a record are totals after it, so replaying
+ * is reading: the last record of a (venue, symbol, strategy) is the truth. A reader stops at the
+ * first record whose checksum or sequence is wrong, and writing goes on in a new segment.
+ */
+#ifndef PURSER_OMS_JOURNAL_H
+#define PURSER_OMS_JOURNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "../../../bridge/protocol.h"
+
+#define JOURNAL_SEGMENT_BYTES (1024 * 1024)
+#define JOURNAL_SEGMENTS 256
+#define JOURNAL_RESERVE 512
+#define JOURNAL_BACKLOG 4096
+
+/* Meaning of JOURNAL_CONTROL records: in execution_type. */
+enum journal_control {
+    JOURNAL_CONTROL_HALT = 1,
+    JOURNAL_CONTROL_RESUME = 2,
+    JOURNAL_CONTROL_RECONCILED = 3,
+    JOURNAL_CONTROL_MISMATCH = 4,
+    JOURNAL_CONTROL_ADOPTED = 5,   /* position taken from the venue as it is */
+    JOURNAL_CONTROL_RUNAWAY = 6,
+    JOURNAL_CONTROL_DAY = 7,       /* position_e9: the new day number */
+    JOURNAL_CONTROL_FILLS = 8,     /* position_e9: fills_total; in a checkpoint */
+    JOURNAL_CONTROL_RUNAWAY_CLEARED = 9,
+};
+
+enum journal_room { JOURNAL_ROOM_NONE, JOURNAL_ROOM_RESERVE, JOURNAL_ROOM_FREE };
+
+struct journal;
+
+/* What journal_replay hands to its caller, in order. */
+typedef void journal_reader(void *context, const struct journal_record *record);
+
+/* What a reader found out about the folder. */
+struct journal_replayed {
+    uint64_t records;
+    uint64_t last_sequence;
+    int segments;
+    bool damaged;     /* stopped before the end of what was written */
+    char text[160];   /* where and why, for people */
+};
+
+/* journal_replay: reads every segment of the folder; makes nothing. 0 or -errno. An absent folder
+ * is an empty journal. */
+int journal_replay(const char *folder, journal_reader *reader, void *context,
+                   struct journal_replayed *out);
+
+/* journal_open: begins a new segment after the highest found. checkpoint is called at the start of
+ * every segment and appends the whole state (through journal_append). segment_bytes 0: the default.
+ * -ENOSPC when not even the first two segments fit. */
+int journal_open(struct journal **out, const char *folder, uint64_t last_sequence, uint32_t mode,
+                 uint32_t generation, size_t segment_bytes, void (*checkpoint)(void *context),
+                 void *context);
+void journal_close(struct journal *journal);
+
+/* journal_append: sets sequence, version and crc, and writes. 0, or -ENOSPC when the record went to
+ * the backlog (reports) or nowhere (intents: required = false is only for those). */
+int journal_append(struct journal *journal, struct journal_record *record, bool required);
+
+enum journal_room journal_room_now(const struct journal *journal);
+
+/* journal_do_work: off the order path: makes the segment ahead, retires the full ones, writes the
+ * backlog. Returns the amount of work done. */
+int journal_do_work(struct journal *journal, int64_t now_ns);
+
+uint64_t journal_sequence(const struct journal *journal);
+uint32_t journal_crc(const struct journal_record *record);
+
+/* The limit line of the last failure to make a segment, "" when all is well. */
+const char *journal_problem(const struct journal *journal);
+
+#endif

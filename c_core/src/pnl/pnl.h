@@ -1,0 +1,59 @@
+/*
+ * pnl.h: what one instrument's fills came to. Integers only, and exact: price times quantity is a
+ * whole number of micro-dollars on every instrument the engine trades (pnl_init refuses others).
+ *
+ *   quantity q   signed lots
+ *   cost C       signed micros: what the open quantity cost (a short's cost is negative)
+ *   a fill that makes |q| larger   C += price * signed quantity
+ *   a fill that makes |q| smaller  released = C * closed / |q|, cut toward zero; C -= released;
+ *                                  realized += proceeds - released
+ *   a fill that flips              a close of everything (released = C exactly), then an open
+ *   unrealized = q * mark - C
+ *   day = realized + unrealized - fees
+ *
+ * Fees are summed in 1e-8 USD and rounded up to a micro only when shown or charged.
+ *
+ * A day rolls by settling the open quantity at the mark: the cost becomes q * mark and today's sums
+ * start at zero, so that yesterday's result stays in yesterday. A day never goes back.
+ */
+#ifndef PURSER_PNL_PNL_H
+#define PURSER_PNL_PNL_H
+
+#include "../model/instrument.h"
+
+struct pnl {
+    const struct instrument *instrument;
+    int64_t unit_micros; /* micros of one tick times one lot */
+    int64_t day;         /* UTC day number of the sums below */
+    int64_t position_lots;
+    int64_t cost_micros;
+    struct price mark;   /* 0 ticks: none yet; unrealized is then 0 */
+    int64_t realized_micros;
+    int64_t fees_e8;
+    int64_t volume_micros;
+    int64_t cash_flow_micros;
+};
+
+/* pnl_init: false when price times quantity is not a whole number of micros on this instrument. */
+bool pnl_init(struct pnl *pnl, const struct instrument *instrument, int64_t day);
+
+/* pnl_fill: books one fill. Quantity is positive; side is enum order_side. */
+void pnl_fill(struct pnl *pnl, int side, struct price price, struct quantity quantity,
+              int64_t fee_e8);
+
+/* pnl_reverse: takes an earlier fill back: the opposite fill at the same price, and its fee. */
+void pnl_reverse(struct pnl *pnl, int side, struct price price, struct quantity quantity,
+                 int64_t fee_e8);
+
+/* pnl_adopt: takes a position over that the books do not explain, at the cost given. */
+void pnl_adopt(struct pnl *pnl, int64_t position_lots, int64_t cost_micros);
+
+/* pnl_roll: starts a later day; false (and no change) for the same or an earlier one. */
+bool pnl_roll(struct pnl *pnl, int64_t day);
+
+int64_t pnl_unrealized(const struct pnl *pnl);
+int64_t pnl_fees_micros(int64_t fees_e8); /* rounded up */
+int64_t pnl_day_micros(const struct pnl *pnl);
+int64_t pnl_day_number(int64_t wall_ns);
+
+#endif
