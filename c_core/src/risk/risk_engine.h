@@ -86,8 +86,7 @@ struct risk_reservation {
 int risk_check(const struct risk_view *view, const struct order *order,
                struct risk_reservation *reservation);
 
-/* risk_gate: the last look before the bytes leave: the ledger's gate, and the dead-man switch and
- * session once more. On a denial the reservation is gone. */
+/* risk_gate: the last look before the bytes leave. On a denial the reservation is gone. */
 int risk_gate(const struct risk_view *view, const struct risk_reservation *reservation);
 
 /* risk_check_name: the name of the check in place n of the table, NULL after the last. */
