@@ -1,0 +1,80 @@
+"""The latch: a file whose presence means "do not start trading". Only `control resume` removes it.
+
+It is durable before `halt` returns: the file and its folder are fsynced. A folder that cannot be
+read counts as latched, because the file could be in it.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from control.records import read_json, sync_folder, write_atomically
+
+
+def is_latched(latch: Path) -> bool:
+    """True when the latch is there or when its folder cannot be looked into."""
+    try:
+        os.stat(latch)
+    except FileNotFoundError:
+        return _folder_unreadable(latch.parent)
+    except OSError:
+        return True
+    return True
+
+
+def _folder_unreadable(folder: Path) -> bool:
+    try:
+        os.listdir(folder)
+    except FileNotFoundError:
+        return False  # nothing was ever started from this home
+    except OSError:
+        return True
+    return False
+
+
+def set_latch(latch: Path, reason: str, text: str, epoch: int) -> None:
+    """Write the latch, keeping an earlier one (the first reason is the one to look into)."""
+    latch.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if read_json(latch) is not None:
+        return
+    content: dict[str, Any] = {
+        "reason": reason,
+        "text": text,
+        "epoch": epoch,
+        "actor": _actor(),
+        "pid": os.getpid(),
+        "wall_ns": time.time_ns(),
+    }
+    write_atomically(latch, content, durable=True)
+
+
+def _actor() -> str:
+    try:
+        return f"{getpass.getuser()} (uid {os.getuid()})"
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+def describe(latch: Path) -> str:
+    """Why trading is halted, in one sentence."""
+    content = read_json(latch) or {}
+    reason = str(content.get("reason", "unknown"))
+    text = str(content.get("text") or "")
+    when = ""
+    if isinstance(content.get("wall_ns"), int):
+        when = time.strftime(" at %Y-%m-%d %H:%M:%S UTC", time.gmtime(content["wall_ns"] / 1e9))
+    detail = f": {text}" if text else ""
+    return f"halted{when} by {content.get('actor', 'an unknown actor')}, reason {reason}{detail}"
+
+
+def clear_latch(latch: Path) -> None:
+    """Remove the latch durably; harmless when there is none."""
+    try:
+        latch.unlink()
+    except FileNotFoundError:
+        return
+    sync_folder(latch.parent)

@@ -1,0 +1,147 @@
+"""Append-only JSON-lines files: the events and the fills, one object a line.
+
+A line is written with one write(2) on an O_APPEND descriptor, so several processes may append, and
+a process killed in the middle leaves at most one torn last line, which the next writer cuts off.
+Files are bounded: at `limit_bytes` the file becomes `.1`, `.1` becomes `.2`, and so on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+Record = dict[str, Any]
+
+
+class RecordFile:
+    """One JSON-lines file with rotation. `kept` rotated files stay beside the current one."""
+
+    def __init__(self, path: Path, limit_bytes: int = 16 << 20, kept: int = 3) -> None:
+        self.path = path
+        self._limit = limit_bytes
+        self._kept = kept
+        self._descriptor = -1
+
+    def open(self) -> None:
+        """Open for appending, cutting off a torn last line. OSError passes through."""
+        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        _cut_torn_line(self._descriptor)
+
+    def close(self) -> None:
+        """Close; harmless when not open."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def append(self, record: Record) -> None:
+        """Append one record; opens and rotates as needed. OSError passes through (a full disk)."""
+        if self._descriptor < 0:
+            self.open()
+        line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+        if os.fstat(self._descriptor).st_size + len(line) > self._limit:
+            self._rotate()
+        written = os.write(self._descriptor, line)
+        if written != len(line):
+            _cut_torn_line(self._descriptor)
+            raise OSError(28, f"only a part of a record could be written to {self.path}")
+
+    def sync(self) -> None:
+        """Make everything appended so far durable."""
+        if self._descriptor >= 0:
+            os.fsync(self._descriptor)
+
+    def _rotate(self) -> None:
+        os.fsync(self._descriptor)
+        self.close()
+        for number in range(self._kept - 1, 0, -1):
+            older = rotated(self.path, number)
+            if older.exists():
+                older.replace(rotated(self.path, number + 1))
+        self.path.replace(rotated(self.path, 1))
+        self.open()
+
+
+def rotated(path: Path, number: int) -> Path:
+    """The name of the n-th rotated file: events.jsonl, events.jsonl.1, events.jsonl.2 …"""
+    return path if number == 0 else path.with_name(f"{path.name}.{number}")
+
+
+def _cut_torn_line(descriptor: int) -> None:
+    size = os.fstat(descriptor).st_size
+    if size == 0 or os.pread(descriptor, 1, size - 1) == b"\n":
+        return
+    keep = size
+    while keep > 0:
+        step = min(4096, keep)
+        block = os.pread(descriptor, step, keep - step)
+        newline = block.rfind(b"\n")
+        if newline >= 0:
+            keep = keep - step + newline + 1
+            break
+        keep -= step
+    os.ftruncate(descriptor, keep)
+
+
+def read_records(path: Path, kept: int = 3) -> Iterator[Record]:
+    """Every whole record, oldest first, rotated files included; damaged lines are passed over."""
+    for number in range(kept, -1, -1):
+        try:
+            with rotated(path, number).open("rb") as file:
+                for line in file:
+                    record = _parsed(line)
+                    if record is not None:
+                        yield record
+        except FileNotFoundError:
+            continue
+
+
+def last_records(path: Path, count: int, kept: int = 3) -> list[Record]:
+    """The newest `count` records, oldest first."""
+    return list(deque(read_records(path, kept), maxlen=count))
+
+
+def _parsed(line: bytes) -> Record | None:
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def write_atomically(path: Path, content: Record, *, durable: bool = False) -> None:
+    """Replace a small JSON file whole: readers see the old or the new one, never half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, json.dumps(content, indent=1).encode() + b"\n")
+        if durable:
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    temporary.replace(path)
+    if durable:
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename or creation in the folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_json(path: Path) -> Record | None:
+    """A JSON object from a file, or None when it is missing or not one."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None

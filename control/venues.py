@@ -1,0 +1,372 @@
+"""The supervisor's and the kill command's own connection to each venue: cancel all, query, verify.
+
+These clients share no code and no connection with the engine or the bot, so that whatever went
+wrong there does not stand in the way here. They know only what an emergency needs. Every call has a
+timeout; a venue that cannot be reached raises VenueError, which callers report as UNVERIFIED.
+
+Sources: Binance USD-M futures documentation (signed endpoints: HMAC-SHA256 over the parameters as
+sent; DELETE /fapi/v1/allOpenOrders per symbol; openOrders without symbol costs weight 40) and
+docs.polymarket.com (L2 headers: urlsafe base64 HMAC over timestamp + method + path + body, the
+query string is not signed; DELETE /cancel-all answers canceled and not_canceled; /data/orders is
+paged with MA== … LTE=).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import ssl
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+from urllib.parse import urlencode
+
+import httpx
+
+from control.records import read_json
+
+# How long after an order's bytes left it can still become live. Binance refuses a request older
+# than its recvWindow (ours is 1.5 s); Polymarket names no window, so it is asked again as late.
+VALIDITY_WINDOW_S = {"binance": 1.5, "polymarket": 1.5}
+VENUES = ("binance", "polymarket")
+
+
+class VenueError(Exception):
+    """The venue could not be reached, or its answer could not be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOrder:
+    """One order resting at a venue, in the venue's own words."""
+
+    order_id: str
+    client_order_id: str
+    symbol: str
+    side: str
+    price: str
+    quantity: str
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What the venue says we hold: signed quantity as text."""
+
+    symbol: str
+    quantity: str
+
+
+class Venue(Protocol):
+    """What an emergency needs from a venue."""
+
+    name: str
+
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+    async def open_orders(self) -> list[OpenOrder]: ...
+    async def cancel_all(self, symbols: Iterable[str]) -> set[str]: ...
+    async def fills_since(self, wall_s: float, symbols: Iterable[str]) -> int: ...
+    async def ping(self) -> float: ...
+
+
+def tls_context(ca: str | None) -> ssl.SSLContext:
+    """Verified TLS 1.2 or newer; a simulator's own certificate authority when one is named."""
+    context = ssl.create_default_context(cafile=ca)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+class _Http:
+    """One keep-alive connection pool to one base address."""
+
+    def __init__(self, base: str, ca: str | None, timeout_s: float) -> None:
+        verify: ssl.SSLContext | bool = tls_context(ca) if base.startswith("https") else False
+        self._client = httpx.AsyncClient(
+            base_url=base, verify=verify, timeout=timeout_s, trust_env=False, http1=True, http2=False
+        )
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def send(
+        self, method: str, url: str, headers: dict[str, str] | None = None, body: bytes | None = None
+    ) -> tuple[int, Any]:
+        """Status and parsed JSON. VenueError when there is no answer or no JSON in it."""
+        try:
+            answer = await self._client.request(method, url, headers=headers, content=body)
+        except httpx.HTTPError as error:
+            reason = str(error) or type(error).__name__
+            raise VenueError(f"no answer: {reason}") from None
+        try:
+            return answer.status_code, answer.json()
+        except ValueError:
+            raise VenueError(f"HTTP {answer.status_code} without JSON") from None
+
+
+class BinanceVenue:
+    """Binance USD-M futures by REST and HMAC."""
+
+    name = "binance"
+
+    def __init__(self, ready: dict[str, Any], timeout_s: float) -> None:
+        keys = ready["credentials"]
+        self._key: str = keys["api_key"]
+        self._secret: bytes = keys["api_secret"].encode()
+        self._http = _Http(ready["rest"], ready.get("ca"), timeout_s)
+        self._offset_ms = 0
+
+    def __repr__(self) -> str:
+        return "BinanceVenue(***)"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.close()
+
+    async def ping(self) -> float:
+        """The venue's clock minus ours, in seconds."""
+        sent = time.time()
+        status, answer = await self._http.send("GET", "/fapi/v1/time")
+        if status != 200:
+            raise VenueError(f"HTTP {status}: {_message(answer)}")
+        offset_s = answer["serverTime"] / 1000 - (sent + time.time()) / 2
+        self._offset_ms = round(offset_s * 1000)
+        return offset_s
+
+    async def open_orders(self) -> list[OpenOrder]:
+        """Every open order of the account, in all symbols."""
+        return [
+            OpenOrder(
+                str(order["orderId"]), order["clientOrderId"], order["symbol"], order["side"],
+                order["price"], order["origQty"],
+            )
+            for order in await self._signed("GET", "/fapi/v1/openOrders", {})
+        ]
+
+    async def cancel_all(self, symbols: Iterable[str]) -> set[str]:
+        """Cancel everything in the symbols named and in those with open orders. Returns the ids of
+        the orders seen open."""
+        wanted = set(symbols)
+        first = asyncio.gather(*(self._cancel_symbol(symbol) for symbol in wanted))
+        seen = await self.open_orders()
+        await first
+        left = {order.symbol for order in seen} - wanted
+        await asyncio.gather(*(self._cancel_symbol(symbol) for symbol in left))
+        return {order.order_id for order in seen}
+
+    async def _cancel_symbol(self, symbol: str) -> None:
+        await self._signed("DELETE", "/fapi/v1/allOpenOrders", {"symbol": symbol})
+
+    async def fills_since(self, wall_s: float, symbols: Iterable[str]) -> int:
+        """How many executions the account has had since then (up to 1000 a symbol)."""
+        start = str(round(wall_s * 1000) + self._offset_ms)
+        answers = await asyncio.gather(
+            *(
+                self._signed("GET", "/fapi/v1/userTrades", {"symbol": symbol, "startTime": start})
+                for symbol in set(symbols)
+            )
+        )
+        return sum(len(answer) for answer in answers)
+
+    async def positions(self) -> list[Holding]:
+        """Every position that is not flat."""
+        rows = await self._signed("GET", "/fapi/v3/positionRisk", {})
+        return [
+            Holding(row["symbol"], row["positionAmt"])
+            for row in rows
+            if row["positionAmt"].strip("-0.") != ""
+        ]
+
+    async def top(self, symbol: str) -> tuple[str, str]:
+        """Best bid and best ask, as text."""
+        status, answer = await self._http.send("GET", f"/fapi/v1/ticker/bookTicker?symbol={symbol}")
+        if status == 200:
+            return answer["bidPrice"], answer["askPrice"]
+        status, answer = await self._http.send("GET", f"/fapi/v1/depth?symbol={symbol}&limit=5")
+        if status != 200 or not answer["bids"] or not answer["asks"]:
+            raise VenueError(f"no price for {symbol}: HTTP {status} {_message(answer)}")
+        return answer["bids"][0][0], answer["asks"][0][0]
+
+    async def filters(self, symbol: str) -> dict[str, dict[str, str]]:
+        """The symbol's exchangeInfo filters by type."""
+        status, answer = await self._http.send("GET", "/fapi/v1/exchangeInfo")
+        if status != 200:
+            raise VenueError(f"HTTP {status}: {_message(answer)}")
+        for row in answer["symbols"]:
+            if row["symbol"] == symbol:
+                return {entry["filterType"]: entry for entry in row["filters"]}
+        raise VenueError(f"{symbol} is not listed")
+
+    async def reduce(self, symbol: str, side: str, quantity: str, price: str, client_id: str) -> None:
+        """One reduce-only IOC limit order: it can only make the position smaller."""
+        await self._signed(
+            "POST",
+            "/fapi/v1/order",
+            {
+                "symbol": symbol, "side": side, "type": "LIMIT", "timeInForce": "IOC",
+                "quantity": quantity, "price": price, "reduceOnly": "true", "newClientOrderId": client_id,
+            },
+        )
+
+    async def _signed(self, method: str, path: str, parameters: dict[str, str]) -> Any:
+        for attempt in range(2):
+            stamped = {
+                **parameters,
+                "recvWindow": "1500",
+                "timestamp": str(round(time.time() * 1000) + self._offset_ms),
+            }
+            query = urlencode(stamped)
+            signature = hmac.new(self._secret, query.encode(), hashlib.sha256).hexdigest()
+            status, answer = await self._http.send(
+                method, f"{path}?{query}&signature={signature}", {"X-MBX-APIKEY": self._key}
+            )
+            if status == 200:
+                return answer
+            # -1021: the timestamp is outside the window; measure the venue's clock and sign again.
+            if attempt == 0 and isinstance(answer, dict) and answer.get("code") in (-1021, -5028):
+                await self.ping()
+                continue
+            break
+        raise VenueError(f"HTTP {status}: {_message(answer)}")
+
+
+class PolymarketVenue:
+    """The Polymarket CLOB by REST and L2 headers."""
+
+    name = "polymarket"
+
+    def __init__(self, ready: dict[str, Any], timeout_s: float) -> None:
+        keys = ready["credentials"]
+        self._address: str = keys["address"]
+        self._key: str = keys["api_key"]
+        self._secret: bytes = base64.urlsafe_b64decode(keys["api_secret"])
+        self._passphrase: str = keys["passphrase"]
+        self._http = _Http(ready["clob"], ready.get("ca"), timeout_s)
+
+    def __repr__(self) -> str:
+        return "PolymarketVenue(***)"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.close()
+
+    async def ping(self) -> float:
+        """The venue's clock minus ours, in seconds (the venue tells whole seconds)."""
+        sent = time.time()
+        status, answer = await self._http.send("GET", "/time")
+        if status != 200:
+            raise VenueError(f"HTTP {status}: {_message(answer)}")
+        return float(answer) - (sent + time.time()) / 2
+
+    async def open_orders(self) -> list[OpenOrder]:
+        """Every active order of the key, all pages."""
+        return [
+            OpenOrder(
+                row["id"], row["id"], row["asset_id"], row["side"], str(row["price"]), str(row["original_size"])
+            )
+            for row in await self._pages("/data/orders", "")
+        ]
+
+    async def cancel_all(self, symbols: Iterable[str]) -> set[str]:
+        """Cancel everything of the key, in all markets. Returns the ids the venue says it cancelled."""
+        answer = await self._signed("DELETE", "/cancel-all")
+        if not isinstance(answer, dict):
+            raise VenueError("an unexpected answer to cancel-all")
+        return set(answer.get("canceled") or [])
+
+    async def fills_since(self, wall_s: float, symbols: Iterable[str]) -> int:
+        """How many trades the account has had since then."""
+        return len(await self._pages("/data/trades", f"after={int(wall_s)}"))
+
+    async def _pages(self, path: str, query: str) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+        cursor = "MA=="
+        for _ in range(100):
+            joined = "&".join(part for part in (query, urlencode({"next_cursor": cursor})) if part)
+            answer = await self._signed("GET", path, joined)
+            if isinstance(answer, list):
+                return rows + answer
+            rows += answer.get("data") or []
+            cursor = answer.get("next_cursor") or "LTE="
+            if cursor == "LTE=":
+                return rows
+        raise VenueError("the venue's pages do not end")
+
+    async def _signed(self, method: str, path: str, query: str = "", body: dict[str, Any] | None = None) -> Any:
+        stamp = str(int(time.time()))
+        text = "" if body is None else json.dumps(body, separators=(",", ":"))
+        digest = hmac.new(self._secret, f"{stamp}{method}{path}{text}".encode(), hashlib.sha256).digest()
+        headers = {
+            "POLY_ADDRESS": self._address,
+            "POLY_API_KEY": self._key,
+            "POLY_PASSPHRASE": self._passphrase,
+            "POLY_TIMESTAMP": stamp,
+            "POLY_SIGNATURE": base64.urlsafe_b64encode(digest).decode(),
+        }
+        url = f"{path}?{query}" if query else path
+        status, answer = await self._http.send(method, url, headers, text.encode() if text else None)
+        if status != 200:
+            raise VenueError(f"HTTP {status}: {_message(answer)}")
+        return answer
+
+
+def _message(answer: Any) -> str:
+    if isinstance(answer, dict):
+        text = answer.get("msg") or answer.get("error") or answer.get("errorMsg") or answer
+        return printable(str(text))[:160]
+    return printable(str(answer))[:160]
+
+
+def printable(text: str) -> str:
+    """Text of a venue made harmless for a terminal: control characters become '?'."""
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def open_venue(name: str, ready: dict[str, Any], timeout_s: float) -> BinanceVenue | PolymarketVenue:
+    """The client of a venue from its ready line. VenueError when the line lacks something."""
+    try:
+        return BinanceVenue(ready, timeout_s) if name == "binance" else PolymarketVenue(ready, timeout_s)
+    except (KeyError, ValueError, OSError) as error:
+        raise VenueError(f"its address or key is incomplete ({type(error).__name__}: {error})") from None
+
+
+def read_ready(path: Path) -> dict[str, Any] | None:
+    """A venue's ready line as the supervisor kept it, or None."""
+    return read_json(path)
+
+
+async def cancel_until_none(venue: Venue, symbols: Iterable[str], deadline: float) -> tuple[int, list[OpenOrder]]:
+    """Cancel all and query, again and again, until the venue says that nothing is open or the
+    monotonic deadline passes. Returns the number seen open or cancelled, and what is still open.
+
+    VenueError only when the venue could not be reached at all before the deadline."""
+    known = set(symbols)
+    seen: set[str] = set()
+    left: list[OpenOrder] = []
+    while True:
+        try:
+            seen |= await venue.cancel_all(known)
+            left = await venue.open_orders()
+            if not left:
+                return len(seen), []
+            known |= {order.symbol for order in left}
+        except VenueError:
+            if time.monotonic() >= deadline:
+                raise
+        if time.monotonic() >= deadline:
+            return len(seen), left
+        await asyncio.sleep(0.05)
