@@ -72,8 +72,8 @@ int journal_open(struct journal **out, const char *folder, uint64_t last_sequenc
                  void *context);
 void journal_close(struct journal *journal);
 
-/* journal_append: sets sequence, version and crc, and writes. 0, or -ENOSPC when the record went to
- * the backlog (reports) or nowhere (intents: required = false is only for those). */
+/* journal_append: sets sequence, version and crc, and writes. Without room: -ENOSPC, and a required
+ * record waits in the backlog; -ENOBUFS when that is full too. */
 int journal_append(struct journal *journal, struct journal_record *record, bool required);
 
 enum journal_room journal_room_now(const struct journal *journal);

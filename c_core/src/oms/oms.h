@@ -35,7 +35,9 @@ struct oms_entry {
     uint8_t left_behind;    /* of an earlier run: no ledger slot of this run */
     uint8_t not_found;      /* answers in a row */
     uint8_t seen_open;      /* listed by the reconcile in progress */
+    uint8_t end_state;      /* the end the venue has told of, while fills of it are missing */
     int64_t cancel_sent_ns;
+    int64_t next_cancel_ns; /* a cancel is not sent (again) before this */
     int64_t received_ns;    /* of the tick that caused it; 0: none */
     int64_t venue_cumulative; /* lots the venue says are filled */
     int32_t next;           /* free list, or the next older terminal order */
