@@ -1,7 +1,8 @@
 /*
  * http.h: REST calls on the loop, by libcurl's multi interface: connections are kept alive, TLS is
- * verified, nothing blocks. For the control path only (snapshots, listen keys, reconciliation, the
- * dead-man switch): libcurl's memory comes from the pool of net/pool.h, bodies go to fixed buffers.
+ * verified, redirects are not followed, nothing blocks. For the control path only (snapshots, listen
+ * keys, reconciliation, the dead-man switch): libcurl's memory comes from the pool of net/pool.h, and
+ * bodies go to buffers that are mapped at start.
  */
 #ifndef PURSER_NET_HTTP_H
 #define PURSER_NET_HTTP_H
@@ -41,6 +42,9 @@ struct http_request {
     const char *body;   /* NULL: none; copied */
     const char *headers[HTTP_HEADERS]; /* "Name: value", NULL-terminated or full; copied */
     int64_t timeout_ns; /* for the whole exchange */
+    /* A kept-alive connection can turn out to be dead, and libcurl then sends the request again on a
+     * new one. Set once for what must not be repeated: it gets a connection of its own. */
+    bool once;
     void (*on_done)(void *context, const struct http_response *response);
     void *context;
     uint64_t tag; /* the caller's own, returned by http_tag during on_done */

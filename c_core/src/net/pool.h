@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #define POOL_BYTES_DEFAULT ((size_t)16 << 20)
-#define POOL_BLOCK_MAX 65536
+#define POOL_BLOCK_MAX 131072
 
 /* pool_init: reserves the pool's memory once (untouched pages cost nothing); a second call is a no-op.
  * STATUS_OK or STATUS_LIMIT. */

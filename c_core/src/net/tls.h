@@ -45,7 +45,7 @@ struct tls {
     char port[TLS_PORT];
 };
 
-/* tls_global_init: installs the memory pool. STATUS_OK, or STATUS_TLS when OpenSSL was used before. A
+/* tls_global_init: installs the memory pool and ignores SIGPIPE. STATUS_OK, or STATUS_TLS when OpenSSL was used before. A
  * second call is a no-op. */
 int tls_global_init(void);
 

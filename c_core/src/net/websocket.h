@@ -7,7 +7,8 @@
  * The framing is ours and not wslay's: wslay's event layer allocates a node and a copy per message
  * and queues what is sent, and its frame layer copies through a 4 KB buffer of its own; here the
  * sender must know at once whether the bytes of an order left, and the receiver must not touch the
- * heap. No extensions are offered, so frames are never compressed.
+ * heap. No extensions are offered, so frames are never compressed. Text is not checked to be UTF-8:
+ * the decoders take bytes and refuse what they do not understand.
  *
  * States: CLOSED -> CONNECTING -> OPEN -> CLOSED. on_close is called exactly once for each
  * websocket_connect that returned STATUS_OK, except when the owner calls websocket_abort. A closed
@@ -47,10 +48,10 @@ struct websocket {
     int source_fd;        /* the descriptor that is watched */
     uint32_t source_events;
     int64_t open_timer;
-    uint32_t connection;  /* counts connects: notices a close from inside a handler */
-    bool plain;
+    uint32_t connection;  /* counts connects and closes: notices a close from inside a handler */
+    bool upgraded;        /* the handshake request was sent */
     char host[TLS_HOST], port[TLS_PORT];
-    char request_target[WEBSOCKET_URL];
+    char target[WEBSOCKET_URL];
     char accept[32];      /* the Sec-WebSocket-Accept that we expect */
     /* receive: bytes start..filled of receive are not consumed yet */
     unsigned char *receive;
@@ -58,10 +59,9 @@ struct websocket {
     unsigned char *message; /* fragments are gathered here */
     size_t message_length;
     int message_opcode; /* 0: no fragmented message in progress */
-    /* send: bytes sent..queued of send wait for the socket */
+    /* send: bytes start..filled of send wait for the socket */
     unsigned char *send;
     size_t send_start, send_filled;
-    bool in_receive;
     uint64_t mask_state[4];
     /* read by the owner */
     int64_t last_receive_ns; /* any byte, pings included: the connection's pulse */
