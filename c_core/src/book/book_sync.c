@@ -61,6 +61,8 @@ static void apply(struct book_sync *sync, const struct book_delta *delta)
     sync->state = BOOK_SYNCED;
     sync->last_id = delta->last_id;
     sync->applied++;
+    if (sync->on_applied != NULL)
+        sync->on_applied(sync->context);
 }
 
 /* One delta after the snapshot: links, follows, is old, or leaves a gap. */

@@ -48,6 +48,9 @@ struct kept_delta {
 
 struct book_sync {
     struct order_book *book;
+    /* May be NULL; runs after each single delta was applied (a snapshot can apply several). */
+    void (*on_applied)(void *context);
+    void *context;
     int state; /* enum book_sync_state */
     int64_t last_id;
     struct kept_delta *kept;

@@ -52,8 +52,9 @@ static void choose_ticker(struct check *check, int64_t last_id)
     memmove(check->tickers, check->tickers + taken, check->ticker_count * sizeof check->tickers[0]);
 }
 
-static void compare(struct check *check)
+static void compare(void *context)
 {
+    struct check *check = context;
     struct capture_result *result = check->result;
     struct top_of_book top = order_book_top(&check->book);
     result->crossed += order_book_is_crossed(&check->book);
@@ -77,12 +78,10 @@ static int handle_line(struct check *check, const char *json, size_t length)
         return keep_ticker(check, &event);
     if (event.kind == CAPTURE_SNAPSHOT) {
         check->result->snapshots++;
-        if (book_sync_snapshot(&check->sync, &event.delta) == SYNC_APPLIED)
-            compare(check);
+        (void)book_sync_snapshot(&check->sync, &event.delta); /* the counters tell what came of it */
     } else if (event.kind == CAPTURE_DELTA) {
         check->result->deltas++;
-        if (book_sync_delta(&check->sync, &event.delta) == SYNC_APPLIED)
-            compare(check);
+        (void)book_sync_delta(&check->sync, &event.delta);
     }
     return STATUS_OK;
 }
@@ -125,6 +124,8 @@ int capture_check_run(struct capture_result *result, const char *path,
     if (status == STATUS_OK) {
         order_book_init(&check.book, &arena);
         book_sync_init(&check.sync, &arena, &check.book);
+        check.sync.on_applied = compare;
+        check.sync.context = &check;
         check.line = arena_allocate(&arena, LINE_MAX_BYTES);
         check.levels = arena_allocate(&arena, LEVELS_MAX * sizeof *check.levels);
         check.tickers = arena_allocate(&arena, TICKERS_MAX * sizeof *check.tickers);

@@ -66,7 +66,7 @@ struct websocket {
     /* read by the owner */
     int64_t last_receive_ns; /* any byte, pings included: the connection's pulse */
     int64_t messages_received, messages_sent, pings_received, pongs_received;
-    char close_text[160];
+    char close_text[256];
 };
 
 /* websocket_init: in place; 2 MB + 64 KB from the arena, touched only as far as messages are long. */
