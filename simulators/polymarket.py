@@ -1,0 +1,218 @@
+"""The Polymarket simulator: CLOB, Gamma and both streams on one port, settled by the clock.
+
+Run it with `python -m simulators polymarket [--reference FILE]`. The markets are about the price of
+the reference venue's bookTicker. The profile decides whether the markets are signed for the standard
+or for the neg-risk exchange.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from typing import Any
+
+from coincurve import PrivateKey
+from eth_utils.address import to_checksum_address
+from eth_utils.crypto import keccak
+
+from simulators.admin import RefereeError, RequestLog, admin_application
+from simulators.clock import Clock
+from simulators.faults import Faults
+from simulators.options import Options
+from simulators.polymarket_account import ApiKey
+from simulators.polymarket_flow import STEP_S, Flow
+from simulators.polymarket_matching import PRICE_ONE, SIDE_NAMES
+from simulators.polymarket_referee import account_view, books_view
+from simulators.polymarket_reference import Reference
+from simulators.polymarket_rest import Rest
+from simulators.polymarket_streams import Streams
+from simulators.polymarket_venue import Venue
+from simulators.server import announce, listen, until_stopped
+from simulators.state import StateFolder
+from simulators.tls import Certificates, certificates_in, server_context
+
+PROFILES = ("standard", "neg-risk")
+RATE_TIER = "gold"
+TICK_S = 0.05
+FIRST_PRICE_S = 5.0
+FAULTS = {
+    "answer_delay_ms": "every order and cancel answer comes this much later",
+    "array_frames": "market events come as arrays of one",
+    "cancel_only": "503 for new orders; cancels work",
+    "clock_offset_ms": "the venue's clock is shifted by this much",
+    "close_mid_frame": "once: every socket is closed in the middle of a frame",
+    "closed_only": "the account may not open positions",
+    "context_canceled": "the next N order calls are done and answered 400 context canceled",
+    "disabled": "503 for orders and cancels",
+    "drop_price_change": "the next N price_change frames are not sent",
+    "duplicate_trade_event": "the next N trade events are sent twice",
+    "fail_after_mined": "the next N trades fail after they were MINED",
+    "fail_trade": "the next N trades go RETRYING and then FAILED",
+    "hold_trade_event": "the next N trade events come after the event that follows them",
+    "leg_success_true": "refused legs of a batch claim success: true",
+    "malformed_frame": "the next N market frames are cut in half",
+    "market_not_ready": "the next N orders are refused: market not yet ready",
+    "missing_leg_side": "the next N trade events have maker legs without side",
+    "no_book_on_subscribe": "the next N market subscriptions get no snapshot",
+    "post_only_mode": "only post-only orders are taken; the value is retry_after_seconds",
+    "rate_limited": "the next N order or cancel calls get 429",
+    "response_lost": "the next N order or cancel calls are done and the connection is cut instead of answered",
+    "restart_425": "order endpoints answer 425",
+    "retry_trade": "the next N trades go RETRYING before they are MINED",
+    "seconds_timestamps": "trade events carry seconds instead of milliseconds",
+    "silent_socket": "market sockets answer PING and carry nothing else",
+    "silent_user_socket": "user sockets answer PING and carry nothing else",
+    "status_prefix": "orders read by REST have the ORDER_STATUS_ prefix",
+    "unknown_500": "the next N order or cancel calls are done and answered 500",
+}
+
+
+class Referee:
+    """The admin port's view of this venue."""
+
+    def __init__(self, venue: Venue, flow: Flow, reference: Reference, streams: Streams, log: RequestLog) -> None:
+        self.faults, self.log = venue.faults, log
+        self._venue, self._flow, self._reference, self._streams = venue, flow, reference, streams
+        self.faults_changed()
+
+    def account(self) -> dict[str, Any]:
+        """Orders, fills, positions and cash of every key."""
+        return account_view(self._venue)
+
+    def clock_view(self) -> dict[str, Any]:
+        """The venue's time, the reference price and the fair values."""
+        open_markets = [market for market in self._venue.markets.values() if not market.closed]
+        return {"time_ms": self._venue.clock.now_ms(), "reference_dollars": self._reference.dollars,
+                "reference_connects": self._reference.connects,
+                "fair": {market.slug: round(self._flow.fair(market), 4) for market in open_markets}}  # fmt: skip
+
+    def book_view(self) -> dict[str, Any]:
+        """Every book on its YES ladder."""
+        return books_view(self._venue)
+
+    def faults_changed(self) -> None:
+        """Apply the switches that act at once."""
+        self._venue.clock.offset_ms = self.faults.value("clock_offset_ms")
+        self._streams.faults_changed()
+
+    def move_market(self, body: dict[str, Any]) -> dict[str, Any]:
+        """{"shift": dollars added to the reference, "takers_per_s": x, "expire": slug}, any of them."""
+        unknown = set(body) - {"shift", "takers_per_s", "expire"}
+        if unknown or not body:
+            raise RefereeError('give any of "shift" (dollars), "takers_per_s" and "expire" (a slug)')
+        if "shift" in body:
+            self._reference.shift = float(body["shift"])
+        if "takers_per_s" in body:
+            self._flow.takers_per_s = float(body["takers_per_s"])
+        if "expire" in body:
+            found = [market for market in self._venue.markets.values()
+                     if market.slug == body["expire"] and not market.closed]  # fmt: skip
+            if not found:
+                raise RefereeError(f"no open market has the slug {body['expire']!r}; GET /orders lists them")
+            self._flow.expire(found[0])
+        return self.clock_view()
+
+    def act_as_trader(self, body: dict[str, Any]) -> dict[str, Any]:
+        """{"asset_id", "side", "price", "size", "rest": bool} places, {"slug", "cancel": id} cancels."""
+        try:
+            market, outcome = self._venue.by_token[body["asset_id"]]
+            if "cancel" in body:
+                self._venue.remove_other(market, body["cancel"])
+                self._venue.commit()
+                return {"canceled": body["cancel"]}
+            price, lots = round(float(body["price"]) * PRICE_ONE), round(float(body["size"]) * 100)
+            side, rest = SIDE_NAMES.index(body["side"]), bool(body.get("rest", False))
+        except (KeyError, ValueError, TypeError) as error:
+            raise RefereeError('give "asset_id", "side" (BUY or SELL), "price", "size" and optionally "rest": '
+                               'true, or "asset_id" and "cancel"') from error  # fmt: skip
+        if market.closed or lots <= 0 or price % market.tick or not 0 < price < PRICE_ONE:
+            raise RefereeError(f"the market is closed, or the price is not on its grid of {market.tick / 1e4}")
+        before = market.volume_micros
+        order_id = self._venue.other_order(market, outcome, side, price, lots, rest)
+        self._venue.commit()
+        return {"order": order_id, "traded_micros": market.volume_micros - before}
+
+
+def _credentials(state: StateFolder, venue: Venue) -> tuple[str, ApiKey]:
+    """The test wallet's private key and its API key, made once per state folder."""
+    document = state.read_document("wallet.json")
+    if document is None:
+        document = {"private_key": "0x" + secrets.token_hex(32)}
+        state.write_document("wallet.json", document)
+        (state.folder / "wallet.json").chmod(0o600)
+    private_key = str(document["private_key"])
+    public = PrivateKey(bytes.fromhex(private_key[2:])).public_key.format(compressed=False)
+    address = str(to_checksum_address(keccak(public[1:])[12:]))
+    key = venue.accounts.by_identity.get((address, 0)) or venue.create_key(address, 0)
+    return private_key, key
+
+
+async def _settle_and_trade(venue: Venue, flow: Flow) -> None:
+    """The venue's own time: settlement every TICK_S, the other traders every STEP_S."""
+    loop = asyncio.get_running_loop()
+    last = loop.time()
+    while True:
+        await asyncio.sleep(TICK_S)
+        venue.tick()
+        now = loop.time()
+        if now - last >= STEP_S:
+            flow.step(min(now - last, 1.0))
+            last = now
+
+
+async def run(options: Options) -> None:
+    """Serve until SIGTERM, then write account.json."""
+    clock, faults = Clock(), Faults(FAULTS, options.faults)
+    state = StateFolder(options.state)
+    log = RequestLog(clock.now_ms)
+    streams = Streams(clock, faults, log)
+    venue = Venue(clock, faults, state, streams)
+    venue.restore()
+    streams.attach(venue.accounts, venue.by_token)
+    private_key, key = _credentials(state, venue)
+    reference = Reference(options.reference, options.seed)
+    flow = Flow(venue, reference, options.seed, options.profile == "neg-risk")
+    referee = Referee(venue, flow, reference, streams, log)
+    certificates = None if options.plain else certificates_in(options.state)
+    following = asyncio.create_task(reference.run())
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(reference.first.wait(), FIRST_PRICE_S)
+    flow.step(0.0)
+    app = Rest(venue, log, RATE_TIER).application(streams)
+    runner, port = await listen(app, options.port, server_context(certificates) if certificates else None)
+    admin, admin_port = await listen(admin_application(referee), options.admin_port)
+    living = asyncio.create_task(_settle_and_trade(venue, flow))
+    announce(_ready_line(port, admin_port, certificates, private_key, key))
+    try:
+        await _until_stopped_or_failed(living, following)
+    finally:
+        state.write_document("account.json", referee.account())
+        living.cancel()
+        following.cancel()
+        await streams.close()
+        await runner.cleanup()
+        await admin.cleanup()
+
+
+def _ready_line(port: int, admin_port: int, certificates: Certificates | None, private_key: str,
+                key: ApiKey) -> dict[str, Any]:  # fmt: skip
+    secure = "" if certificates is None else "s"
+    http, socket = f"http{secure}://127.0.0.1:{port}", f"ws{secure}://127.0.0.1:{port}"
+    return {
+        "venue": "polymarket", "clob": http, "ws": socket, "gamma": http, "data": http, "relayer": http,
+        "rpc": http, "ca": str(certificates.ca) if certificates else None,
+        "credentials": {"private_key": private_key, "address": key.address, "api_key": key.key,
+                        "api_secret": key.secret, "passphrase": key.passphrase},
+        "admin": f"http://127.0.0.1:{admin_port}",
+    }  # fmt: skip
+
+
+async def _until_stopped_or_failed(*tasks: asyncio.Task[None]) -> None:
+    """Wait for the end; a task that dies of a bug ends the simulator with its error."""
+    stopped = asyncio.create_task(until_stopped())
+    await asyncio.wait((stopped, *tasks), return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    for task in tasks:
+        if task.done():
+            task.result()

@@ -1,0 +1,540 @@
+"""The CLOB's REST interface.
+
+Each request is checked (mode, L1 or L2 signature, token bucket), handed to the venue and answered with
+the venue's own texts. A path that is not served answers 501, so that nothing unmodelled looks accepted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hmac
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from eth_utils.address import to_checksum_address
+
+from simulators.admin import RequestLog
+from simulators.polymarket_account import ALLOWANCE_MAX, ApiKey
+from simulators.polymarket_gamma import Gamma
+from simulators.polymarket_limits import KeyLimits, TokenBucket
+from simulators.polymarket_markets import FEE_RATE_E4, Market
+from simulators.polymarket_matching import PRICE_ONE, price_for, price_text
+from simulators.polymarket_orders import Refusal, Submission, parse_submission
+from simulators.polymarket_signing import (
+    EXCHANGE_NEG_RISK,
+    EXCHANGE_STANDARD,
+    SignatureRefused,
+    auth_digest,
+    hex_bytes,
+    recover,
+    request_signature,
+)
+from simulators.polymarket_streams import Streams
+from simulators.polymarket_venue import Venue
+from simulators.polymarket_wire import best_of, book_view, clob_market, order_row, sampling_market, trade_row
+
+CLOCK_SKEW_S = 60
+ORDERS_MAX, CANCELS_MAX, BOOKS_MAX = 15, 1000, 500
+PAGE_ROWS = 100
+CURSOR_END = "LTE="
+MICROS_PER_LOT = 10_000
+_ORDER_PATHS = ("/order", "/orders", "/cancel-all", "/cancel-market-orders")
+_HASH = re.compile(r"0x[0-9a-f]{64}\Z")
+Handler = Callable[[web.Request], Awaitable[Any]]
+
+
+class Answer:
+    """A successful answer with headers of its own."""
+
+    def __init__(self, body: Any, headers: dict[str, str]) -> None:
+        self.body, self.headers = body, headers
+
+
+class Rest:
+    """Handlers of the CLOB, and the application that serves them with Gamma and the streams."""
+
+    def __init__(self, venue: Venue, log: RequestLog, tier: str) -> None:
+        self._venue, self._log, self._tier = venue, log, tier
+        self._faults, self._clock = venue.faults, venue.clock
+        self._limits: dict[str, KeyLimits] = {}
+
+    def application(self, streams: Streams) -> web.Application:
+        """Everything on one port."""
+        gamma = Gamma(self._venue)
+        app = web.Application(middlewares=[self._answer], client_max_size=4 << 20)
+        get, post, delete = app.router.add_get, app.router.add_post, app.router.add_delete
+        for path, handler in self._public_routes(gamma).items():
+            get(path, handler)
+        for path, handler in self._private_routes().items():
+            get(path, handler)
+        post("/books", self._books)
+        post("/midpoints", self._many(self._midpoint_of))
+        post("/prices", self._prices)
+        post("/spreads", self._many(self._spread_of))
+        post("/last-trades-prices", self._last_prices)
+        post("/auth/api-key", self._create_key)
+        delete("/auth/api-key", self._delete_key)
+        post("/v1/heartbeats", self._heartbeat)
+        post("/order", self._post_order)
+        post("/orders", self._post_orders)
+        delete("/order", self._cancel_order)
+        delete("/orders", self._cancel_orders)
+        delete("/cancel-all", self._cancel_all)
+        delete("/cancel-market-orders", self._cancel_market)
+        get("/ws/market", streams.market_socket)
+        get("/ws/user", streams.user_socket)
+        app.router.add_route("*", "/{path:.*}", self._unmodelled)
+        return app
+
+    def _public_routes(self, gamma: Gamma) -> dict[str, Any]:
+        return {
+            "/": self._ok, "/ok": self._ok, "/time": self._time, "/version": self._version,
+            "/book": self._book, "/midpoint": self._midpoint, "/price": self._price, "/spread": self._spread,
+            "/last-trade-price": self._last_price, "/tick-size": self._tick_size, "/neg-risk": self._neg_risk,
+            "/fee-rate": self._fee_rate, "/markets-by-token/{token}": self._market_by_token,
+            "/clob-markets/{condition}": self._clob_market, "/sampling-markets": self._sampling,
+            "/markets/keyset": gamma.markets_keyset, "/events/keyset": gamma.events_keyset,
+            "/markets/slug/{slug}": gamma.market_by_slug, "/events/slug/{slug}": gamma.event_by_slug,
+            "/markets": gamma.markets, "/events": gamma.events, "/public-search": gamma.search,
+            "/markets/{condition}": self._market,
+        }  # fmt: skip
+
+    def _private_routes(self) -> dict[str, Any]:
+        return {
+            "/auth/derive-api-key": self._derive_key, "/auth/api-keys": self._api_keys,
+            "/auth/ban-status/closed-only": self._closed_only, "/data/orders": self._data_orders,
+            "/data/order/{id}": self._data_order, "/data/trades": self._data_trades,
+            "/balance-allowance": self._balance, "/balance-allowance/update": self._balance_update,
+            "/v1/user/rate-limit-tier": self._rate_tier,
+        }  # fmt: skip
+
+    # -- the frame around every answer ----------------------------------------------------------
+
+    @web.middleware
+    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        body = await request.read() if request.can_read_body else b""
+        try:
+            self._check_mode(request)
+            result = await handler(request)
+        except Refusal as refusal:
+            response = _json(refusal.body, refusal.status, refusal.headers)
+        except msgspec.DecodeError:
+            response = _json({"error": "Invalid payload"}, 400)
+        else:
+            if isinstance(result, web.StreamResponse):
+                return result
+            headers = result.headers if isinstance(result, Answer) else {}
+            response = _json(result.body if isinstance(result, Answer) else result, 200, headers)
+            response = await self._spoil(request, response)
+        self._log.add("rest", request.method, request.path_qs, response.status,
+                      body=body.decode(errors="replace")[:4000])  # fmt: skip
+        return response
+
+    def _check_mode(self, request: web.Request) -> None:
+        if request.path not in _ORDER_PATHS:
+            return
+        if self._faults.value("restart_425"):
+            raise Refusal(425, "")
+        if self._faults.value("disabled"):
+            raise Refusal(503, "Trading is currently disabled. Check polymarket.com for updates")
+        if request.method == "POST" and self._faults.value("cancel_only"):
+            raise Refusal(503, "Trading is currently cancel-only. New orders are not accepted, but cancels "
+                               "are allowed.")  # fmt: skip
+
+    async def _spoil(self, request: web.Request, response: web.Response) -> web.Response:
+        """After the venue did its work: lose, delay or falsify the answer, when the referee asked."""
+        if request.path not in _ORDER_PATHS:
+            return response
+        if self._faults.value("answer_delay_ms"):
+            await asyncio.sleep(self._faults.value("answer_delay_ms") / 1000)
+        if self._faults.take("response_lost"):
+            if request.transport is not None:
+                request.transport.abort()
+            return _json({"error": "lost"}, 500)
+        if self._faults.take("unknown_500"):
+            return _json({"error": "there are no matching orders"}, 500)
+        if self._faults.take("context_canceled"):
+            return _json({"error": "context canceled"}, 400)
+        return response
+
+    async def _unmodelled(self, request: web.Request) -> Any:
+        raise Refusal(501, f"{request.method} {request.path} is not modelled by this simulator")
+
+    # -- authentication -------------------------------------------------------------------------
+
+    def _level_one(self, request: web.Request) -> tuple[str, int]:
+        """Check the wallet's signature; gives its checksummed address and the nonce."""
+        refusal = Refusal(401, "Invalid L1 Request headers")
+        headers = request.headers
+        stamp, nonce = headers.get("POLY_TIMESTAMP", ""), headers.get("POLY_NONCE", "0")
+        if not stamp.isdecimal() or not nonce.isdecimal() or not self._is_now(stamp):
+            raise refusal
+        try:
+            address = str(to_checksum_address(headers.get("POLY_ADDRESS", "")))
+            signature = hex_bytes(headers.get("POLY_SIGNATURE", ""))
+            if recover(auth_digest(address, stamp, int(nonce)), signature) != address:
+                raise refusal
+        except (SignatureRefused, ValueError) as error:
+            raise refusal from error
+        return address, int(nonce)
+
+    async def _level_two(self, request: web.Request) -> ApiKey:
+        """Check the HMAC of a request; gives its key."""
+        refusal = Refusal(401, "Unauthorized/Invalid api key")
+        headers = request.headers
+        key = self._venue.accounts.keys.get(headers.get("POLY_API_KEY", ""))
+        stamp = headers.get("POLY_TIMESTAMP", "")
+        if key is None or headers.get("POLY_ADDRESS", "").lower() != key.address.lower():
+            raise refusal
+        if headers.get("POLY_PASSPHRASE") != key.passphrase or not stamp.isdecimal() or not self._is_now(stamp):
+            raise refusal
+        path, body = request.rel_url.raw_path, await request.read()
+        wanted = request_signature(key.secret, stamp, request.method, path, body)
+        if not hmac.compare_digest(wanted.encode(), headers.get("POLY_SIGNATURE", "").encode()):
+            raise refusal
+        return key
+
+    def _is_now(self, stamp: str) -> bool:
+        return abs(int(stamp) - self._clock.now_ms() // 1000) <= CLOCK_SKEW_S
+
+    async def _create_key(self, request: web.Request) -> Any:
+        return _credentials(self._venue.create_key(*self._level_one(request)))
+
+    async def _derive_key(self, request: web.Request) -> Any:
+        key = self._venue.accounts.by_identity.get(self._level_one(request))
+        if key is None:
+            raise Refusal(400, "Could not derive api key!")
+        return _credentials(key)
+
+    async def _api_keys(self, request: web.Request) -> Any:
+        address = (await self._level_two(request)).address
+        return {"apiKeys": [key.key for key in self._venue.accounts.keys.values() if key.address == address]}
+
+    async def _delete_key(self, request: web.Request) -> Any:
+        self._venue.delete_key(await self._level_two(request))
+        return "OK"
+
+    async def _closed_only(self, request: web.Request) -> Any:
+        await self._level_two(request)
+        return {"closed_only": bool(self._faults.value("closed_only"))}
+
+    # -- market data ----------------------------------------------------------------------------
+
+    async def _ok(self, _: web.Request) -> Any:
+        return "OK"
+
+    async def _time(self, _: web.Request) -> Any:
+        return self._clock.now_ms() // 1000
+
+    async def _version(self, _: web.Request) -> Any:
+        return {"version": 2}
+
+    def _token(self, token: object) -> tuple[Market, int]:
+        found = self._venue.by_token.get(str(token))
+        if found is None or found[0].closed:
+            raise Refusal(404, "No orderbook exists for the requested token id")
+        return found
+
+    def _best(self, token: object) -> tuple[int | None, int | None]:
+        market, outcome = self._token(token)
+        return best_of(outcome, (market.book.best_bid(), market.book.best_ask()))
+
+    async def _book(self, request: web.Request) -> Any:
+        return book_view(*self._token(request.query.get("token_id")), self._clock.now_ms())
+
+    async def _books(self, request: web.Request) -> Any:
+        rows = await _rows(request, BOOKS_MAX)
+        known = [self._venue.by_token[row["token_id"]] for row in rows if row["token_id"] in self._venue.by_token]
+        return [book_view(*found, self._clock.now_ms()) for found in known if not found[0].closed]
+
+    def _midpoint_of(self, token: object) -> str:
+        bid, ask = self._best(token)
+        if bid is None or ask is None:
+            raise Refusal(404, "No orderbook exists for the requested token id")
+        return price_text((bid + ask) // 2)
+
+    def _spread_of(self, token: object) -> str:
+        bid, ask = self._best(token)
+        if bid is None or ask is None:
+            raise Refusal(404, "No orderbook exists for the requested token id")
+        return price_text(ask - bid)
+
+    def _many(self, one: Callable[[object], str]) -> Handler:
+        async def handler(request: web.Request) -> Any:
+            return {row["token_id"]: one(row["token_id"]) for row in await _rows(request, BOOKS_MAX)}
+
+        return handler
+
+    async def _midpoint(self, request: web.Request) -> Any:
+        return {"mid": self._midpoint_of(request.query.get("token_id"))}
+
+    async def _spread(self, request: web.Request) -> Any:
+        return {"spread": self._spread_of(request.query.get("token_id"))}
+
+    def _price_of(self, token: object, side: object) -> str:
+        """BUY gives the price at which one can buy, the best ask."""
+        bid, ask = self._best(token)
+        if side not in ("BUY", "SELL"):
+            raise Refusal(400, "Invalid side")
+        price = ask if side == "BUY" else bid
+        return "0" if price is None else price_text(price)
+
+    async def _price(self, request: web.Request) -> Any:
+        return {"price": self._price_of(request.query.get("token_id"), request.query.get("side"))}
+
+    async def _prices(self, request: web.Request) -> Any:
+        prices: dict[str, dict[str, str]] = {}
+        for row in await _rows(request, BOOKS_MAX):
+            prices.setdefault(row["token_id"], {})[row["side"]] = self._price_of(row["token_id"], row["side"])
+        return prices
+
+    def _last_of(self, token: object) -> dict[str, str]:
+        market, outcome = self._token(token)
+        if market.last_price is None:
+            return {"price": "0.5", "side": ""}
+        return {"price": price_text(price_for(outcome, market.last_price)), "side": market.last_side}
+
+    async def _last_price(self, request: web.Request) -> Any:
+        return self._last_of(request.query.get("token_id"))
+
+    async def _last_prices(self, request: web.Request) -> Any:
+        tokens = [row["token_id"] for row in await _rows(request, BOOKS_MAX)]
+        return [{"token_id": token, **self._last_of(token)} for token in tokens]
+
+    async def _tick_size(self, request: web.Request) -> Any:
+        return {"minimum_tick_size": self._token(request.query.get("token_id"))[0].tick / PRICE_ONE}
+
+    async def _neg_risk(self, request: web.Request) -> Any:
+        return {"neg_risk": self._token(request.query.get("token_id"))[0].neg_risk}
+
+    async def _fee_rate(self, request: web.Request) -> Any:
+        self._token(request.query.get("token_id"))
+        return {"base_fee": FEE_RATE_E4}
+
+    async def _market_by_token(self, request: web.Request) -> Any:
+        market, _ = self._token(request.match_info["token"])
+        return {"condition_id": market.condition_id, "primary_token_id": market.tokens[0],
+                "secondary_token_id": market.tokens[1]}  # fmt: skip
+
+    def _condition(self, request: web.Request) -> Market:
+        market = self._venue.markets.get(request.match_info["condition"])
+        if market is None:
+            raise Refusal(404, "market not found")
+        return market
+
+    async def _clob_market(self, request: web.Request) -> Any:
+        return clob_market(self._condition(request))
+
+    async def _market(self, request: web.Request) -> Any:
+        return sampling_market(self._condition(request))
+
+    async def _sampling(self, _: web.Request) -> Any:
+        rows = [sampling_market(market) for market in self._venue.markets.values() if not market.closed]
+        return {"limit": 1000, "count": len(rows), "next_cursor": CURSOR_END, "data": rows}
+
+    # -- orders ---------------------------------------------------------------------------------
+
+    def _limits_of(self, key: ApiKey) -> KeyLimits:
+        return self._limits.setdefault(key.key, KeyLimits(self._tier, self._clock.now_ms()))
+
+    def _pay(self, key: ApiKey, bucket: TokenBucket, cost: int) -> dict[str, str]:
+        """Take tokens or refuse the request as a whole; gives the headers of the answer."""
+        now_ms = self._clock.now_ms()
+        paid = bucket.take(cost, now_ms) and not self._faults.take("rate_limited")
+        headers = self._limits_of(key).headers(bucket, now_ms)
+        if not paid:
+            raise Refusal(429, "Too Many Requests", headers={**headers, "Retry-After": str(bucket.wait_s(cost))})
+        return headers
+
+    def _submission(self, body: Any, key: ApiKey) -> Submission:
+        if self._faults.value("closed_only"):
+            raise Refusal(400, f"'{key.address}' address in closed only mode")
+        if self._faults.take("market_not_ready"):
+            raise Refusal(400, "the market is not yet ready to process new orders")
+        return parse_submission(body, key, self._venue.by_token)
+
+    def _place(self, body: Any, key: ApiKey) -> dict[str, Any]:
+        post_only_mode = bool(self._faults.value("post_only_mode"))
+        return self._venue.place(key, self._submission(body, key), post_only_mode)
+
+    async def _post_order(self, request: web.Request) -> Any:
+        key = await self._level_two(request)
+        headers = self._pay(key, self._limits_of(key).orders, 1)
+        try:
+            return Answer(self._place(msgspec.json.decode(await request.read()), key), headers)
+        except Refusal as refusal:
+            refusal.headers.update(headers)
+            raise
+
+    async def _post_orders(self, request: web.Request) -> Any:
+        key = await self._level_two(request)
+        bodies = msgspec.json.decode(await request.read())
+        if not isinstance(bodies, list) or not bodies:
+            raise Refusal(400, "Invalid order payload")
+        if len(bodies) > ORDERS_MAX:
+            raise Refusal(400, f"Too many orders in payload: {len(bodies)}, max allowed: {ORDERS_MAX}")
+        headers = self._pay(key, self._limits_of(key).orders, len(bodies))
+        return Answer([self._leg(body, key) for body in bodies], headers)
+
+    def _leg(self, body: Any, key: ApiKey) -> dict[str, Any]:
+        """A refused leg of a batch says so in errorMsg, and may still claim success."""
+        try:
+            return self._place(body, key)
+        except Refusal as refusal:
+            success = bool(self._faults.value("leg_success_true"))
+            return {"success": success, "errorMsg": refusal.text, "orderID": "", "status": "",
+                    "makingAmount": "", "takingAmount": ""}  # fmt: skip
+
+    async def _cancel_order(self, request: web.Request) -> Any:
+        key = await self._level_two(request)
+        headers = self._pay(key, self._limits_of(key).cancels, 1)
+        body = msgspec.json.decode(await request.read())
+        if not isinstance(body, dict) or not _is_hash(body.get("orderID")):
+            raise Refusal(400, "Invalid order payload", headers=headers)
+        return Answer(self._venue.cancel_many([body["orderID"]], key.key), headers)
+
+    async def _cancel_orders(self, request: web.Request) -> Any:
+        key = await self._level_two(request)
+        ids = msgspec.json.decode(await request.read())
+        if not isinstance(ids, list) or not ids or not all(_is_hash(order_id) for order_id in ids):
+            raise Refusal(400, "Invalid order payload")
+        if len(ids) > CANCELS_MAX:
+            raise Refusal(400, f"Too many orders in payload: {len(ids)}, max allowed: {CANCELS_MAX}")
+        headers = self._pay(key, self._limits_of(key).cancels, len(ids))
+        return Answer(self._venue.cancel_many(ids, key.key), headers)
+
+    async def _cancel_all(self, request: web.Request) -> Any:
+        key = await self._level_two(request)
+        return self._cancel_where(key, "", "")
+
+    async def _cancel_market(self, request: web.Request) -> Any:
+        key = await self._level_two(request)
+        body = msgspec.json.decode(await request.read() or b"{}")
+        if not isinstance(body, dict):
+            raise Refusal(400, "Invalid order payload")
+        return self._cancel_where(key, body.get("market") or "", body.get("asset_id") or "")
+
+    def _cancel_where(self, key: ApiKey, condition: str, asset: str) -> Answer:
+        cancels = self._limits_of(key).cancels
+        headers = self._pay(key, cancels, 1)
+        ids = [order.order_id for order in self._venue.open_orders(key.key)
+               if condition in ("", order.market.condition_id)
+               and asset in ("", order.market.tokens[order.book.outcome])]  # fmt: skip
+        result = self._venue.cancel_many(ids, key.key)
+        cancels.charge(len(result["canceled"]))
+        return Answer(result, headers)
+
+    async def _heartbeat(self, request: web.Request) -> Any:
+        key = await self._level_two(request)
+        body = msgspec.json.decode(await request.read())
+        sent = body.get("heartbeat_id") if isinstance(body, dict) else None
+        accepted, following = self._venue.heartbeats.beat(key.key, sent or "", self._clock.now_ms())
+        if not accepted:
+            refusal = Refusal(400, "Invalid Heartbeat ID")
+            refusal.body = {"error_msg": "Invalid Heartbeat ID", "heartbeat_id": following}
+            raise refusal
+        return {"heartbeat_id": following}
+
+    # -- reads of an account --------------------------------------------------------------------
+
+    async def _data_orders(self, request: web.Request) -> Any:
+        key, query = await self._level_two(request), request.query
+        rows = [order_row(order) for order in self._venue.open_orders(key.key)]
+        for name in ("id", "market", "asset_id"):
+            if name in query:
+                rows = [row for row in rows if row[name] == query[name]]
+        if self._faults.value("status_prefix"):
+            rows = [row | {"status": f"ORDER_STATUS_{row['status']}"} for row in rows]
+        return _cursor_page(rows, query.get("next_cursor", ""))
+
+    async def _data_order(self, request: web.Request) -> Any:
+        key = await self._level_two(request)
+        order = self._venue.open.get(request.match_info["id"])
+        if order is None or order.book.owner != key.key:
+            raise Refusal(404, "order not found")
+        return order_row(order)
+
+    async def _data_trades(self, request: web.Request) -> Any:
+        key, query = await self._level_two(request), request.query
+        seen = dict.fromkeys(trade for trade, _ in self._venue.accounts.fills.get(key.key, []))
+        after, before = int(query.get("after", "0")), int(query.get("before", "99999999999"))
+        rows = [trade_row(trade, key.key) for trade in reversed(seen)
+                if after <= trade.match_ms // 1000 <= before]  # fmt: skip
+        if "id" in query:
+            rows = [row for row in rows if row["id"] == query["id"]]
+        if "market" in query:
+            rows = [row for row in rows if row["market"] == query["market"]]
+        for name in ("asset_id", "maker_address"):
+            if name in query:
+                rows = [row for row in rows if query[name] == row[name]
+                        or any(leg[name] == query[name] for leg in row["maker_orders"])]  # fmt: skip
+        return _cursor_page(rows, query.get("next_cursor", ""))
+
+    async def _balance(self, request: web.Request) -> Any:
+        key, query = await self._level_two(request), request.query
+        wallet = self._venue.accounts.wallet(self._wallet_address(key, query.get("signature_type", "0")))
+        if query.get("asset_type") == "COLLATERAL":
+            balance = wallet.cash
+        elif query.get("asset_type") == "CONDITIONAL":
+            balance = wallet.tokens.get(query.get("token_id", ""), 0) * MICROS_PER_LOT
+        else:
+            raise Refusal(400, "Invalid asset type")
+        allowances = {exchange: str(ALLOWANCE_MAX) for exchange in (EXCHANGE_STANDARD, EXCHANGE_NEG_RISK)}
+        return {"balance": str(max(0, balance)), "allowances": allowances}
+
+    def _wallet_address(self, key: ApiKey, signature_type: str) -> str:
+        """The wallet that this key trades for under a signature type: its own address for type 0, else
+        the one its orders named."""
+        if signature_type in ("0", ""):
+            return key.address
+        owned = [address for address, owner in self._venue.accounts.wallet_owner.items() if owner == key.address]
+        for address in self._venue.accounts.wallets:
+            if address.lower() in owned:
+                return address
+        return key.address
+
+    async def _balance_update(self, request: web.Request) -> Any:
+        await self._level_two(request)
+        return {}
+
+    async def _rate_tier(self, request: web.Request) -> Any:
+        return {"tier": self._limits_of(await self._level_two(request)).tier}
+
+
+def _credentials(key: ApiKey) -> dict[str, str]:
+    return {"apiKey": key.key, "secret": key.secret, "passphrase": key.passphrase}
+
+
+def _json(document: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(body=msgspec.json.encode(document), status=status, headers=headers,
+                        content_type="application/json")  # fmt: skip
+
+
+async def _rows(request: web.Request, limit: int) -> list[dict[str, Any]]:
+    """The body of a batch read: a list of objects with a token_id."""
+    rows = msgspec.json.decode(await request.read())
+    if not isinstance(rows, list) or len(rows) > limit:
+        raise Refusal(400, "Invalid payload")
+    if not all(isinstance(row, dict) and isinstance(row.get("token_id"), str) for row in rows):
+        raise Refusal(400, "Invalid payload")
+    return rows
+
+
+def _is_hash(value: object) -> bool:
+    return isinstance(value, str) and bool(_HASH.match(value))
+
+
+def _cursor_page(rows: list[dict[str, Any]], cursor: str) -> dict[str, Any]:
+    """A page of the CLOB: the cursor is the base64 of an offset, MA== the first, LTE= the end."""
+    try:
+        start = int(base64.b64decode(cursor)) if cursor else 0
+    except ValueError as error:
+        raise Refusal(400, "Invalid cursor") from error
+    page = rows[start : start + PAGE_ROWS] if start >= 0 else []
+    more = 0 <= start < len(rows) - PAGE_ROWS
+    following = base64.b64encode(str(start + PAGE_ROWS).encode()).decode() if more else CURSOR_END
+    return {"limit": PAGE_ROWS, "count": len(page), "next_cursor": following, "data": page}

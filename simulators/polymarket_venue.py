@@ -1,0 +1,545 @@
+"""The venue itself: markets, books, accounts and the life of orders and trades, without any I/O.
+
+Every change is first put into a batch; `commit` hands the batch to the journal with one write and only
+then lets the streams speak. A killed venue therefore comes back with all that anybody was told.
+Only what concerns API keys is kept; the other traders quote afresh after a restart.
+"""
+
+from __future__ import annotations
+
+import heapq
+import uuid
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from eth_utils.crypto import keccak
+
+from simulators.clock import Clock
+from simulators.faults import Faults
+from simulators.polymarket_account import (
+    CONFIRMED,
+    FAILED,
+    FINAL,
+    MATCHED,
+    MINED,
+    OTHERS_WALLET,
+    RETRYING,
+    Accounts,
+    ApiKey,
+    Leg,
+    Trade,
+    new_api_key,
+    taker_fee_e8,
+)
+from simulators.polymarket_limits import Heartbeats
+from simulators.polymarket_markets import (
+    FINE_ABOVE,
+    FINE_BELOW,
+    TICK_COARSE,
+    TICK_FINE,
+    Market,
+    make_market,
+)
+from simulators.polymarket_matching import BUY, PRICE_ONE, SIDE_NAMES, BookOrder, dollars_text, price_for
+from simulators.polymarket_orders import GTD_LEAD_S, ClientOrder, Refusal, Submission, client_order
+from simulators.state import StateFolder
+
+MINED_AFTER_MS, CONFIRMED_AFTER_MS = 1_000, 2_000
+MARKETABLE_MIN_MICROS = 1_000_000
+
+
+class Publisher(Protocol):
+    """Who is told what happened, after it is durable."""
+
+    def order_event(self, order: ClientOrder, kind: str) -> None:
+        """An order of a key was placed, updated or cancelled."""
+
+    def trade_event(self, trade: Trade) -> None:
+        """A trade of a key was matched or changed its status."""
+
+    def trade_print(self, trade: Trade) -> None:
+        """A trade happened; the market channel prints it."""
+
+    def book_changed(self, market: Market, traded: bool) -> None:
+        """Levels changed; after a trade the whole book is shown again."""
+
+    def tick_changed(self, market: Market, old: int) -> None:
+        """A market got another price grid."""
+
+    def listed(self, market: Market) -> None:
+        """A new market opened."""
+
+    def resolved(self, market: Market) -> None:
+        """A market has a winner."""
+
+
+class Venue:
+    """All state of the simulated exchange."""
+
+    def __init__(self, clock: Clock, faults: Faults, state: StateFolder, publisher: Publisher) -> None:
+        self.clock, self.faults, self.accounts = clock, faults, Accounts()
+        self.markets: dict[str, Market] = {}
+        self.by_token: dict[str, tuple[Market, int]] = {}
+        self.orders: dict[str, ClientOrder] = {}
+        self.open: dict[str, ClientOrder] = {}
+        self.trades: dict[str, Trade] = {}
+        self.heartbeats = Heartbeats()
+        self._state, self._publisher = state, publisher
+        self._records: list[dict[str, Any]] = []
+        self._news: list[tuple[Any, ...]] = []
+        self._due: list[tuple[int, str, str]] = []
+        self._touched: dict[str, bool] = {}
+        self._other_orders = 0
+
+    # -- keys -----------------------------------------------------------------------------------
+
+    def create_key(self, address: str, nonce: int) -> ApiKey:
+        """A new key for this address and nonce; Refusal when there is one already."""
+        if (address, nonce) in self.accounts.by_identity:
+            raise Refusal(400, "Could not create api key")
+        key = new_api_key(address, nonce)
+        self.accounts.add_key(key)
+        self._records.append({"kind": "key", "key": key.key, "secret": key.secret, "nonce": nonce,
+                              "passphrase": key.passphrase, "address": address})  # fmt: skip
+        self.commit()
+        return key
+
+    def delete_key(self, key: ApiKey) -> None:
+        """Revoke a key and cancel its orders."""
+        self.cancel_many([order.order_id for order in self.open_orders(key.key)], key.key)
+        self.accounts.remove_key(key)
+        self._records.append({"kind": "key_deleted", "key": key.key})
+        self.commit()
+
+    # -- markets --------------------------------------------------------------------------------
+
+    def list_market(self, market: Market) -> None:
+        """Open a market."""
+        self._add_market(market)
+        self._records.append({"kind": "market", **market.record()})
+        self._news.append(("listed", market))
+        self.commit()
+
+    def close_market(self, market: Market) -> None:
+        """Stop trading and take every order off the book."""
+        market.closed, market.closed_ms = True, self.clock.now_ms()
+        for order in [order for order in self.open.values() if order.market is market]:
+            self._end(order, "CANCELED_MARKET_RESOLVED")
+        for resting in market.book.orders():
+            market.book.remove(resting.order_id)
+        self._touch(market)
+        self._records.append({"kind": "closed", "market": market.condition_id, "time_ms": market.closed_ms})
+        self.commit()
+
+    def resolve_market(self, market: Market, winner: int) -> bool:
+        """Pay the winners; False while a trade of the market is not final."""
+        if any(trade.market is market for trade in self.trades.values() if trade.status not in FINAL):
+            return False
+        now_ms = self.clock.now_ms()
+        market.winner = winner
+        self.accounts.settle(market, winner, now_ms)
+        self._records.append({"kind": "resolved", "market": market.condition_id, "winner": winner,
+                              "time_ms": now_ms})  # fmt: skip
+        self._news.append(("resolved", market))
+        self.commit()
+        return True
+
+    def refresh_tick(self, market: Market) -> None:
+        """Give a market near 0 or 1 the finer grid, once."""
+        if market.tick == TICK_COARSE and not FINE_BELOW <= market.mid() <= FINE_ABOVE:
+            market.tick = TICK_FINE
+            self._records.append({"kind": "tick", "market": market.condition_id, "tick": TICK_FINE})
+            self._news.append(("tick", market, TICK_COARSE))
+            self._touch(market, traded=True)
+
+    def _add_market(self, market: Market) -> None:
+        self.markets[market.condition_id] = market
+        for outcome, token in enumerate(market.tokens):
+            self.by_token[token] = (market, outcome)
+
+    # -- orders of keys -------------------------------------------------------------------------
+
+    def open_orders(self, key: str) -> list[ClientOrder]:
+        """The open orders of a key, oldest first."""
+        return [order for order in self.open.values() if order.book.owner == key]
+
+    def place(self, key: ApiKey, submission: Submission, post_only_mode: bool) -> dict[str, Any]:
+        """Accept an order and match it, or raise Refusal. The answer is the body of POST /order."""
+        if submission.order_id in self.orders:
+            raise Refusal(400, f"order {submission.order_id} is invalid. Duplicated.")
+        if post_only_mode and not submission.post_only:
+            raise post_only_refusal(self.faults)
+        market = self.by_token[str(submission.message.token_id)][0]
+        if market.closed:
+            raise Refusal(400, "the market is not yet ready to process new orders")
+        wallet = self._wallet_of(submission, key)
+        order = client_order(submission, market, key, wallet, self.clock.now_ms())
+        self._check_book(order)
+        self._check_balance(order)
+        self.orders[order.order_id] = self.open[order.order_id] = order
+        self._records.append(_order_record(order))
+        trades = self._match(order.book, order.wallet, market, order)
+        self._finish_placement(order)
+        self.commit()
+        return _placement_answer(order, trades)
+
+    def _wallet_of(self, submission: Submission, key: ApiKey) -> str:
+        """The wallet whose money the order spends. A proxy, safe or deposit wallet belongs to the
+        first key address that trades for it."""
+        maker = submission.message.maker
+        wallet = next((known for known in self.accounts.wallets if known.lower() == maker.lower()), maker)
+        if wallet.lower() == key.address.lower():
+            return key.address
+        if self.accounts.wallet_owner.setdefault(wallet.lower(), key.address) != key.address:
+            raise Refusal(400, "maker address not allowed, please use the deposit wallet flow")
+        return wallet
+
+    def _check_book(self, order: ClientOrder) -> None:
+        crosses = order.market.book.crosses(order.book)
+        if order.post_only and crosses:
+            raise Refusal(400, "invalid post-only order: order crosses book")
+        worth = order.budget or order.book.price * order.book.lots
+        if order.book.side == BUY and worth < MARKETABLE_MIN_MICROS and (crosses or order.budget):
+            text = f"invalid amount for a marketable BUY order (${dollars_text(worth)}), min size: $1"
+            raise Refusal(400, text)
+        if order.order_type == "FAK" and not crosses:
+            raise Refusal(400, "no orders found to match with FAK order. FAK orders are partially filled "
+                               "or killed if no match is found.")  # fmt: skip
+        if order.order_type == "FOK" and not self._can_fill(order):
+            raise Refusal(400, "order couldn't be fully filled. FOK orders are fully filled or killed.")
+
+    def _can_fill(self, order: ClientOrder) -> bool:
+        lots, budget = order.book.lots, order.budget
+        for match in order.market.book.walk(order.book):
+            price = price_for(order.book.outcome, match.yes_price)
+            if order.budget:
+                budget -= price * match.lots
+                if budget < price:
+                    return True
+            else:
+                lots -= match.lots
+                if lots <= 0:
+                    return True
+        return False
+
+    def _check_balance(self, order: ClientOrder) -> None:
+        wallet = self.accounts.wallet(order.wallet)
+        mine = [other for other in self.open.values() if other.wallet == order.wallet]
+        book, token = order.book, order.market.tokens[order.book.outcome]
+        if book.side == BUY:
+            held = wallet.cash - sum(o.book.price * o.book.left for o in mine if o.book.side == BUY)
+            needed, unit = order.budget or book.price * book.lots, 1
+        else:
+            held = wallet.tokens.get(token, 0) - sum(
+                o.book.left for o in mine
+                if o.book.side != BUY and o.market is order.market and o.book.outcome == book.outcome
+            )  # fmt: skip
+            needed, unit = book.lots, 10_000
+        if held < needed:
+            raise Refusal(400, "not enough balance / allowance: the balance is not enough -> balance: "
+                               f"{held * unit}, order amount: {needed * unit}")  # fmt: skip
+
+    def _finish_placement(self, order: ClientOrder) -> None:
+        done = order.book.left == 0 or order.budget > 0
+        if done:
+            order.status = "MATCHED"
+            self.open.pop(order.order_id, None)
+        elif order.order_type in ("GTC", "GTD"):
+            order.market.book.rest(order.book)
+            self._touch(order.market)
+        self._news.insert(0, ("order", order, "PLACEMENT"))
+        if not done and order.order_type in ("FOK", "FAK"):
+            self._end(order, "CANCELED")
+
+    def cancel_many(self, order_ids: Iterable[str], key: str, status: str = "CANCELED") -> dict[str, Any]:
+        """Cancel orders of a key; the answer is the body of the cancel calls."""
+        canceled: list[str] = []
+        refused: dict[str, str] = {}
+        for order_id in order_ids:
+            order = self.open.get(order_id)
+            if order is not None and order.book.owner == key:
+                self._end(order, status)
+                canceled.append(order_id)
+            elif (known := self.orders.get(order_id)) is not None and known.book.owner == key:
+                refused[order_id] = "already canceled or matched"
+            else:
+                refused[order_id] = "order not found"
+        self.commit()
+        return {"canceled": canceled, "not_canceled": refused}
+
+    def _end(self, order: ClientOrder, status: str) -> None:
+        order.market.book.remove(order.order_id)
+        self.open.pop(order.order_id, None)
+        order.status = status
+        self._records.append({"kind": "end", "order": order.order_id, "status": status})
+        self._news.append(("order", order, "CANCELLATION"))
+        self._touch(order.market)
+
+    # -- the other traders ----------------------------------------------------------------------
+
+    def other_order(self, market: Market, outcome: int, side: int, price: int, lots: int,
+                    rest: bool = True) -> str:  # fmt: skip
+        """Another trader's order: it trades with what it crosses, and its rest stays on the book if
+        asked. Call `commit` afterwards. Gives its id."""
+        self._other_orders += 1
+        order = BookOrder(f"other-{self._other_orders}", "", outcome, side, price, lots, lots)
+        self._match(order, OTHERS_WALLET, market, None)
+        if rest and order.left:
+            market.book.rest(order)
+            self._touch(market)
+        return order.order_id
+
+    def remove_other(self, market: Market, order_id: str) -> None:
+        """Take another trader's order off the book. Call `commit` afterwards."""
+        if market.book.remove(order_id) is not None:
+            self._touch(market)
+
+    # -- matching -------------------------------------------------------------------------------
+
+    def _match(
+        self, order: BookOrder, wallet: str, market: Market, client: ClientOrder | None
+    ) -> list[Trade]:
+        """Trade the order with what it crosses: one trade for each price level."""
+        levels: dict[int, list[Leg]] = {}
+        budget = client.budget if client else 0
+        spend = budget
+        for match in market.book.walk(order):
+            price = price_for(order.outcome, match.yes_price)
+            lots = min(match.lots, spend // price if budget else order.left)
+            if lots == 0:
+                break
+            market.book.take(match.maker, lots)
+            order.left -= min(lots, order.left)
+            spend -= price * lots if budget else 0
+            levels.setdefault(match.yes_price, []).append(self._maker_leg(market, match.maker, lots))
+        return [self._trade(order, wallet, market, client, price, legs) for price, legs in levels.items()]
+
+    def _maker_leg(self, market: Market, maker: BookOrder, lots: int) -> Leg:
+        known = self.orders.get(maker.order_id)
+        wallet = known.wallet if known else OTHERS_WALLET
+        shown = maker.order_id if known else "0x" + keccak(maker.order_id.encode()).hex()
+        return Leg(shown, maker.owner, wallet, maker.outcome, maker.side, maker.price, lots)
+
+    def _trade(self, order: BookOrder, wallet: str, market: Market, client: ClientOrder | None,
+               yes_price: int, makers: list[Leg]) -> Trade:  # fmt: skip
+        lots = sum(leg.lots for leg in makers)
+        price = price_for(order.outcome, yes_price)
+        shown = order.order_id if client else "0x" + keccak(order.order_id.encode()).hex()
+        fee_e8 = taker_fee_e8(price, lots) if client else 0
+        taker = Leg(shown, order.owner, wallet, order.outcome, order.side, price, lots, fee_e8)
+        now_ms = self.clock.now_ms()
+        trade = Trade(str(uuid.uuid4()), market, taker, makers, now_ms, update_ms=now_ms)
+        market.last_price, market.last_side = yes_price, SIDE_NAMES[order.side]
+        market.volume_micros += price * lots
+        self._news.append(("print", trade))
+        self._touch(market, traded=True)
+        if trade.legs():
+            self._book_trade(trade)
+            self._records.append(_trade_record(trade))
+            self._news.append(("trade", trade))
+        return trade
+
+    def _book_trade(self, trade: Trade) -> None:
+        self.trades[trade.trade_id] = trade
+        self.accounts.book(trade)
+        heapq.heappush(self._due, (trade.match_ms + MINED_AFTER_MS, trade.trade_id, MINED))
+        for leg in trade.legs():
+            order = self.orders[leg.order_id]
+            order.matched += leg.lots
+            order.matched_micros += leg.price * leg.lots
+            order.trades.append(trade.trade_id)
+            if leg is not trade.taker:
+                if order.book.left == 0:
+                    order.status = "MATCHED"
+                    self.open.pop(order.order_id, None)
+                self._news.append(("order", order, "UPDATE"))
+
+    # -- time -----------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Do what time demands: settlement steps, expiries, heartbeats that stopped."""
+        now_ms = self.clock.now_ms()
+        while self._due and self._due[0][0] <= now_ms:
+            _, trade_id, status = heapq.heappop(self._due)
+            self._advance(self.trades[trade_id], status, now_ms)
+            self.commit()
+        for order in list(self.open.values()):
+            if order.expiration_s and now_ms // 1000 >= order.expiration_s - GTD_LEAD_S:
+                self._end(order, "CANCELED")
+        for key in self.heartbeats.expired(now_ms):
+            self.cancel_many([order.order_id for order in self.open_orders(key)], key)
+        self.commit()
+
+    def _advance(self, trade: Trade, status: str, now_ms: int) -> None:
+        """One step of the settlement: MATCHED, MINED, CONFIRMED, with the failures that the referee
+        asked for."""
+        if trade.status in FINAL or (status == MINED and trade.status == MINED):
+            return
+        if status == MINED and trade.status == MATCHED:
+            if self.faults.take("fail_trade"):
+                status, follow = RETRYING, FAILED
+            elif self.faults.take("retry_trade"):
+                status, follow = RETRYING, MINED
+            else:
+                follow = FAILED if self.faults.take("fail_after_mined") else CONFIRMED
+        else:
+            follow = CONFIRMED
+        trade.status, trade.update_ms = status, now_ms
+        if status == MINED:
+            trade.hash = "0x" + keccak(f"{trade.trade_id}{now_ms}".encode()).hex()
+        if status == FAILED:
+            trade.hash = ""
+            self.accounts.take_back(trade)
+        self._records.append({"kind": "status", "trade": trade.trade_id, "status": status, "hash": trade.hash,
+                              "time_ms": now_ms})  # fmt: skip
+        self._news.append(("trade", trade))
+        if status not in FINAL:
+            delay = CONFIRMED_AFTER_MS - MINED_AFTER_MS
+            heapq.heappush(self._due, (now_ms + delay, trade.trade_id, follow))
+
+    # -- durability -----------------------------------------------------------------------------
+
+    def _touch(self, market: Market, traded: bool = False) -> None:
+        self._touched[market.condition_id] = self._touched.get(market.condition_id, False) or traded
+
+    def commit(self) -> None:
+        """Write what happened, then tell the streams."""
+        if self._records:
+            self._state.append({"batch": self._records})
+            self._records = []
+        news, self._news = self._news, []
+        touched, self._touched = self._touched, {}
+        for what, *about in news:
+            self._tell(what, about)
+        for condition, traded in touched.items():
+            self._publisher.book_changed(self.markets[condition], traded)
+
+    def _tell(self, what: str, about: list[Any]) -> None:
+        tell: dict[str, Callable[..., None]] = {
+            "order": self._publisher.order_event, "trade": self._publisher.trade_event,
+            "print": self._publisher.trade_print, "tick": self._publisher.tick_changed,
+            "listed": self._publisher.listed, "resolved": self._publisher.resolved,
+        }  # fmt: skip
+        tell[what](*about)
+
+    def restore(self) -> None:
+        """Read the journal back. Orders that were open rest again, trades go on settling."""
+        for line in self._state.replay():
+            for record in line["batch"]:
+                _RESTORE[record["kind"]](self, record)
+        for order in self.open.values():
+            if order.order_type in ("GTC", "GTD") and not order.market.closed:
+                order.market.book.rest(order.book)
+        self._news.clear()
+        self._touched.clear()
+
+    def _restore_key(self, record: dict[str, Any]) -> None:
+        self.accounts.add_key(ApiKey(record["key"], record["secret"], record["passphrase"],
+                                     record["address"], record["nonce"]))  # fmt: skip
+
+    def _restore_key_deleted(self, record: dict[str, Any]) -> None:
+        self.accounts.remove_key(self.accounts.keys[record["key"]])
+
+    def _restore_market(self, record: dict[str, Any]) -> None:
+        fields = {name: value for name, value in record.items() if name != "kind"}
+        self._add_market(make_market(**fields))
+
+    def _restore_closed(self, record: dict[str, Any]) -> None:
+        market = self.markets[record["market"]]
+        market.closed, market.closed_ms = True, record["time_ms"]
+
+    def _restore_resolved(self, record: dict[str, Any]) -> None:
+        market = self.markets[record["market"]]
+        market.winner = record["winner"]
+        self.accounts.settle(market, record["winner"], record["time_ms"])
+
+    def _restore_tick(self, record: dict[str, Any]) -> None:
+        self.markets[record["market"]].tick = record["tick"]
+
+    def _restore_order(self, record: dict[str, Any]) -> None:
+        market = self.markets[record["market"]]
+        book = BookOrder(record["order"], record["owner"], record["outcome"], record["side"], record["price"],
+                         record["lots"], record["lots"])  # fmt: skip
+        order = ClientOrder(market, book, record["wallet"], record["type"], record["post_only"],
+                            record["expiration_s"], record["time_ms"], record["budget"])  # fmt: skip
+        self.orders[order.order_id] = self.open[order.order_id] = order
+        self.accounts.wallet(order.wallet)
+        if order.wallet != self.accounts.keys[book.owner].address:
+            self.accounts.wallet_owner[order.wallet.lower()] = self.accounts.keys[book.owner].address
+
+    def _restore_end(self, record: dict[str, Any]) -> None:
+        self.orders[record["order"]].status = record["status"]
+        self.open.pop(record["order"], None)
+
+    def _restore_trade(self, record: dict[str, Any]) -> None:
+        market = self.markets[record["market"]]
+        legs = [Leg(*fields) for fields in record["legs"]]
+        time_ms = record["time_ms"]
+        trade = Trade(record["trade"], market, legs[0], legs[1:], time_ms, update_ms=time_ms)
+        for leg in trade.legs():
+            order = self.orders[leg.order_id]
+            order.book.left -= min(leg.lots, order.book.left)
+            if order.book.left == 0 or (order.budget and leg is trade.taker):
+                order.status = "MATCHED"
+                self.open.pop(order.order_id, None)
+        self._book_trade(trade)
+
+    def _restore_status(self, record: dict[str, Any]) -> None:
+        trade = self.trades[record["trade"]]
+        trade.status, trade.hash, trade.update_ms = record["status"], record["hash"], record["time_ms"]
+        if trade.status == FAILED:
+            self.accounts.take_back(trade)
+        elif trade.status != CONFIRMED:
+            delay = CONFIRMED_AFTER_MS - MINED_AFTER_MS
+            heapq.heappush(self._due, (trade.update_ms + delay, trade.trade_id, CONFIRMED))
+
+
+_RESTORE = {
+    "key": Venue._restore_key, "key_deleted": Venue._restore_key_deleted, "market": Venue._restore_market,
+    "closed": Venue._restore_closed, "resolved": Venue._restore_resolved, "tick": Venue._restore_tick,
+    "order": Venue._restore_order, "end": Venue._restore_end, "trade": Venue._restore_trade,
+    "status": Venue._restore_status,
+}  # fmt: skip
+
+
+def post_only_refusal(faults: Faults) -> Refusal:
+    """What every order that may trade at once is told during the minutes after a restart."""
+    wait_s = max(1, faults.value("post_only_mode"))
+    return Refusal(503, "post-only mode: only post-only orders and cancels are allowed",
+                   headers={"Retry-After": str(wait_s)}, code="post_only_mode",
+                   retry_after_seconds=wait_s)  # fmt: skip
+
+
+def _placement_answer(order: ClientOrder, trades: list[Trade]) -> dict[str, Any]:
+    shares = sum(trade.taker.lots for trade in trades) * 10_000
+    dollars = sum(trade.taker.lots * trade.taker.price for trade in trades)
+    making, taking = (dollars, shares) if order.book.side == BUY else (shares, dollars)
+    return {
+        "success": True, "errorMsg": "", "orderID": order.order_id,
+        "status": "matched" if trades else "live",
+        "makingAmount": dollars_text(making) if trades else "",
+        "takingAmount": dollars_text(taking) if trades else "",
+        "transactionsHashes": [], "tradeIDs": [trade.trade_id for trade in trades],
+    }  # fmt: skip
+
+
+def _order_record(order: ClientOrder) -> dict[str, Any]:
+    book = order.book
+    return {"kind": "order", "order": book.order_id, "market": order.market.condition_id, "owner": book.owner,
+            "wallet": order.wallet, "outcome": book.outcome, "side": book.side, "price": book.price,
+            "lots": book.lots, "type": order.order_type, "post_only": order.post_only, "budget": order.budget,
+            "expiration_s": order.expiration_s, "time_ms": order.created_ms}  # fmt: skip
+
+
+def _trade_record(trade: Trade) -> dict[str, Any]:
+    legs = [[leg.order_id, leg.owner, leg.wallet, leg.outcome, leg.side, leg.price, leg.lots, leg.fee_e8]
+            for leg in (trade.taker, *trade.makers)]  # fmt: skip
+    return {"kind": "trade", "trade": trade.trade_id, "market": trade.market.condition_id, "legs": legs,
+            "time_ms": trade.match_ms}  # fmt: skip
+
+
+def mid_price(market: Market, outcome: int) -> int:
+    """The mark of an outcome token."""
+    if market.winner is not None:
+        return PRICE_ONE if market.winner == outcome else 0
+    return price_for(outcome, market.mid())
