@@ -1,0 +1,272 @@
+/*
+ * binance_session.h: the connector's state, shared by its parts only:
+ *   binance_connector.c  the venue interface, the links' life, the session's state
+ *   binance_rest.c       REST calls, clock, reference data, listen key, dead-man switch
+ *   binance_market.c     books: deltas, snapshots, the check against bookTicker, silence
+ *   binance_orders.c     the WS API: place, cancel, query, time-outs
+ *   binance_user.c       the user stream
+ *   binance_reconcile.c  open orders, missed fills, positions
+ */
+#ifndef PURSER_CONNECTORS_BINANCE_SESSION_H
+#define PURSER_CONNECTORS_BINANCE_SESSION_H
+
+#include "../../../../bridge/reasons.h"
+#include "../../base/clock.h"
+#include "../../book/book_sync.h"
+#include "../../net/http.h"
+#include "../../net/websocket.h"
+#include "binance_connector.h"
+#include "binance_wire.h"
+
+#define BINANCE_URL 320
+#define BINANCE_TICKERS 1024     /* recent best prices of one symbol; a power of two */
+#define BINANCE_REQUESTS 512     /* WS API requests without an answer; a power of two */
+#define BINANCE_ORDER_IDS 8192   /* recent venue order ids and whose they are; a power of two */
+#define BINANCE_FILLS_PAGE 1000
+#define BINANCE_CLOCK_LIMIT_NS 1000000000LL
+
+/* A websocket and when to open it again. The pause doubles after each failure and shrinks back only
+ * after real data (a connection that opens and stays silent is a failure too). */
+struct binance_link {
+    struct binance *session;
+    struct websocket socket;
+    const char *name;
+    int failures;
+    int64_t retry_ns;   /* not before */
+    int64_t opened_ns;  /* 0: not open */
+    int64_t data_ns;    /* last real message */
+    int64_t pinged_ns;
+    bool proven;        /* it has carried data since it was opened */
+    bool rotate;        /* close it at the next turn: serverShutdown, malformed frame */
+    char why[96];
+};
+
+struct binance_ticker {
+    int64_t id;
+    struct top_of_book top;
+};
+
+/* One symbol's book and what checks it. */
+struct binance_market {
+    struct instrument instrument;
+    struct order_book book;
+    struct book_sync sync;
+    bool known;            /* exchangeInfo has told its grid */
+    bool snapshot_wanted, snapshot_asked;
+    int64_t snapshot_ns;   /* when it was last asked for */
+    int64_t depth_ns, ticker_ns;
+    struct binance_ticker tickers[BINANCE_TICKERS];
+    uint64_t tickers_count;
+    bool check_pending;    /* the ticker after this delta has not come yet */
+    int64_t check_id;
+    struct top_of_book check_top;
+    int64_t dead_man_sent_ns, dead_man_acked_ns, dead_man_retry_ns;
+    bool dead_man_asked;
+    /* Our fills: the newest seen; the newest of an unbroken record; the first seen live before the
+     * record was whole. */
+    int64_t last_trade_id, confirmed_trade_id, live_trade_id;
+    char path_symbol[32];  /* lower case, for stream names */
+};
+
+enum binance_request_kind { BINANCE_REQUEST_NONE = 0, BINANCE_REQUEST_PLACE, BINANCE_REQUEST_CANCEL,
+                            BINANCE_REQUEST_STATUS };
+
+struct binance_request {
+    int64_t id; /* 0: free */
+    int kind;
+    uint64_t client_order_id;
+    const struct instrument *instrument;
+    uint8_t side;
+    struct price price;
+    struct quantity quantity;
+    int64_t deadline_ns;
+};
+
+struct binance_order_id {
+    int64_t order_id;
+    uint64_t client_order_id; /* 0: asked, and not ours */
+};
+
+enum binance_reconcile_step {
+    BINANCE_RECONCILE_IDLE = 0, BINANCE_RECONCILE_ORDERS, BINANCE_RECONCILE_FILLS,
+    BINANCE_RECONCILE_OWNERS, BINANCE_RECONCILE_POSITIONS,
+};
+
+struct binance_reconcile {
+    int step;
+    int symbol;
+    uint32_t run;          /* answers of an earlier run are ignored */
+    bool asked;
+    int64_t retry_ns;
+    int failures;
+    int64_t since;         /* newest trade id that is booked; 0: none */
+    int64_t page_from;     /* newest trade id of a full page */
+    int fill;              /* next fill of the page to report */
+    int fills_count;
+    int owners_asked;
+    bool recheck;          /* asked again soon after: look further back */
+    bool positions_told[BINANCE_SYMBOLS_MAX];
+    struct binance_fill *fills;
+};
+
+/* A REST call in flight; handed to http.h as the context of its answer. */
+struct binance_call_entry {
+    struct binance *session;
+    int call; /* 0: free */
+    int index;
+    uint32_t run;
+    uint64_t client_order_id;
+};
+
+struct binance {
+    struct venue venue;
+    struct arena *arena;
+    struct loop *loop; /* NULL before the first start */
+    struct http *http;
+    struct tls_context tls;
+    char rest[BINANCE_URL], streams[BINANCE_URL], ws_api[BINANCE_URL], ca_file[512];
+    char api_key_header[192], api_key[160];
+    struct sign_key sign_key;
+    struct binance_signer signer;
+    struct binance_prefix prefix;
+    int64_t recv_window_ms, dead_man_timeout_ns, stale_ns;
+
+    struct binance_market *markets; /* symbols_count of them */
+    struct binance_symbol_settings symbols[BINANCE_SYMBOLS_MAX];
+    int symbols_count;
+    const struct instrument *instruments[BINANCE_SYMBOLS_MAX];
+    struct binance_symbols known;
+    struct book_level *levels; /* scratch of one message */
+    struct binance_market_event *market_event;
+    struct binance_user_event *user_event;
+
+    struct binance_link market_link, user_link, api_link;
+
+    /* start-up: each is asked for until answered */
+    bool started, refused, clock_known, info_known, mode_known, info_wanted;
+    bool clock_asked, info_asked, mode_asked, key_asked;
+    int64_t clock_retry_ns, info_retry_ns, mode_retry_ns, key_retry_ns;
+    int clock_samples;
+    int64_t clock_best_rtt_ns, clock_best_offset_ns, clock_checked_ns;
+    int start_failures;
+    char listen_key[128];
+    int64_t listen_key_ns; /* when it was made or kept alive; 0: none */
+    struct binance_call_entry calls[HTTP_REQUESTS];
+    int64_t rest_hold_ns;  /* the venue asked us to be quiet until then */
+
+    bool dead_man_allowed;
+    int cancel_all_left[BINANCE_SYMBOLS_MAX]; /* tries left of a cancel-all under way */
+    int64_t cancel_all_retry_ns;
+
+    struct binance_request requests[BINANCE_REQUESTS];
+    int64_t next_request;
+    int64_t orders_hold_ns; /* the venue throttled orders until then */
+    struct binance_order_id order_ids[BINANCE_ORDER_IDS];
+    struct binance_reconcile reconcile;
+    bool fills_complete;     /* reconciled, and the user stream has not been broken since */
+    int64_t reconciled_ns;
+    uint64_t random;
+    int64_t next_turn_ns;
+    int work;
+    struct binance_counters counters;
+    char problem[96]; /* the newest reason for not being READY */
+};
+
+static inline struct binance *binance_of(struct venue *venue)
+{
+    return (struct binance *)venue; /* venue is the first member */
+}
+
+/* Milliseconds of the venue's clock, for signed requests. */
+static inline int64_t binance_wall_ms(const struct binance *b)
+{
+    return (clock_wall_ns() + b->venue.clock_offset_ns) / CLOCK_NS_PER_MS;
+}
+
+/* --- binance_connector.c --- */
+void binance_event(struct binance *b, int level, const char *name, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+void binance_session_update(struct binance *b, int64_t now_ns);
+void binance_problem(struct binance *b, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* binance_auth_refused: latches; the engine halts on the event. */
+void binance_auth_refused(struct binance *b, const char *what, int64_t code, const char *message);
+int64_t binance_backoff_ns(struct binance *b, int failures);
+void binance_link_data(struct binance_link *link, int64_t now_ns);
+void binance_link_rotate(struct binance_link *link, const char *why);
+bool binance_link_is_open(const struct binance_link *link);
+/* binance_order_id_put, _get: whose order is it? get: false when not known. */
+void binance_order_id_put(struct binance *b, int64_t order_id, uint64_t client_order_id);
+bool binance_order_id_get(const struct binance *b, int64_t order_id, uint64_t *client_order_id);
+void binance_report_init(struct execution_report *report, const struct binance_order *order,
+                         uint64_t client_order_id);
+
+/* --- binance_rest.c --- */
+enum binance_call {
+    BINANCE_CALL_TIME = 1, BINANCE_CALL_INFO, BINANCE_CALL_MODE, BINANCE_CALL_KEY_NEW,
+    BINANCE_CALL_KEY_KEEP, BINANCE_CALL_DEPTH, BINANCE_CALL_COUNTDOWN, BINANCE_CALL_CANCEL_ALL,
+    BINANCE_CALL_CANCEL, BINANCE_CALL_QUERY, BINANCE_CALL_OPEN_ORDERS, BINANCE_CALL_FILLS,
+    BINANCE_CALL_OWNER, BINANCE_CALL_POSITIONS,
+};
+/* An answer, already judged. index and run come from the call. */
+struct binance_answer {
+    int call;
+    int index;
+    uint32_t run;
+    uint64_t client_order_id;
+    const struct http_response *http;
+    int64_t code;
+    char message[BINANCE_TEXT];
+    struct binance_class class;
+    bool accepted; /* 200 and a body */
+};
+/* binance_call: parameters are without recvWindow, timestamp and signature. */
+int binance_call(struct binance *b, int call, int index, uint32_t run, uint64_t client_order_id,
+                 const char *parameters, int64_t now_ns);
+void binance_rest_turn(struct binance *b, int64_t now_ns);
+/* binance_listen_key_lost: another key is made, then the user stream opened. */
+void binance_listen_key_lost(struct binance *b);
+int64_t binance_dead_man_acked_ns(const struct binance *b);
+
+/* --- binance_market.c --- */
+void binance_market_message(void *context, const char *bytes, size_t length, int64_t received_ns);
+void binance_market_reset(struct binance *b, int64_t now_ns);
+void binance_market_snapshot(struct binance *b, const struct binance_answer *answer, int64_t now_ns);
+void binance_market_turn(struct binance *b, int64_t now_ns);
+bool binance_market_whole(const struct binance *b);
+
+/* --- binance_orders.c --- */
+void binance_api_message(void *context, const char *bytes, size_t length, int64_t received_ns);
+/* binance_requests_lost: the connection went: what was sent is UNKNOWN. */
+void binance_requests_lost(struct binance *b, const char *why);
+void binance_orders_turn(struct binance *b, int64_t now_ns);
+int binance_submit(struct venue *venue, const struct order *order, int64_t now_ns);
+int binance_cancel(struct venue *venue, const struct order *order, int64_t now_ns);
+int binance_query(struct venue *venue, const struct order *order, int64_t now_ns);
+int binance_cancel_all(struct venue *venue, int64_t now_ns);
+/* binance_order_answer: an answer to place, cancel or status, from the WS API or from REST. */
+void binance_order_answer(struct binance *b, const struct binance_request *request,
+                          const struct binance_class *class, int64_t code, const char *message,
+                          const struct binance_order *order, int64_t now_ns);
+void binance_order_rest_answer(struct binance *b, const struct binance_answer *answer,
+                               int64_t now_ns);
+
+/* --- binance_user.c --- */
+void binance_user_message(void *context, const char *bytes, size_t length, int64_t received_ns);
+/* binance_commission_e8: the commission in USD times 1e8. */
+int64_t binance_commission_e8(const struct instrument *instrument, int64_t commission_e8,
+                              const char *asset, bool present, bool maker, struct price price,
+                              struct quantity quantity);
+
+/* --- binance_reconcile.c --- */
+int binance_reconcile_start(struct venue *venue, const char *since_execution_id, int64_t now_ns);
+void binance_reconcile_abort(struct binance *b);
+/* binance_fills_broken: from here on a fill may be missed until the next reconcile. */
+void binance_fills_broken(struct binance *b);
+/* binance_fill_seen: keeps the record of our trade ids. */
+void binance_fill_seen(struct binance *b, struct binance_market *market, int64_t trade_id);
+void binance_reconcile_turn(struct binance *b, int64_t now_ns);
+void binance_reconcile_answer(struct binance *b, const struct binance_answer *answer,
+                              int64_t now_ns);
+
+#endif
