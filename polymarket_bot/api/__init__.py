@@ -1,0 +1,1 @@
+"""Edges to Polymarket: the REST and signing adapter, and the two streams."""

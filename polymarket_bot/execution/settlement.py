@@ -1,0 +1,248 @@
+"""Fills and what they make of positions.
+
+A fill is booked when the venue says MATCHED, is final when CONFIRMED, and is taken back exactly once when
+FAILED. Its key is (trade id, our order id); a key that was taken back stays taken back, whatever is
+replayed later. Positions follow the rule that all of Purser shares: a fill that grows the quantity adds
+price * size to the cost; one that shrinks it releases cost * closed / quantity, truncated toward zero,
+and realizes the difference. Taking a fill back computes the day again without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from polymarket_bot.model import Fill, FillStatus, Market, Outcome, Price, Side, Size, TradeUpdate
+
+DAY_NS = 24 * 3600 * 1_000_000_000
+
+
+def day_of(wall_ns: int) -> int:
+    """UTC day number since the Unix epoch."""
+    return wall_ns // DAY_NS
+
+
+@dataclass(slots=True)
+class Position:
+    """One token: size held in micro-shares, its exact cost, and the day's account in micros."""
+
+    quantity: int = 0
+    cost_micros: int = 0
+    realized_micros: int = 0
+    fees_e8: int = 0
+    cash_flow_micros: int = 0
+    volume_micros: int = 0
+
+    def apply(self, side: Side, size: int, value: int, fee_e8: int) -> None:
+        """Book a fill of `size` that moved `value` micros."""
+        self.fees_e8 += fee_e8
+        self.volume_micros += value
+        if side is Side.BUY:
+            self.cash_flow_micros -= value
+            self._add(size, value, 1)
+        else:
+            self.cash_flow_micros += value
+            self._add(size, value, -1)
+
+    def _add(self, size: int, value: int, sign: int) -> None:
+        closes = min(size, abs(self.quantity)) if self.quantity * sign < 0 else 0
+        closing_value = value * closes // size if closes and closes < size else (value if closes else 0)
+        if closes:
+            released = _truncated(self.cost_micros * closes, abs(self.quantity))
+            self.realized_micros += -sign * closing_value - released
+            self.cost_micros -= released
+            self.quantity += sign * closes
+        if size > closes:
+            self.cost_micros += sign * (value - closing_value)
+            self.quantity += sign * (size - closes)
+
+    def unrealized_micros(self, mark: int) -> int:
+        return self.quantity * mark // 1_000_000 - self.cost_micros
+
+    def opening(self) -> Position:
+        """What is carried into a new day."""
+        return Position(self.quantity, self.cost_micros)
+
+
+def _truncated(numerator: int, denominator: int) -> int:
+    quotient = abs(numerator) // denominator
+    return quotient if numerator >= 0 else -quotient
+
+
+class ChangeKind(Enum):
+    BOOKED = "booked"
+    FINAL = "final"
+    REVERSED = "reversed"
+    IGNORED = "ignored"  # recorded as failed before it was ever booked
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something that storage must record and others must be told."""
+
+    kind: ChangeKind
+    fill: Fill
+    sequence: int
+    day: int
+
+
+@dataclass(slots=True)
+class Booked:
+    fill: Fill
+    status: FillStatus
+    sequence: int
+    day: int
+
+
+@dataclass(slots=True)
+class Token:
+    opening: Position = field(default_factory=Position)
+    position: Position = field(default_factory=Position)
+    today: list[Booked] = field(default_factory=list)
+
+
+class Settlement:
+    """All fills and positions of the account. Synchronous; the caller persists the changes it returns."""
+
+    def __init__(self, day: int, sequence: int = 0) -> None:
+        self.day = day
+        self.sequence = sequence
+        self.tokens: dict[str, Token] = {}
+        self._fills: dict[tuple[str, str], Booked] = {}
+
+    # --- start ---
+
+    def load(self, openings: dict[str, Position], fills: Iterable[Booked]) -> None:
+        """Rebuild from storage: `openings` of self.day, `fills` of any day in order of sequence."""
+        for token, opening in openings.items():
+            self.tokens[token] = Token(opening, opening.opening())
+        for booked in fills:
+            self._fills[booked.fill.key] = booked
+            self.sequence = max(self.sequence, booked.sequence)
+            if booked.day == self.day and booked.sequence:
+                self._token(booked.fill.token).today.append(booked)
+        for token in self.tokens:
+            self._replay(token)
+
+    # --- reads ---
+
+    def position(self, token: str) -> Position:
+        return self._token(token).position
+
+    def known(self, key: tuple[str, str]) -> bool:
+        return key in self._fills
+
+    def provisional(self) -> list[Fill]:
+        return [b.fill for b in self._fills.values() if b.status is FillStatus.PROVISIONAL]
+
+    def status(self, key: tuple[str, str]) -> FillStatus | None:
+        booked = self._fills.get(key)
+        return None if booked is None else booked.status
+
+    # --- changes ---
+
+    def apply(self, update: TradeUpdate) -> list[Change]:
+        changes = []
+        for fill in update.fills:
+            change = self._apply_one(fill, update.status)
+            if change is not None:
+                changes.append(change)
+        return changes
+
+    def _apply_one(self, fill: Fill, status: str) -> Change | None:
+        booked = self._fills.get(fill.key)
+        if booked is None:
+            if status == "FAILED":
+                self._fills[fill.key] = Booked(fill, FillStatus.REVERSED, 0, self.day)
+                return Change(ChangeKind.IGNORED, fill, 0, self.day)
+            final = FillStatus.FINAL if status == "CONFIRMED" else FillStatus.PROVISIONAL
+            return self._book(fill, final)
+        if booked.status is not FillStatus.PROVISIONAL:
+            return None
+        if status == "CONFIRMED":
+            booked.status = FillStatus.FINAL
+            return Change(ChangeKind.FINAL, booked.fill, booked.sequence, booked.day)
+        if status == "FAILED":
+            return self._reverse(booked)
+        return None
+
+    def _book(self, fill: Fill, status: FillStatus) -> Change:
+        self.sequence += 1
+        booked = Booked(fill, status, self.sequence, self.day)
+        self._fills[fill.key] = booked
+        token = self._token(fill.token)
+        token.today.append(booked)
+        token.position.apply(fill.side, fill.size, fill.value, fill.fee_e8)
+        return Change(ChangeKind.BOOKED, fill, self.sequence, self.day)
+
+    def _reverse(self, booked: Booked) -> Change:
+        booked.status = FillStatus.REVERSED
+        fill = booked.fill
+        if booked.day == self.day:
+            self._replay(fill.token)
+        else:
+            self._reverse_earlier(fill)
+        return Change(ChangeKind.REVERSED, fill, booked.sequence, booked.day)
+
+    def _reverse_earlier(self, fill: Fill) -> None:
+        """A fill of an earlier day: its opposite at the same price is part of the new day's opening."""
+        token = self._token(fill.token)
+        opening = token.opening
+        opening.apply(fill.side.opposite, fill.size, fill.value, -fill.fee_e8)
+        token.opening = Position(opening.quantity, opening.cost_micros - opening.realized_micros)
+        self._replay(fill.token)
+
+    def settle(self, market: Market, winner: Outcome, wall_ns: int) -> list[Change]:
+        """The market is resolved: winning shares are worth one USD, losing shares nothing."""
+        changes = []
+        for outcome in Outcome:
+            token = market.tokens[outcome]
+            quantity = self.position(token).quantity
+            if quantity > 0:
+                worth = Price(1_000_000 if outcome is winner else 0)
+                fill = Fill(
+                    f"resolution:{market.condition_id}", token, market.condition_id, token, Side.SELL,
+                    worth, Size(quantity), True, 0, wall_ns,
+                )
+                if not self.known(fill.key):
+                    changes.append(self._book(fill, FillStatus.FINAL))
+        return changes
+
+    def adopt(self, market: Market, token: str, quantity: int, price: Price, wall_ns: int) -> Change | None:
+        """The venue holds another quantity than our books: follow the venue, at the given price."""
+        difference = quantity - self.position(token).quantity
+        if difference == 0:
+            return None
+        side = Side.BUY if difference > 0 else Side.SELL
+        fill = Fill(
+            f"adopted:{wall_ns}", token, market.condition_id, token, side, price, Size(abs(difference)),
+            True, 0, wall_ns,
+        )
+        return self._book(fill, FillStatus.FINAL)
+
+    def roll(self, day: int) -> dict[str, Position] | None:
+        """A new UTC day: returns the openings to record; None when the day did not advance."""
+        if day <= self.day:
+            return None
+        self.day = day
+        for token in self.tokens.values():
+            token.opening = token.position.opening()
+            token.position = token.opening.opening()
+            token.today.clear()
+        return {name: token.opening for name, token in self.tokens.items()}
+
+    def openings(self) -> dict[str, Position]:
+        return {name: token.opening for name, token in self.tokens.items()}
+
+    def _token(self, token: str) -> Token:
+        return self.tokens.setdefault(token, Token())
+
+    def _replay(self, name: str) -> None:
+        token = self._token(name)
+        position = token.opening.opening()
+        for booked in token.today:
+            if booked.status is not FillStatus.REVERSED:
+                fill = booked.fill
+                position.apply(fill.side, fill.size, fill.value, fill.fee_e8)
+        token.position = position

@@ -1,0 +1,1 @@
+"""The bot's side of the bridge: it listens, the engine connects."""

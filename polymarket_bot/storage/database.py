@@ -1,0 +1,275 @@
+"""Storage over SQLAlchemy Core: SQLite beside the bot by default, PostgreSQL when DATABASE_URL is set.
+
+All writes go through one queue and one task, so they happen in the order in which they were asked for.
+`flush` waits until everything before it is on disk; orders are flushed before their bytes leave.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from polymarket_bot.errors import BotError, ConfigurationError
+from polymarket_bot.execution.settlement import Booked, Change, ChangeKind, Position
+from polymarket_bot.model import Fill, FillStatus, Order, OrderState, Price, Side, Size
+from polymarket_bot.storage import schema
+
+COMMIT_TIMEOUT_S = 5.0
+
+
+def database_url(path: Path) -> str:
+    """DATABASE_URL with the asyncpg driver, or the SQLite file."""
+    url = os.environ.get("DATABASE_URL", "")
+    if not url:
+        return f"sqlite+aiosqlite:///{path}"
+    for prefix in ("postgresql://", "postgres://"):
+        if url.startswith(prefix):
+            return "postgresql+asyncpg://" + url.removeprefix(prefix)
+    if url.startswith("postgresql+asyncpg://"):
+        return url
+    raise ConfigurationError(
+        "DATABASE_URL must begin with postgresql://; unset it to use the SQLite file of the bot."
+    )
+
+
+class Database:
+    """Open with `await Database.open(path)`; run `writer()` as a task; close at the end."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._queue: asyncio.Queue[tuple[sa.Executable | None, asyncio.Future[None] | None]] = asyncio.Queue()
+        self.failed: str = ""
+
+    @classmethod
+    async def open(cls, path: Path) -> Database:
+        url = database_url(path)
+        if url.startswith("sqlite"):
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        engine = create_async_engine(url)
+        if engine.dialect.name == "sqlite":
+            sa.event.listen(engine.sync_engine, "connect", _sqlite_durable)
+        database = cls(engine)
+        try:
+            async with asyncio.timeout(10), engine.begin() as connection:
+                await connection.run_sync(schema.metadata.create_all)
+                await database._check_version(connection)
+        except (OSError, TimeoutError, sa.exc.SQLAlchemyError) as error:
+            await engine.dispose()
+            raise ConfigurationError(
+                f"the database cannot be opened ({type(error).__name__}): check {path} or DATABASE_URL."
+            ) from error
+        return database
+
+    async def _check_version(self, connection: AsyncConnection) -> None:
+        row = (
+            await connection.execute(sa.select(schema.meta.c.value).where(schema.meta.c.name == "schema_version"))
+        ).scalar_one_or_none()
+        if row is None:
+            await connection.execute(
+                schema.meta.insert().values(name="schema_version", value=str(schema.VERSION))
+            )
+        elif row != str(schema.VERSION):
+            raise ConfigurationError(
+                f"the database has schema version {row}, this build needs {schema.VERSION}: "
+                "move the file away or use the build that wrote it."
+            )
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+    # --- writing ---
+
+    async def writer(self) -> None:
+        """Run until cancelled; whatever is queued is committed first."""
+        try:
+            while True:
+                await self._commit([await self._queue.get()])
+        finally:
+            rest = []
+            while not self._queue.empty():
+                rest.append(self._queue.get_nowait())
+            if rest:
+                await asyncio.shield(self._commit(rest))
+
+    async def _commit(self, batch: list[tuple[sa.Executable | None, asyncio.Future[None] | None]]) -> None:
+        while not self._queue.empty() and len(batch) < 200:
+            batch.append(self._queue.get_nowait())
+        waiters = [future for _, future in batch if future is not None]
+        try:
+            async with asyncio.timeout(COMMIT_TIMEOUT_S), self._engine.begin() as connection:
+                for statement, _ in batch:
+                    if statement is not None:
+                        await connection.execute(statement)
+        except (OSError, TimeoutError, sa.exc.SQLAlchemyError) as error:
+            self.failed = f"{type(error).__name__}: the database does not accept writes"
+            for future in waiters:
+                if not future.done():
+                    future.set_exception(BotError(self.failed))
+            return
+        self.failed = ""
+        for future in waiters:
+            if not future.done():
+                future.set_result(None)
+
+    def _put(self, statement: sa.Executable) -> None:
+        self._queue.put_nowait((statement, None))
+
+    async def flush(self) -> None:
+        """Wait until everything queued so far is committed; raises BotError when it cannot be."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.put_nowait((None, future))
+        async with asyncio.timeout(COMMIT_TIMEOUT_S * 2):
+            await future
+
+    def _upsert(self, table: sa.Table, values: dict[str, Any], update: Iterable[str] = ()) -> sa.Executable:
+        columns = [column.name for column in table.primary_key.columns]
+        if self._engine.dialect.name == "postgresql":
+            statement = postgresql.insert(table).values(**values)
+            changes = {name: statement.excluded[name] for name in update}
+            if changes:
+                return statement.on_conflict_do_update(index_elements=columns, set_=changes)
+            return statement.on_conflict_do_nothing(index_elements=columns)
+        lite = sqlite.insert(table).values(**values)
+        changes = {name: lite.excluded[name] for name in update}
+        if changes:
+            return lite.on_conflict_do_update(index_elements=columns, set_=changes)
+        return lite.on_conflict_do_nothing(index_elements=columns)
+
+    def save_order(self, order: Order) -> None:
+        intent = order.intent
+        values = {
+            "venue_order_id": order.venue_order_id,
+            "client_order_id": str(intent.client_order_id),
+            "condition_id": intent.condition_id,
+            "token": intent.token,
+            "side": int(intent.side),
+            "price": int(intent.price),
+            "size": int(intent.size),
+            "strategy": intent.strategy,
+            "state": int(order.state),
+            "filled": order.filled,
+            "created_wall_ns": order.created_wall_ns,
+        }
+        self._put(self._upsert(schema.orders, values, ("state", "filled")))
+
+    def save_change(self, change: Change, status: FillStatus) -> None:
+        fill = change.fill
+        if change.kind in (ChangeKind.FINAL, ChangeKind.REVERSED):
+            table = schema.fills
+            self._put(
+                table.update()
+                .where(table.c.trade_id == fill.trade_id, table.c.order_id == fill.order_id)
+                .values(status=status.value)
+            )
+            return
+        values = {
+            "trade_id": fill.trade_id,
+            "order_id": fill.order_id,
+            "sequence": change.sequence,
+            "day": change.day,
+            "status": status.value,
+            "condition_id": fill.condition_id,
+            "token": fill.token,
+            "side": int(fill.side),
+            "price": int(fill.price),
+            "size": int(fill.size),
+            "maker": int(fill.maker),
+            "fee_e8": fill.fee_e8,
+            "matched_wall_ns": fill.matched_wall_ns,
+        }
+        self._put(self._upsert(schema.fills, values))
+
+    def save_openings(self, day: int, openings: dict[str, Position]) -> None:
+        for token, position in openings.items():
+            values = {
+                "day": day,
+                "token": token,
+                "quantity": position.quantity,
+                "cost_micros": position.cost_micros,
+            }
+            self._put(self._upsert(schema.openings, values, ("quantity", "cost_micros")))
+        self._put(self._upsert(schema.meta, {"name": "day", "value": str(day)}, ("value",)))
+
+    def save_day(self, day: int, realized: int, unrealized: int, fees_e8: int, fills: int) -> None:
+        values = {
+            "day": day,
+            "realized_micros": realized,
+            "unrealized_micros": unrealized,
+            "fees_e8": fees_e8,
+            "fills": fills,
+        }
+        self._put(self._upsert(schema.days, values, ("realized_micros", "unrealized_micros", "fees_e8", "fills")))
+
+    # --- reading, at start ---
+
+    async def load_day(self) -> int | None:
+        """The day whose openings were last recorded."""
+        async with self._engine.connect() as connection:
+            value = (
+                await connection.execute(sa.select(schema.meta.c.value).where(schema.meta.c.name == "day"))
+            ).scalar_one_or_none()
+        return None if value is None else int(value)
+
+    async def load_openings(self, day: int) -> dict[str, Position]:
+        table = schema.openings
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(sa.select(table).where(table.c.day == day))).all()
+        return {row.token: Position(row.quantity, row.cost_micros) for row in rows}
+
+    async def load_fills(self) -> list[Booked]:
+        table = schema.fills
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(sa.select(table).order_by(table.c.sequence))).all()
+        return [
+            Booked(
+                Fill(
+                    row.trade_id, row.order_id, row.condition_id, row.token, Side(row.side),
+                    Price(row.price), Size(row.size), bool(row.maker), row.fee_e8, row.matched_wall_ns,
+                ),
+                FillStatus(row.status),
+                row.sequence,
+                row.day,
+            )
+            for row in rows
+        ]
+
+    async def load_orders(self, open_only: bool) -> dict[str, tuple[int, int, OrderState]]:
+        """Venue order id to (client order id, strategy, last recorded state)."""
+        table = schema.orders
+        query = sa.select(table.c.venue_order_id, table.c.client_order_id, table.c.strategy, table.c.state)
+        if open_only:
+            ended = [int(state) for state in OrderState if state.terminal]
+            query = query.where(table.c.state.not_in(ended))
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(query)).all()
+        return {
+            row.venue_order_id: (int(row.client_order_id), row.strategy, OrderState(row.state)) for row in rows
+        }
+
+    async def end_orders(self, venue_order_ids: Iterable[str]) -> None:
+        """Mark orders of an earlier process as ended: the venue says they are gone."""
+        table = schema.orders
+        ids = list(venue_order_ids)
+        for start in range(0, len(ids), 200):
+            chunk = ids[start : start + 200]
+            self._put(
+                table.update()
+                .where(table.c.venue_order_id.in_(chunk))
+                .values(state=int(OrderState.CANCELED))
+            )
+        await self.flush()
+
+
+def _sqlite_durable(connection: Any, _record: Any) -> None:
+    """WAL, and each commit on disk before it is reported: an order must be known before it is sent."""
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=2000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()

@@ -1,0 +1,1 @@
+"""Pure decisions: fair value and quotes. No await, no clock, no network."""
