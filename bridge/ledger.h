@@ -66,8 +66,9 @@ int ledger_set_limit(struct ledger *ledger, const int64_t limit_micros[2],
 int64_t ledger_set_state(struct ledger *ledger, uint32_t state, uint32_t reason, int by_person);
 
 /* ledger_reclaim: after the participant's process is certainly dead (the caller has waited for it):
- * raises the generation, turns RESERVED into FREE, SENT and LIVE into UNKNOWN, and leaves used and
- * alloc charged for the next owner to reconcile. Returns the number of slots still charged. */
+ * raises the generation, turns RESERVED into FREE, SENT and LIVE into UNKNOWN, and leaves used, and
+ * rights for it, charged for the next owner to reconcile; rights above used go back to the pool.
+ * Returns the number of slots still charged, or -EBUSY: try again. */
 int ledger_reclaim(struct ledger *ledger, uint32_t participant);
 
 /* --- anyone --- */
@@ -83,6 +84,10 @@ void ledger_snapshot(const struct ledger *ledger, struct ledger_view *out, int64
 /* ledger_slots: copies at most max slots that are not FREE, returns how many. */
 int ledger_slots(const struct ledger *ledger, uint32_t participant, struct ledger_slot *out, int max);
 
+/* ledger_find: the index of this participant's slot that holds the order, FREE ones excepted.
+ * 0 or -ENOENT. */
+int ledger_find(const struct ledger *ledger, uint64_t client_order_id, uint32_t *slot);
+
 /* ledger_audit: checks the invariants I1, I5 and slot checksums; returns the number of violations
  * and writes the first one's sentence. */
 int ledger_audit(const struct ledger *ledger, char *text, int text_size);
@@ -92,6 +97,9 @@ uint32_t ledger_state_now(const struct ledger *ledger);
 uint32_t ledger_epoch_now(const struct ledger *ledger);
 
 /* --- participant --- */
+
+/* ledger_generation: of this handle since it joined; part of every client order id. */
+uint32_t ledger_generation(const struct ledger *ledger);
 
 /* ledger_join: takes the participant's line for this process (pid and start time are recorded) and
  * raises its generation. Charges found there stay: the caller reconciles, then calls

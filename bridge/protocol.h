@@ -122,7 +122,8 @@ enum slot_state { SLOT_FREE = 0, SLOT_RESERVED = 1, SLOT_SENT = 2, SLOT_LIVE = 3
 enum budget_dimension { BUDGET_LOSS = 0, BUDGET_NOTIONAL = 1 };
 
 /* One open order's reservation. Written by its owner; the supervisor may write after the owner is
- * certainly dead. crc covers client_order_id..symbol. Two cache lines. */
+ * certainly dead. crc covers what never changes while the order lives: client_order_id..quantity_e9,
+ * delta_micros and symbol. Two cache lines. */
 struct ledger_slot {
     uint32_t state; /* enum slot_state */
     uint32_t slot_generation;
@@ -184,7 +185,8 @@ struct ledger_header {
     /* rights */
     uint64_t alloc_sequence;    /* odd while a right changes */
     uint64_t mutex[8];          /* storage of a robust process-shared pthread mutex */
-    int64_t reserved0[7];
+    int64_t ceiling_micros[2]; /* the most sum(alloc) may be: limit, or more after it was lowered */
+    int64_t reserved0[5];
 };
 PROTOCOL_SIZE(ledger_header, 256);
 

@@ -1,0 +1,96 @@
+#include "ledger_private.h"
+
+#include <errno.h>
+
+void ledger_heartbeat_supervisor(struct ledger *ledger, int64_t now_ns, int64_t deadline_ns)
+{
+    struct ledger_shared *shared = ledger->shared;
+
+    STORE(shared->header.supervisor_heartbeat_ns, now_ns);
+    STORE(shared->header.lease_deadline_ns, deadline_ns);
+    /* Someone killed while moving a right left the sequence odd; taking the lock mends it. */
+    if ((LOAD(shared->header.alloc_sequence) & 1) != 0 && ledger_lock_try(shared) == 0)
+        ledger_unlock(shared);
+}
+
+int ledger_set_limit(struct ledger *ledger, const int64_t limit_micros[2],
+                     const int64_t headroom_micros[2])
+{
+    struct ledger_header *header = &ledger->shared->header;
+    int error;
+
+    for (int d = 0; d < 2; d++)
+        if (limit_micros[d] < 0 || limit_micros[d] > LEDGER_AMOUNT_MAX || headroom_micros[d] < 0 ||
+            headroom_micros[d] > limit_micros[d])
+            return -EINVAL;
+    error = ledger_lock_wait(ledger->shared);
+    if (error != 0)
+        return error;
+    rights_begin(ledger->shared);
+    for (int d = 0; d < 2; d++) {
+        int64_t sum = rights_sum(ledger->shared, d);
+        int64_t ceiling = sum < header->ceiling_micros[d] ? sum : header->ceiling_micros[d];
+
+        STORE(header->limit_micros[d], limit_micros[d]);
+        STORE(header->headroom_micros[d], headroom_micros[d]);
+        STORE(header->ceiling_micros[d], ceiling > limit_micros[d] ? ceiling : limit_micros[d]);
+    }
+    rights_end(ledger->shared);
+    ledger_unlock(ledger->shared);
+    return 0;
+}
+
+int64_t ledger_set_state(struct ledger *ledger, uint32_t state, uint32_t reason, int by_person)
+{
+    uint64_t *control = &ledger->shared->header.control;
+    uint64_t seen = LOAD(*control);
+    uint32_t epoch;
+
+    if (state > LEDGER_HALTED)
+        return -EINVAL;
+    do {
+        if (control_state(seen) == state)
+            return control_epoch(seen);
+        if (state < control_state(seen) && !by_person)
+            return -EPERM;
+        epoch = control_epoch(seen) + 1;
+    } while (!__atomic_compare_exchange_n(control, &seen, control_make(epoch, reason, state), 0,
+                                          __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+    return epoch;
+}
+
+int64_t ledger_halt(struct ledger *ledger, uint32_t reason)
+{
+    return ledger_set_state(ledger, LEDGER_HALTED, reason, 0);
+}
+
+int ledger_reclaim(struct ledger *ledger, uint32_t participant)
+{
+    struct ledger_participant *line;
+    int charged;
+    int error;
+
+    if (participant >= PROTOCOL_PARTICIPANTS)
+        return -EINVAL;
+    line = &ledger->shared->participants[participant];
+    error = ledger_lock_wait(ledger->shared);
+    if (error != 0)
+        return error;
+    /* The generation first: should the owner after all still run, it can charge nothing more. */
+    STORE(line->generation, line->generation + 1);
+    charged = slots_disown(line);
+    rights_begin(ledger->shared);
+    for (int d = 0; d < 2; d++) {
+        int64_t used = LOAD(line->used_micros[d]);
+
+        STORE(line->want_micros[d], 0);
+        if (used < line->alloc_micros[d])
+            STORE(line->alloc_micros[d], used);
+    }
+    rights_lower_ceiling(ledger->shared);
+    rights_end(ledger->shared);
+    STORE(line->reconciled_ns, 0);
+    STORE(line->pid, 0);
+    ledger_unlock(ledger->shared);
+    return charged;
+}
