@@ -57,7 +57,7 @@ FAULTS = {
     "no_book_on_subscribe": "the next N market subscriptions get no snapshot",
     "post_only_mode": "only post-only orders are taken; the value is retry_after_seconds",
     "rate_limited": "the next N order or cancel calls get 429",
-    "response_lost": "the next N order or cancel calls are done and the connection is cut instead of answered",
+    "response_lost": "the next N order or cancel calls are done; the connection is cut before the answer",
     "restart_425": "order endpoints answer 425",
     "retry_trade": "the next N trades go RETRYING before they are MINED",
     "seconds_timestamps": "trade events carry seconds instead of milliseconds",
@@ -71,7 +71,9 @@ FAULTS = {
 class Referee:
     """The admin port's view of this venue."""
 
-    def __init__(self, venue: Venue, flow: Flow, reference: Reference, streams: Streams, log: RequestLog) -> None:
+    def __init__(
+        self, venue: Venue, flow: Flow, reference: Reference, streams: Streams, log: RequestLog
+    ) -> None:
         self.faults, self.log = venue.faults, log
         self._venue, self._flow, self._reference, self._streams = venue, flow, reference, streams
         self.faults_changed()
@@ -82,10 +84,10 @@ class Referee:
 
     def clock_view(self) -> dict[str, Any]:
         """The venue's time, the reference price and the fair values."""
-        open_markets = [market for market in self._venue.markets.values() if not market.closed]
+        fair = {market.slug: round(self._flow.fair(market), 4)
+                for market in self._venue.markets.values() if not market.closed}  # fmt: skip
         return {"time_ms": self._venue.clock.now_ms(), "reference_dollars": self._reference.dollars,
-                "reference_connects": self._reference.connects,
-                "fair": {market.slug: round(self._flow.fair(market), 4) for market in open_markets}}  # fmt: skip
+                "reference_connects": self._reference.connects, "fair": fair}  # fmt: skip
 
     def book_view(self) -> dict[str, Any]:
         """Every book on its YES ladder."""
@@ -124,10 +126,11 @@ class Referee:
             price, lots = round(float(body["price"]) * PRICE_ONE), round(float(body["size"]) * 100)
             side, rest = SIDE_NAMES.index(body["side"]), bool(body.get("rest", False))
         except (KeyError, ValueError, TypeError) as error:
-            raise RefereeError('give "asset_id", "side" (BUY or SELL), "price", "size" and optionally "rest": '
-                               'true, or "asset_id" and "cancel"') from error  # fmt: skip
+            raise RefereeError('give "asset_id", "side" (BUY or SELL), "price", "size" and optionally '
+                               '"rest": true, or "asset_id" and "cancel"') from error  # fmt: skip
         if market.closed or lots <= 0 or price % market.tick or not 0 < price < PRICE_ONE:
-            raise RefereeError(f"the market is closed, or the price is not on its grid of {market.tick / 1e4}")
+            grid = market.tick / PRICE_ONE
+            raise RefereeError(f"the market is closed, or the price is not on its grid of {grid}")
         before = market.volume_micros
         order_id = self._venue.other_order(market, outcome, side, price, lots, rest)
         self._venue.commit()

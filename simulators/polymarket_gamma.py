@@ -72,7 +72,8 @@ class Gamma:
     async def search(self, request: web.Request) -> Any:
         """GET /public-search?q="""
         text = request.query.get("q", "").lower()
-        found = [event for event in self._group(self._venue.markets.values()) if text in event["title"].lower()]
+        events = self._group(self._venue.markets.values())
+        found = [event for event in events if text in event["title"].lower()]
         limit = _whole(request.query.get("limit_per_type", "20"))
         return {"events": found[:limit], "tags": [], "profiles": [],
                 "pagination": {"hasMore": len(found) > limit, "totalResults": len(found)}}  # fmt: skip

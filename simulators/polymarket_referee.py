@@ -62,7 +62,8 @@ def _position_view(venue: Venue, token: str, position: Position) -> dict[str, An
             "quantity_e9": position.quantity * LOT_E9, "cost_micros": position.cost,
             "realized_micros": position.realized, "fees_e8": position.fees_e8,
             "cash_flow_micros": position.cash_flow, "mark_e9": mark * PRICE_E9,
-            "unrealized_micros": position.quantity * mark - position.cost, "closed": market.closed}  # fmt: skip
+            "unrealized_micros": position.quantity * mark - position.cost,
+            "closed": market.closed}  # fmt: skip
 
 
 def books_view(venue: Venue) -> dict[str, Any]:

@@ -76,7 +76,7 @@ class Reference:
     async def _follow(self, path: Path | None) -> None:
         if path is None:
             return
-        ready: dict[str, Any] = msgspec.json.decode(path.read_bytes())
+        ready = _ready_line(path)
         context: ssl.SSLContext | bool = True
         if ready["ws"].startswith("wss"):
             context = ssl.create_default_context(cafile=ready["ca"])
@@ -92,3 +92,8 @@ class Reference:
                     return
                 ticker = decoder.decode(message.data)
                 self._seen((float(ticker.b) + float(ticker.a)) / 2)
+
+
+def _ready_line(path: Path) -> dict[str, Any]:
+    ready: dict[str, Any] = msgspec.json.decode(path.read_bytes())
+    return ready

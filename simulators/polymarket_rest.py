@@ -190,7 +190,9 @@ class Rest:
         stamp = headers.get("POLY_TIMESTAMP", "")
         if key is None or headers.get("POLY_ADDRESS", "").lower() != key.address.lower():
             raise refusal
-        if headers.get("POLY_PASSPHRASE") != key.passphrase or not stamp.isdecimal() or not self._is_now(stamp):
+        if headers.get("POLY_PASSPHRASE") != key.passphrase:
+            raise refusal
+        if not stamp.isdecimal() or not self._is_now(stamp):
             raise refusal
         path, body = request.rel_url.raw_path, await request.read()
         wanted = request_signature(key.secret, stamp, request.method, path, body)
@@ -248,8 +250,8 @@ class Rest:
 
     async def _books(self, request: web.Request) -> Any:
         rows = await _rows(request, BOOKS_MAX)
-        known = [self._venue.by_token[row["token_id"]] for row in rows if row["token_id"] in self._venue.by_token]
-        return [book_view(*found, self._clock.now_ms()) for found in known if not found[0].closed]
+        found = [self._venue.by_token.get(row["token_id"]) for row in rows]
+        return [book_view(*known, self._clock.now_ms()) for known in found if known and not known[0].closed]
 
     def _midpoint_of(self, token: object) -> str:
         bid, ask = self._best(token)
@@ -347,7 +349,8 @@ class Rest:
         paid = bucket.take(cost, now_ms) and not self._faults.take("rate_limited")
         headers = self._limits_of(key).headers(bucket, now_ms)
         if not paid:
-            raise Refusal(429, "Too Many Requests", headers={**headers, "Retry-After": str(bucket.wait_s(cost))})
+            headers["Retry-After"] = str(bucket.wait_s(cost))
+            raise Refusal(429, "Too Many Requests", headers=headers)
         return headers
 
     def _submission(self, body: Any, key: ApiKey) -> Submission:
@@ -491,8 +494,9 @@ class Rest:
         the one its orders named."""
         if signature_type in ("0", ""):
             return key.address
-        owned = [address for address, owner in self._venue.accounts.wallet_owner.items() if owner == key.address]
-        for address in self._venue.accounts.wallets:
+        accounts = self._venue.accounts
+        owned = [address for address, owner in accounts.wallet_owner.items() if owner == key.address]
+        for address in accounts.wallets:
             if address.lower() in owned:
                 return address
         return key.address

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -34,7 +35,6 @@ from simulators.polymarket_wire import (
 )
 
 QUEUE_MAX = 5_000
-_CLOSE = object()
 _CUT = object()
 
 
@@ -105,7 +105,9 @@ class Streams:
         """/ws/user"""
         return await self._serve(request, self._user, self._user_frame)
 
-    async def _serve(self, request: web.Request, group: set[Connection], handle: Any) -> web.WebSocketResponse:
+    async def _serve(
+        self, request: web.Request, group: set[Connection], handle: Callable[[Connection, str], bool]
+    ) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(max_msg_size=1 << 20, compress=False)
         await socket.prepare(request)
         connection = Connection(request, socket)
@@ -160,7 +162,8 @@ class Streams:
             return True
         auth = frame.get("auth") or {}
         key = self._accounts.keys.get(auth.get("apiKey", "")) if isinstance(auth, dict) else None
-        right = key is not None and (auth.get("secret"), auth.get("passphrase")) == (key.secret, key.passphrase)
+        given = (auth.get("secret"), auth.get("passphrase")) if isinstance(auth, dict) else None
+        right = key is not None and given == (key.secret, key.passphrase)
         self._log.add("stream", "SUBSCRIBE", "/ws/user", 0 if right else 401)
         if key is None or not right:
             # The venue closes a user socket whose credentials are wrong.
@@ -248,7 +251,9 @@ class Streams:
             if connection.flagged:
                 connection.send(_text(event))
 
-    def _to_market(self, market: Market, event: dict[str, Any], only: str = "", flagged: bool = False) -> None:
+    def _to_market(
+        self, market: Market, event: dict[str, Any], only: str = "", flagged: bool = False
+    ) -> None:
         if self._faults.value("silent_socket"):
             return
         text = ""

@@ -175,6 +175,7 @@ class Venue:
         wallet = self._wallet_of(submission, key)
         order = client_order(submission, market, key, wallet, self.clock.now_ms())
         self._check_book(order)
+        self._check_own_quotes(order)
         self._check_balance(order)
         self.orders[order.order_id] = self.open[order.order_id] = order
         self._records.append(_order_record(order))
@@ -207,6 +208,16 @@ class Venue:
                                "or killed if no match is found.")  # fmt: skip
         if order.order_type == "FOK" and not self._can_fill(order):
             raise Refusal(400, "order couldn't be fully filled. FOK orders are fully filled or killed.")
+
+    def _check_own_quotes(self, order: ClientOrder) -> None:
+        """What the venue does with an order that meets its owner's quotes is not documented."""
+        lots = order.book.lots
+        for match in order.market.book.walk(order.book):
+            if match.maker.owner and self.orders[match.maker.order_id].wallet == order.wallet:
+                raise Refusal(400, "a trade with one's own order is not modelled by this simulator")
+            lots -= match.lots
+            if lots <= 0 and not order.budget:
+                return
 
     def _can_fill(self, order: ClientOrder) -> bool:
         lots, budget = order.book.lots, order.budget
