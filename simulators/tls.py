@@ -1,26 +1,25 @@
 """A throw-away certificate authority for loopback, made once per state folder.
 
-The `openssl` program makes it: it is the same library that the engine's TLS uses, and it keeps the
-simulators free of a further dependency. Files: ca.pem, ca.key, server.pem, server.key (0600).
+Files: ca.pem, server.pem, server.key (0600). The authority's own key is never written: it signs one
+certificate and is forgotten.
 """
 
 from __future__ import annotations
 
+import datetime
+import ipaddress
 import os
 import ssl
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from simulators.state import StateError
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-_EXTENSIONS = (
-    "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1\n"
-    "basicConstraints=critical,CA:FALSE\n"
-    "keyUsage=critical,digitalSignature\n"
-    "extendedKeyUsage=serverAuth\n"
-)
-_DAYS = "365"
+_VALID = datetime.timedelta(days=365)
+_CLOCK_SLACK = datetime.timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +37,33 @@ def certificates_in(state: Path) -> Certificates:
     if made.ca.is_file() and made.certificate.is_file() and made.key.is_file():
         return made
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    ca_key, request, extensions = state / "ca.key", state / "server.csr", state / "server.ext"
-    extensions.write_text(_EXTENSIONS)
-    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-sha256")
-    _openssl("req", "-x509", *curve, "-keyout", ca_key, "-out", made.ca, "-days", _DAYS,
-             "-subj", "/CN=Loopback simulator authority",
-             "-addext", "keyUsage=critical,keyCertSign,cRLSign")  # fmt: skip
-    _openssl("req", "-new", *curve, "-keyout", made.key, "-out", request, "-subj", "/CN=localhost")
-    partial = state / "server.pem.new"
-    _openssl("x509", "-req", "-in", request, "-CA", made.ca, "-CAkey", ca_key, "-CAcreateserial",
-             "-out", partial, "-days", _DAYS, "-sha256", "-extfile", extensions)  # fmt: skip
-    for path in (ca_key, made.key):
-        os.chmod(path, 0o600)
-    for leftover in (request, extensions, state / "ca.srl"):
-        leftover.unlink(missing_ok=True)
-    os.replace(partial, made.certificate)
+    ca_key, server_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    issuer = _name("Loopback simulator authority")
+    authority = (
+        _certificate(issuer, issuer, ca_key.public_key())
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs_certificates=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), critical=False)
+        .sign(ca_key, hashes.SHA256())
+    )
+    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    server = (
+        _certificate(_name("localhost"), issuer, server_key.public_key())
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False
+        )
+        .sign(ca_key, hashes.SHA256())
+    )
+    private = server_key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    _write(made.key, private)
+    _write(made.certificate, server.public_bytes(serialization.Encoding.PEM))
+    _write(made.ca, authority.public_bytes(serialization.Encoding.PEM))
     return made
 
 
@@ -65,11 +76,36 @@ def server_context(certificates: Certificates) -> ssl.SSLContext:
     return context
 
 
-def _openssl(*arguments: str | Path) -> None:
-    try:
-        subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True, timeout=30)
-    except FileNotFoundError as error:
-        raise StateError("the program openssl is missing: install the package openssl") from error
-    except subprocess.CalledProcessError as error:
-        text = error.stderr.decode(errors="replace").strip().splitlines()
-        raise StateError(f"openssl could not make the certificates: {text[-1] if text else error}") from error
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _certificate(
+    subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey
+) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(public_key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _CLOCK_SLACK)
+        .not_valid_after(now + _VALID)
+    )
+
+
+def _usage(signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates, key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates, content_commitment=False, key_encipherment=False,
+        data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
+    )  # fmt: skip
+
+
+def _write(path: Path, content: bytes) -> None:
+    partial = path.with_name(path.name + ".new")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+    os.replace(partial, path)
