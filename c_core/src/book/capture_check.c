@@ -7,12 +7,22 @@
 
 #define LINE_MAX_BYTES (1 << 20)
 #define LEVELS_MAX 16384
-#define TICKERS_MAX 8192 /* tickers that may precede one delta */
+#define RECORDS_MAX 4194304 /* tops of either kind in one capture */
 
-/* Tickers wait here until a delta at or beyond their id arrives. */
-struct ticker {
+#define ARENA_BYTES (((size_t)16 << 20) + 2 * RECORDS_MAX * sizeof(struct record))
+
+/* A top of book at an update id: ours after a delta, or the venue's. */
+struct record {
     int64_t id;
     struct top_of_book top;
+    int64_t line;
+};
+
+/* Both kinds are compared when the whole file is read, since a ticker can arrive after the delta whose
+ * state it shows. */
+struct record_list {
+    struct record *records;
+    size_t count;
 };
 
 struct check {
@@ -22,9 +32,8 @@ struct check {
     struct book_sync sync;
     char *line;
     struct book_level *levels;
-    struct ticker *tickers;
-    size_t ticker_count;
-    struct ticker latest; /* largest id not above the last delta's; id 0: none yet */
+    struct record_list ours, tickers;
+    bool full;
 };
 
 static bool same_top(const struct top_of_book *a, const struct top_of_book *b)
@@ -34,38 +43,40 @@ static bool same_top(const struct top_of_book *a, const struct top_of_book *b)
            a->ask_quantity.lots == b->ask_quantity.lots;
 }
 
-static int keep_ticker(struct check *check, const struct capture_event *event)
+static void record(struct check *check, struct record_list *list, int64_t id,
+                   struct top_of_book top)
 {
-    check->result->tickers++;
-    if (check->ticker_count == TICKERS_MAX)
-        return status_set(STATUS_LIMIT, "more than %d tickers without a delta", TICKERS_MAX);
-    check->tickers[check->ticker_count++] = (struct ticker){event->ticker_id, event->ticker};
-    return STATUS_OK;
+    if (list->count == RECORDS_MAX)
+        check->full = true;
+    else
+        list->records[list->count++] = (struct record){id, top, check->result->lines};
 }
 
-static void choose_ticker(struct check *check, int64_t last_id)
-{
-    size_t taken = 0;
-    while (taken < check->ticker_count && check->tickers[taken].id <= last_id)
-        check->latest = check->tickers[taken++];
-    check->ticker_count -= taken;
-    memmove(check->tickers, check->tickers + taken, check->ticker_count * sizeof check->tickers[0]);
-}
-
-static void compare(void *context)
+static void on_applied(void *context)
 {
     struct check *check = context;
+    check->result->crossed += order_book_is_crossed(&check->book);
+    record(check, &check->ours, check->sync.last_id, order_book_top(&check->book));
+}
+
+/* Each of our tops against the ticker with the largest id not above its own; ids only grow. */
+static void compare(struct check *check)
+{
     struct capture_result *result = check->result;
-    struct top_of_book top = order_book_top(&check->book);
-    result->crossed += order_book_is_crossed(&check->book);
-    choose_ticker(check, check->sync.last_id);
-    if (check->latest.id == 0)
-        return;
-    result->checked++;
-    if (same_top(&top, &check->latest.top))
-        result->equal++;
-    else if (result->first_line_different == 0)
-        result->first_line_different = result->lines;
+    const struct record_list *tickers = &check->tickers;
+    size_t next = 0;
+    for (size_t i = 0; i < check->ours.count; i++) {
+        const struct record *mine = &check->ours.records[i];
+        while (next < tickers->count && tickers->records[next].id <= mine->id)
+            next++;
+        if (next == 0)
+            continue; /* no ticker is old enough: not checkable */
+        result->checked++;
+        if (same_top(&mine->top, &tickers->records[next - 1].top))
+            result->equal++;
+        else if (result->first_line_different == 0)
+            result->first_line_different = mine->line;
+    }
 }
 
 static int handle_line(struct check *check, const char *json, size_t length)
@@ -74,15 +85,18 @@ static int handle_line(struct check *check, const char *json, size_t length)
     int status = check->decoder->decode(&event, check->levels, LEVELS_MAX, json, length);
     if (status != STATUS_OK)
         return status;
-    if (event.kind == CAPTURE_TICKER)
-        return keep_ticker(check, &event);
-    if (event.kind == CAPTURE_SNAPSHOT) {
+    if (event.kind == CAPTURE_TICKER) {
+        check->result->tickers++;
+        record(check, &check->tickers, event.ticker_id, event.ticker);
+    } else if (event.kind == CAPTURE_SNAPSHOT) {
         check->result->snapshots++;
         (void)book_sync_snapshot(&check->sync, &event.delta); /* the counters tell what came of it */
     } else if (event.kind == CAPTURE_DELTA) {
         check->result->deltas++;
         (void)book_sync_delta(&check->sync, &event.delta);
     }
+    if (check->full)
+        return status_set(STATUS_LIMIT, "more than %d tops; split the capture", RECORDS_MAX);
     return STATUS_OK;
 }
 
@@ -120,17 +134,19 @@ int capture_check_run(struct capture_result *result, const char *path,
         return status_set(STATUS_IO, "cannot open the capture %s; check the path", path);
     struct check check = {.result = result, .decoder = decoder};
     struct arena arena;
-    int status = arena_init(&arena, (size_t)16 << 20);
+    int status = arena_init(&arena, ARENA_BYTES);
     if (status == STATUS_OK) {
         order_book_init(&check.book, &arena);
         book_sync_init(&check.sync, &arena, &check.book);
-        check.sync.on_applied = compare;
+        check.sync.on_applied = on_applied;
         check.sync.context = &check;
         check.line = arena_allocate(&arena, LINE_MAX_BYTES);
         check.levels = arena_allocate(&arena, LEVELS_MAX * sizeof *check.levels);
-        check.tickers = arena_allocate(&arena, TICKERS_MAX * sizeof *check.tickers);
+        check.ours.records = arena_allocate(&arena, RECORDS_MAX * sizeof(struct record));
+        check.tickers.records = arena_allocate(&arena, RECORDS_MAX * sizeof(struct record));
         arena_seal(&arena);
         status = read_lines(&check, file, path);
+        compare(&check);
         result->applied = check.sync.applied;
         result->dropped = check.sync.dropped;
         result->gaps = check.sync.gaps;

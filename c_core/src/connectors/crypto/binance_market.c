@@ -1,278 +1,439 @@
-/* Books: deltas and snapshots through book_sync, and the venue's own bookTicker as a witness. */
-#include <stdio.h>
-#include <string.h>
+/* binance_market.c: market streams and the depth snapshot of binance_wire.h. */
+#include "binance_fields.h"
 
-#include "../../base/heap_trap.h"
-#include "binance_session.h"
+/* One grid of an instrument with the step for the number of decimals seen last: a venue prints all
+ * prices of a symbol alike, so the general conversion runs once a message. */
+struct grid {
+    int64_t grid_e9;
+    int decimals;
+    int64_t step; /* of the mantissa; 0: use the general conversion */
+};
 
-#define SNAPSHOT_EVERY_NS 1000000000LL /* at most one a second and symbol: weight 20 each */
-#define SILENCE_NS 30000000000LL       /* no data though the connection lives: a silent route */
-
-static struct binance_market *market_of(struct binance *b, const struct instrument *instrument)
+static bool convert(struct grid *grid, int64_t mantissa, int decimals, int64_t *out)
 {
-    return &b->markets[instrument->index];
-}
-
-static void book_changed(struct binance *b, struct binance_market *market, int64_t received_ns)
-{
-    b->venue.events->on_book(b->venue.events->context, &b->venue, market->instrument.index,
-                             received_ns);
-}
-
-/* market_resync: the book is not to be trusted: it is emptied, said to be so, and built anew. */
-static void market_resync(struct binance *b, struct binance_market *market, const char *why,
-                          int64_t now_ns)
-{
-    b->venue.resyncs++;
-    b->counters.resyncs++;
-    market->check_pending = false;
-    market->snapshot_wanted = true;
-    if (market->sync.state != BOOK_BUFFERING)
-        book_sync_reset(&market->sync);
-    binance_event(b, EVENT_WARNING, "book_resynced", "%s: %s", market->instrument.symbol, why);
-    book_changed(b, market, now_ns);
-    binance_session_update(b, now_ns);
-}
-
-void binance_market_reset(struct binance *b, int64_t now_ns)
-{
-    for (int i = 0; i < b->symbols_count; i++) {
-        struct binance_market *market = &b->markets[i];
-        book_sync_reset(&market->sync);
-        market->check_pending = false;
-        market->tickers_count = 0;
-        market->snapshot_wanted = false;
-        if (market->known)
-            book_changed(b, market, now_ns);
+    if (decimals != grid->decimals) {
+        static const int64_t powers[] = {1000000000, 100000000, 10000000, 1000000, 100000,
+                                         10000,      1000,      100,      10,      1};
+        grid->decimals = decimals;
+        grid->step = decimals <= 9 && grid->grid_e9 % powers[decimals] == 0
+                         ? grid->grid_e9 / powers[decimals]
+                         : 0;
     }
+    if (grid->step == 0)
+        return grid_count(out, mantissa, decimals, grid->grid_e9);
+    uint64_t value = (uint64_t)mantissa, step = (uint64_t)grid->step;
+    uint64_t count = (value | step) >> 32 == 0 ? (uint32_t)value / (uint32_t)step : value / step;
+    *out = (int64_t)count;
+    return count * step == value;
 }
 
-bool binance_market_whole(const struct binance *b)
+static bool number(struct scan *scan, struct grid *grid, int64_t *out)
 {
-    if (!binance_link_is_open(&b->market_link))
+    int64_t mantissa;
+    int decimals;
+    return scan_mantissa(scan, &mantissa, &decimals) && convert(grid, mantissa, decimals, out);
+}
+
+/* `"price","quantity"` without the outer quotes' neighbours. */
+static bool pair(struct scan *scan, struct grid *price, struct grid *quantity, int64_t *ticks,
+                 int64_t *lots)
+{
+    return scan_literal(scan, "\"") && number(scan, price, ticks) && scan_literal(scan, "\",\"") &&
+           number(scan, quantity, lots) && scan_literal(scan, "\"");
+}
+
+struct level_array {
+    struct book_level *levels;
+    size_t count, capacity;
+    bool full;
+    struct grid price, quantity;
+};
+
+static struct level_array level_array_for(const struct instrument *instrument,
+                                          struct book_level *levels, size_t capacity)
+{
+    return (struct level_array){.levels = levels,
+                                .capacity = capacity,
+                                .price = {instrument->tick_e9, -1, 0},
+                                .quantity = {instrument->lot_e9, -1, 0}};
+}
+
+/* Positional: [["61800.20","2.909"],…], the opening bracket not consumed yet. */
+static bool levels_fast(struct scan *scan, struct level_array *array, size_t *added)
+{
+    size_t before = array->count;
+    if (!scan_literal(scan, "["))
         return false;
-    for (int i = 0; i < b->symbols_count; i++)
-        if (!book_sync_is_whole(&b->markets[i].sync))
+    if (scan_literal(scan, "]")) {
+        *added = 0;
+        return true;
+    }
+    do {
+        if (array->count == array->capacity) {
+            array->full = true;
             return false;
+        }
+        struct book_level *level = &array->levels[array->count];
+        if (!scan_literal(scan, "[") ||
+            !pair(scan, &array->price, &array->quantity, &level->price.ticks,
+                  &level->quantity.lots) ||
+            !scan_literal(scan, "]"))
+            return false;
+        array->count++;
+    } while (scan_literal(scan, ","));
+    *added = array->count - before;
+    return scan_literal(scan, "]");
+}
+
+/* The same in any spelling that JSON allows. */
+static bool levels_any(struct span text, struct level_array *array, size_t *added)
+{
+    size_t before = array->count;
+    struct scan scan;
+    struct span value;
+    if (text.start == NULL)
+        return false;
+    scan_init(&scan, text.start, text.length);
+    if (!scan_array(&scan))
+        return false;
+    while (scan_next_item(&scan)) {
+        if (array->count == array->capacity) {
+            array->full = true;
+            return false;
+        }
+        struct book_level *level = &array->levels[array->count];
+        int64_t *fields[2] = {&level->price.ticks, &level->quantity.lots};
+        struct grid *grids[2] = {&array->price, &array->quantity};
+        size_t place = 0;
+        if (!scan_array(&scan))
+            return false;
+        while (scan_next_item(&scan)) {
+            struct scan inner;
+            if (!scan_number(&scan, &value))
+                return false;
+            scan_init(&inner, value.start, value.length);
+            if (place < 2 && (!number(&inner, grids[place], fields[place]) || inner.cursor != inner.end))
+                return false;
+            place++;
+        }
+        if (place < 2)
+            return false;
+        array->count++;
+    }
+    *added = array->count - before;
+    return scan_at_end(&scan);
+}
+
+/* ---- positional messages ---------------------------------------------------------------------- */
+
+/* Everything up to the closing quote, which is consumed. */
+static bool name(struct scan *scan, struct span *out)
+{
+    const char *end = memchr(scan->cursor, '"', (size_t)(scan->end - scan->cursor));
+    if (end == NULL)
+        return false;
+    *out = (struct span){scan->cursor, (size_t)(end - scan->cursor)};
+    scan->cursor = end + 1;
     return true;
 }
 
-/* --- the witness: bookTicker and depth share one sequence of update ids, so after a delta that ends
- * at u our top must equal the newest ticker with an id of at most u. ------------------------------ */
-
-static bool top_equal(const struct top_of_book *a, const struct top_of_book *b)
+/* The tail after the last field: `,"st":1` from 2026-06-30 on, and the brackets. */
+static bool tail(struct scan *scan, bool combined)
 {
-    return a->bid.ticks == b->bid.ticks && a->ask.ticks == b->ask.ticks &&
-           a->bid_quantity.lots == b->bid_quantity.lots &&
-           a->ask_quantity.lots == b->ask_quantity.lots;
+    (void)scan_literal(scan, ",\"st\":1");
+    return scan_literal(scan, "}") && (!combined || scan_literal(scan, "}")) &&
+           scan->cursor == scan->end;
 }
 
-static const struct binance_ticker *ticker_at_or_before(const struct binance_market *market,
-                                                        int64_t id)
+/* `"s":"BTCUSDT",` and the pair field that follows since 2026-06-30. */
+static bool symbol(struct scan *scan, const struct binance_symbols *symbols,
+                   const struct instrument **out)
 {
-    uint64_t kept = market->tickers_count < BINANCE_TICKERS ? market->tickers_count : BINANCE_TICKERS;
-    for (uint64_t i = 1; i <= kept; i++) {
-        const struct binance_ticker *ticker =
-            &market->tickers[(market->tickers_count - i) & (BINANCE_TICKERS - 1)];
-        if (ticker->id <= id)
-            return ticker;
+    struct span text;
+    if (!scan_literal(scan, "\"s\":\"") || !name(scan, &text) || !scan_literal(scan, ","))
+        return false;
+    *out = fields_instrument(symbols, text.start, text.length);
+    if (scan_literal(scan, "\"ps\":\""))
+        return name(scan, &text) && scan_literal(scan, ",");
+    return true;
+}
+
+static bool depth_fast(struct scan *scan, struct binance_market_event *event,
+                       struct book_level *levels, size_t capacity,
+                       const struct binance_symbols *symbols, bool combined, bool *full)
+{
+    struct book_delta *delta = &event->delta;
+    if (!(scan_digits(scan, &event->event_ms) && scan_literal(scan, ",\"T\":") &&
+          scan_digits(scan, &event->transaction_ms) && scan_literal(scan, ",") &&
+          symbol(scan, symbols, &event->instrument)))
+        return false;
+    event->kind = BINANCE_MARKET_DEPTH;
+    if (event->instrument == NULL)
+        return true; /* not ours: what follows does not matter */
+    struct level_array array = level_array_for(event->instrument, levels, capacity);
+    bool whole = scan_literal(scan, "\"U\":") && scan_digits(scan, &delta->first_id) &&
+                 scan_literal(scan, ",\"u\":") && scan_digits(scan, &delta->last_id) &&
+                 scan_literal(scan, ",\"pu\":") && scan_digits(scan, &delta->previous_id) &&
+                 scan_literal(scan, ",\"b\":") && levels_fast(scan, &array, &delta->bid_count) &&
+                 scan_literal(scan, ",\"a\":") && levels_fast(scan, &array, &delta->ask_count) &&
+                 tail(scan, combined);
+    *full = array.full;
+    delta->levels = levels;
+    delta->event_ms = event->event_ms;
+    return whole;
+}
+
+static bool ticker_fast(struct scan *scan, struct binance_market_event *event,
+                        const struct binance_symbols *symbols, bool combined)
+{
+    struct top_of_book *top = &event->ticker;
+    if (!(scan_digits(scan, &event->ticker_id) && scan_literal(scan, ",") &&
+          symbol(scan, symbols, &event->instrument)))
+        return false;
+    event->kind = BINANCE_MARKET_TICKER;
+    if (event->instrument == NULL)
+        return true;
+    struct grid price = {event->instrument->tick_e9, -1, 0};
+    struct grid quantity = {event->instrument->lot_e9, -1, 0};
+    return scan_literal(scan, "\"b\":\"") && number(scan, &price, &top->bid.ticks) &&
+           scan_literal(scan, "\",\"B\":\"") && number(scan, &quantity, &top->bid_quantity.lots) &&
+           scan_literal(scan, "\",\"a\":\"") && number(scan, &price, &top->ask.ticks) &&
+           scan_literal(scan, "\",\"A\":\"") && number(scan, &quantity, &top->ask_quantity.lots) &&
+           scan_literal(scan, "\",\"T\":") && scan_digits(scan, &event->transaction_ms) &&
+           scan_literal(scan, ",\"E\":") && scan_digits(scan, &event->event_ms) &&
+           tail(scan, combined);
+}
+
+/* True when the message was one of the two frequent ones, in the order the venue writes them. */
+static bool decode_fast(struct binance_market_event *event, struct book_level *levels,
+                        size_t capacity, const struct binance_symbols *symbols, const char *bytes,
+                        size_t length, bool *full)
+{
+    struct scan scan;
+    struct span stream = {0};
+    scan_init(&scan, bytes, length);
+    bool combined = scan_literal(&scan, "{\"stream\":\"");
+    if (combined && !(name(&scan, &stream) && scan_literal(&scan, ",\"data\":")))
+        return false;
+    bool done = false;
+    if (scan_literal(&scan, "{\"e\":\"depthUpdate\",\"E\":"))
+        done = depth_fast(&scan, event, levels, capacity, symbols, combined, full);
+    else if (scan_literal(&scan, "{\"e\":\"bookTicker\",\"u\":"))
+        done = ticker_fast(&scan, event, symbols, combined);
+    if (done && combined)
+        span_copy(event->stream, sizeof event->stream, stream);
+    return done;
+}
+
+/* ---- any spelling ----------------------------------------------------------------------------- */
+
+static int decode_depth(struct binance_market_event *event, struct span payload,
+                        struct book_level *levels, size_t capacity)
+{
+    struct span first = {0}, last = {0}, previous = {0}, bids = {0}, asks = {0};
+    const struct field fields[] = {
+        {"U", &first}, {"u", &last}, {"pu", &previous}, {"b", &bids}, {"a", &asks}};
+    if (!fields_of(payload, fields, sizeof fields / sizeof fields[0]))
+        return status_set(STATUS_PROTOCOL, "a depth event is not readable");
+    struct book_delta *delta = &event->delta;
+    bool bad = false;
+    event->kind = BINANCE_MARKET_DEPTH;
+    delta->first_id = field_int(&bad, first);
+    delta->last_id = field_int(&bad, last);
+    delta->previous_id = field_int(&bad, previous);
+    delta->event_ms = event->event_ms;
+    delta->levels = levels;
+    struct level_array array = level_array_for(event->instrument, levels, capacity);
+    bool whole = levels_any(bids, &array, &delta->bid_count) &&
+                 levels_any(asks, &array, &delta->ask_count);
+    if (array.full)
+        return status_set(STATUS_LIMIT, "a depth event has more than %zu levels", capacity);
+    if (bad || !whole)
+        return status_set(STATUS_PROTOCOL, "a depth event has a malformed number");
+    return STATUS_OK;
+}
+
+static int decode_ticker(struct binance_market_event *event, struct span payload)
+{
+    struct span id = {0}, bid = {0}, bid_quantity = {0}, ask = {0}, ask_quantity = {0};
+    const struct field fields[] = {
+        {"u", &id}, {"b", &bid}, {"B", &bid_quantity}, {"a", &ask}, {"A", &ask_quantity}};
+    bool bad = !fields_of(payload, fields, sizeof fields / sizeof fields[0]);
+    event->kind = BINANCE_MARKET_TICKER;
+    event->ticker_id = field_int(&bad, id);
+    event->ticker.bid = field_price(&bad, event->instrument, bid);
+    event->ticker.ask = field_price(&bad, event->instrument, ask);
+    event->ticker.bid_quantity = field_quantity(&bad, event->instrument, bid_quantity);
+    event->ticker.ask_quantity = field_quantity(&bad, event->instrument, ask_quantity);
+    return bad ? status_set(STATUS_PROTOCOL, "a bookTicker event is malformed") : STATUS_OK;
+}
+
+static int decode_trade(struct binance_market_event *event, struct span payload, bool aggregated)
+{
+    struct span id = {0}, price = {0}, quantity = {0}, maker = {0};
+    const struct field fields[] = {
+        {aggregated ? "a" : "t", &id}, {"p", &price}, {"q", &quantity}, {"m", &maker}};
+    bool bad = !fields_of(payload, fields, sizeof fields / sizeof fields[0]);
+    event->kind = BINANCE_MARKET_TRADE;
+    event->aggregated = aggregated;
+    event->trade_id = field_int(&bad, id);
+    event->price = field_price(&bad, event->instrument, price);
+    event->quantity = field_quantity(&bad, event->instrument, quantity);
+    event->aggressor_side = field_bool(&bad, maker) ? SIDE_SELL : SIDE_BUY;
+    return bad ? status_set(STATUS_PROTOCOL, "a trade event is malformed") : STATUS_OK;
+}
+
+static int decode_mark(struct binance_market_event *event, struct span payload)
+{
+    struct span price = {0};
+    const struct field fields[] = {{"p", &price}};
+    bool bad = !fields_of(payload, fields, 1);
+    event->kind = BINANCE_MARKET_MARK;
+    event->mark_price_e9 = field_amount(&bad, price, 9);
+    return bad ? status_set(STATUS_PROTOCOL, "a markPriceUpdate event is malformed") : STATUS_OK;
+}
+
+static int decode_payload(struct binance_market_event *event, struct span payload,
+                          struct book_level *levels, size_t capacity,
+                          const struct binance_symbols *symbols)
+{
+    struct span type = {0}, event_time = {0}, time = {0}, symbol_text = {0}, class = {0};
+    const struct field fields[] = {
+        {"e", &type}, {"E", &event_time}, {"T", &time}, {"s", &symbol_text}, {"st", &class}};
+    if (!fields_of(payload, fields, sizeof fields / sizeof fields[0]))
+        return status_set(STATUS_PROTOCOL, "a market event is not a JSON object");
+    bool bad = false;
+    event->event_ms = field_int_or(&bad, event_time, 0);
+    event->transaction_ms = field_int_or(&bad, time, 0);
+    if (bad)
+        return status_set(STATUS_PROTOCOL, "a market event has a malformed time");
+    /* st 1 is USD-M; others share some streams since 2026-06-30 (Binance change log). */
+    if (class.start == NULL || span_is(class, "1"))
+        event->instrument = fields_instrument(symbols, symbol_text.start, symbol_text.length);
+    if (type.start != NULL && span_is(type, "serverShutdown"))
+        event->kind = BINANCE_MARKET_SHUTDOWN;
+    if (event->instrument == NULL || type.start == NULL)
+        return STATUS_OK;
+    if (span_is(type, "depthUpdate"))
+        return decode_depth(event, payload, levels, capacity);
+    if (span_is(type, "bookTicker"))
+        return decode_ticker(event, payload);
+    if (span_is(type, "aggTrade") || span_is(type, "trade"))
+        return decode_trade(event, payload, span_is(type, "aggTrade"));
+    if (span_is(type, "markPriceUpdate"))
+        return decode_mark(event, payload);
+    return STATUS_OK;
+}
+
+/* {"result":null,"id":1}, {"error":{"code":2,"msg":".."},"id":1} or {"code":2,"msg":"..","id":1} */
+static int decode_reply(struct binance_market_event *event, struct span id, struct span error,
+                        struct span code)
+{
+    const struct field fields[] = {{"code", &code}};
+    bool bad = error.start != NULL && !fields_of(error, fields, 1);
+    event->kind = BINANCE_MARKET_REPLY;
+    event->reply_code = field_int_or(&bad, code, error.start != NULL ? -1 : 0);
+    bool unused = false;
+    event->reply_id = field_int_or(&unused, id, -1);
+    if (unused)
+        event->reply_id = -1;
+    return bad ? status_set(STATUS_PROTOCOL, "an answer to SUBSCRIBE is malformed") : STATUS_OK;
+}
+
+static int decode_any(struct binance_market_event *event, struct book_level *levels,
+                      size_t capacity, const struct binance_symbols *symbols, const char *bytes,
+                      size_t length)
+{
+    struct span stream = {0}, data = {0}, type = {0}, inner = {0};
+    struct span result = {0}, id = {0}, error = {0}, code = {0};
+    const struct field fields[] = {{"stream", &stream}, {"data", &data},   {"e", &type},
+                                   {"event", &inner},   {"result", &result}, {"id", &id},
+                                   {"error", &error},   {"code", &code}};
+    struct span whole = {bytes, length};
+    if (!fields_of(whole, fields, sizeof fields / sizeof fields[0]))
+        return status_set(STATUS_PROTOCOL, "a market message is not a JSON object");
+    if (stream.start != NULL)
+        span_copy(event->stream, sizeof event->stream, stream);
+    if (data.start != NULL)
+        return decode_payload(event, data, levels, capacity, symbols);
+    if (type.start != NULL)
+        return decode_payload(event, whole, levels, capacity, symbols);
+    if (inner.start != NULL)
+        return decode_payload(event, inner, levels, capacity, symbols);
+    if (result.start != NULL || error.start != NULL || code.start != NULL)
+        return decode_reply(event, id, error, code);
+    return STATUS_OK;
+}
+
+static void event_clear(struct binance_market_event *event)
+{
+    *event = (struct binance_market_event){.reply_id = -1};
+}
+
+int binance_wire_market(struct binance_market_event *event, struct book_level *levels,
+                        size_t capacity, const struct binance_symbols *symbols, const char *bytes,
+                        size_t length)
+{
+    bool full = false;
+    event_clear(event);
+    if (decode_fast(event, levels, capacity, symbols, bytes, length, &full))
+        return STATUS_OK;
+    if (full)
+        return status_set(STATUS_LIMIT, "a depth event has more than %zu levels", capacity);
+    event_clear(event);
+    return decode_any(event, levels, capacity, symbols, bytes, length);
+}
+
+int binance_wire_snapshot(struct book_delta *snapshot, struct book_level *levels, size_t capacity,
+                          const struct instrument *instrument, const char *bytes, size_t length)
+{
+    struct span id = {0}, time = {0}, bids = {0}, asks = {0};
+    const struct field fields[] = {
+        {"lastUpdateId", &id}, {"E", &time}, {"bids", &bids}, {"asks", &asks}};
+    *snapshot = (struct book_delta){.levels = levels};
+    struct span whole = {bytes, length};
+    if (!fields_of(whole, fields, sizeof fields / sizeof fields[0]))
+        return status_set(STATUS_PROTOCOL, "the depth snapshot is not a JSON object");
+    bool bad = false;
+    snapshot->last_id = field_int(&bad, id);
+    snapshot->event_ms = field_int_or(&bad, time, 0);
+    struct level_array array = level_array_for(instrument, levels, capacity);
+    bool complete = levels_any(bids, &array, &snapshot->bid_count) &&
+                    levels_any(asks, &array, &snapshot->ask_count);
+    if (array.full)
+        return status_set(STATUS_LIMIT, "the depth snapshot has more than %zu levels", capacity);
+    if (bad || !complete)
+        return status_set(STATUS_PROTOCOL, "the depth snapshot has a malformed number");
+    return STATUS_OK;
+}
+
+/* ---- recorded captures ------------------------------------------------------------------------ */
+
+static int decode_capture(struct capture_event *out, struct book_level *levels, size_t capacity,
+                          const char *bytes, size_t length)
+{
+    static const struct instrument recorded = {
+        .symbol = "BTCUSDT", .tick_e9 = 100000000, .lot_e9 = 1000000};
+    static const struct instrument *const known[] = {&recorded};
+    static const struct binance_symbols symbols = {known, 1};
+    *out = (struct capture_event){0};
+    if (length > 15 && memcmp(bytes, "{\"lastUpdateId\"", 15) == 0) {
+        out->kind = CAPTURE_SNAPSHOT;
+        return binance_wire_snapshot(&out->delta, levels, capacity, &recorded, bytes, length);
     }
-    return NULL;
-}
-
-/* top_check: only once a ticker beyond u has come are all tickers up to u known to be here. */
-static void top_check(struct binance *b, struct binance_market *market, int64_t now_ns)
-{
-    if (!market->check_pending || market->tickers_count == 0)
-        return;
-    uint64_t newest = (market->tickers_count - 1) & (BINANCE_TICKERS - 1);
-    if (market->tickers[newest].id <= market->check_id)
-        return;
-    market->check_pending = false;
-    const struct binance_ticker *witness = ticker_at_or_before(market, market->check_id);
-    if (witness == NULL)
-        return;
-    b->counters.top_checks++;
-    if (top_equal(&witness->top, &market->check_top))
-        return;
-    b->counters.top_mismatches++;
-    market_resync(b, market, "its top differs from bookTicker", now_ns);
-}
-
-static void on_ticker(struct binance *b, const struct binance_market_event *event, int64_t received_ns)
-{
-    struct binance_market *market = market_of(b, event->instrument);
-    market->ticker_ns = received_ns;
-    market->tickers[market->tickers_count++ & (BINANCE_TICKERS - 1)] =
-        (struct binance_ticker){event->ticker_id, event->ticker};
-    top_check(b, market, received_ns);
-}
-
-static void delta_applied(struct binance *b, struct binance_market *market, int64_t id,
-                          int64_t received_ns)
-{
-    if (order_book_is_crossed(&market->book)) {
-        market_resync(b, market, "bid and ask crossed", received_ns);
-        return;
+    struct binance_market_event event;
+    int status = binance_wire_market(&event, levels, capacity, &symbols, bytes, length);
+    if (status != STATUS_OK || event.instrument == NULL)
+        return status;
+    if (event.kind == BINANCE_MARKET_DEPTH) {
+        out->kind = CAPTURE_DELTA;
+        out->delta = event.delta;
+    } else if (event.kind == BINANCE_MARKET_TICKER) {
+        out->kind = CAPTURE_TICKER;
+        out->ticker_id = event.ticker_id;
+        out->ticker = event.ticker;
     }
-    market->check_pending = true;
-    market->check_id = id;
-    market->check_top = order_book_top(&market->book);
-    top_check(b, market, received_ns);
-    if (b->venue.session_state != SESSION_READY)
-        binance_session_update(b, received_ns);
-    book_changed(b, market, received_ns);
+    return STATUS_OK;
 }
 
-static void on_depth(struct binance *b, const struct binance_market_event *event, int64_t received_ns)
-{
-    struct binance_market *market = market_of(b, event->instrument);
-    market->depth_ns = received_ns;
-    switch (book_sync_delta(&market->sync, &event->delta)) {
-    case SYNC_APPLIED:
-        delta_applied(b, market, event->delta.last_id, received_ns);
-        break;
-    case SYNC_GAP:
-        market_resync(b, market, "deltas are missing", received_ns);
-        break;
-    case SYNC_KEPT:
-        market->snapshot_wanted = true;
-        break;
-    case SYNC_DROPPED:
-    case SYNC_SNAPSHOT_OLD:
-    case SYNC_WAITING:
-        break;
-    }
-}
-
-/* A frame that cannot be read may have been a delta of any book: all of them are built anew. */
-static void on_malformed(struct binance *b, int64_t received_ns)
-{
-    b->counters.malformed_frames++;
-    binance_event(b, EVENT_WARNING, "frame_malformed", "market stream: %s", status_text());
-    for (int i = 0; i < b->symbols_count; i++)
-        market_resync(b, &b->markets[i], "a frame was malformed", received_ns);
-}
-
-static void on_trade(struct binance *b, const struct binance_market_event *event, int64_t received_ns)
-{
-    b->venue.events->on_trade(b->venue.events->context, &b->venue, event->instrument->index,
-                              event->price, event->quantity, event->aggressor_side, received_ns);
-}
-
-static void market_dispatch(struct binance *b, const struct binance_market_event *event,
-                            int64_t received_ns)
-{
-    switch ((enum binance_market_kind)event->kind) {
-    case BINANCE_MARKET_DEPTH:
-        if (event->instrument != NULL)
-            on_depth(b, event, received_ns);
-        break;
-    case BINANCE_MARKET_TICKER:
-        if (event->instrument != NULL)
-            on_ticker(b, event, received_ns);
-        break;
-    case BINANCE_MARKET_TRADE:
-        if (event->instrument != NULL)
-            on_trade(b, event, received_ns);
-        break;
-    case BINANCE_MARKET_SHUTDOWN:
-        binance_link_rotate(&b->market_link, "the venue announced a shutdown");
-        break;
-    case BINANCE_MARKET_REPLY:
-    case BINANCE_MARKET_MARK:
-    case BINANCE_MARKET_OTHER:
-        break;
-    }
-}
-
-void binance_market_message(void *context, const char *bytes, size_t length, int64_t received_ns)
-{
-    struct binance_link *link = context;
-    struct binance *b = link->session;
-    b->counters.frames++;
-    b->work++;
-    heap_trap_arm();
-    if (binance_wire_market(b->market_event, b->levels, BINANCE_LEVELS_MAX, &b->known, bytes,
-                            length) != STATUS_OK) {
-        on_malformed(b, received_ns);
-    } else {
-        if (b->market_event->kind == BINANCE_MARKET_DEPTH ||
-            b->market_event->kind == BINANCE_MARKET_TICKER) {
-            b->venue.feed_ns = received_ns;
-            binance_link_data(link, received_ns);
-        }
-        market_dispatch(b, b->market_event, received_ns);
-    }
-    heap_trap_disarm();
-}
-
-/* --- snapshots and silence -------------------------------------------------------------------- */
-
-void binance_market_snapshot(struct binance *b, const struct binance_answer *answer, int64_t now_ns)
-{
-    struct binance_market *market = &b->markets[answer->index];
-    struct book_delta snapshot;
-    market->snapshot_asked = false;
-    if (!binance_link_is_open(&b->market_link) || market->sync.state != BOOK_BUFFERING)
-        return;
-    market->snapshot_wanted = true;
-    if (!answer->accepted)
-        return;
-    if (binance_wire_snapshot(&snapshot, b->levels, BINANCE_LEVELS_MAX, &market->instrument,
-                              answer->http->body, answer->http->body_length) != STATUS_OK) {
-        b->counters.malformed_frames++;
-        binance_event(b, EVENT_WARNING, "frame_malformed", "depth snapshot: %s", status_text());
-        return;
-    }
-    enum book_sync_result result = book_sync_snapshot(&market->sync, &snapshot);
-    if (result == SYNC_APPLIED || result == SYNC_WAITING)
-        market->snapshot_wanted = false;
-    if (result == SYNC_APPLIED)
-        delta_applied(b, market, market->sync.last_id, now_ns);
-}
-
-static void snapshot_turn(struct binance *b, int index, int64_t now_ns)
-{
-    struct binance_market *market = &b->markets[index];
-    char parameters[64];
-    if (!market->snapshot_wanted || market->snapshot_asked ||
-        now_ns - market->snapshot_ns < SNAPSHOT_EVERY_NS)
-        return;
-    snprintf(parameters, sizeof parameters, "symbol=%s&limit=1000", market->instrument.symbol);
-    market->snapshot_asked =
-        binance_call(b, BINANCE_CALL_DEPTH, index, 0, 0, parameters, now_ns) == STATUS_OK;
-    if (market->snapshot_asked)
-        market->snapshot_ns = now_ns;
-}
-
-/* Both streams must carry data of their own: a route that is wrong, or died at the venue, stays
- * silent behind a connection that answers pings. The pause before trying again doubles each time,
- * because a market may also just be quiet. */
-static void silence_turn(struct binance *b, int64_t now_ns)
-{
-    struct binance_link *link = &b->market_link;
-    int shift = link->failures < 5 ? link->failures : 5;
-    for (int i = 0; i < b->symbols_count; i++) {
-        int64_t depth_ns = b->markets[i].depth_ns, ticker_ns = b->markets[i].ticker_ns;
-        int64_t oldest = depth_ns < ticker_ns ? depth_ns : ticker_ns;
-        if (oldest < link->opened_ns)
-            oldest = link->opened_ns;
-        if (now_ns - oldest > SILENCE_NS << shift && !link->rotate) {
-            b->counters.stalls++;
-            binance_event(b, EVENT_WARNING, "stream_stalled", "%s: no %s for %lld s",
-                          b->markets[i].instrument.symbol, depth_ns < ticker_ns ? "depth" : "bookTicker",
-                          (long long)((now_ns - oldest) / CLOCK_NS_PER_S));
-            binance_link_rotate(link, "the stream is silent");
-        }
-    }
-}
-
-void binance_market_turn(struct binance *b, int64_t now_ns)
-{
-    if (!binance_link_is_open(&b->market_link))
-        return;
-    for (int i = 0; i < b->symbols_count; i++)
-        snapshot_turn(b, i, now_ns);
-    silence_turn(b, now_ns);
-}
+const struct capture_decoder binance_capture_decoder = {decode_capture};
