@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "book/capture_check.h"
+#include "connectors/crypto/binance_wire.h"
 #include "engine_config.h"
 #include "trader.h"
 
@@ -139,17 +140,6 @@ static int config_check(const char *path)
     return TRADER_OK;
 }
 
-static int replay_check(const char *path)
-{
-    struct capture_check_result result;
-    if (capture_check_run(path, &result) != STATUS_OK) {
-        fprintf(stderr, "trader: %s\n", status_text());
-        return TRADER_ERROR;
-    }
-    capture_check_print(&result);
-    return capture_check_passed(&result) ? TRADER_OK : TRADER_ERROR;
-}
-
 static struct trader *running;
 
 static void on_signal(int number)
@@ -196,10 +186,8 @@ static int log_level_set(const char *text)
 {
     static const char *const names[] = {"debug", "info", "warning", "error"};
     for (int i = 0; i < 4; i++) {
-        if (strcmp(text, names[i]) == 0) {
-            log_set_level(i);
-            return TRADER_OK;
-        }
+        if (strcmp(text, names[i]) == 0)
+            return log_open(NULL, (enum log_level)i) == STATUS_OK ? TRADER_OK : TRADER_ERROR;
     }
     return usage_error("--log-level %s is not known; it must be debug, info, warning or error%s", text,
                        "");
@@ -218,7 +206,7 @@ static int arguments_run(const struct arguments *a)
     if (a->log_level != NULL && log_level_set(a->log_level) != TRADER_OK)
         return TRADER_USAGE;
     if (a->replay_check != NULL)
-        return replay_check(a->replay_check);
+        return capture_check_main(a->replay_check, &binance_capture_decoder, stdout);
     if (a->config == NULL)
         return usage_error("--config FILE is missing%s%s", "", "");
     if (a->check_config)
