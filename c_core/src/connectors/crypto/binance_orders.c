@@ -1,361 +1,450 @@
-/* Orders over the WS API: what was asked, what was answered, and what silence means. */
-#include <stdio.h>
-#include <string.h>
+/* binance_orders.c: orders, fills, positions, the user stream and WS API answers of binance_wire.h. */
+#include "binance_fields.h"
 
-#include "../../base/heap_trap.h"
-#include "binance_session.h"
+#include "../../base/decimal.h"
 
-#define FRAME_MAX 1024
-#define ANSWER_SLACK_NS 1000000000LL
-#define CANCEL_ALL_TRIES 5
+struct name {
+    const char *text;
+    int value;
+};
 
-static struct binance_request *request_free(struct binance *b)
+static int value_of(const struct name *names, size_t count, struct span text)
 {
-    struct binance_request *request = &b->requests[b->next_request & (BINANCE_REQUESTS - 1)];
-    return request->id == 0 ? request : NULL;
+    for (size_t i = 0; text.start != NULL && i < count; i++) {
+        if (span_is(text, names[i].text))
+            return names[i].value;
+    }
+    return 0; /* OTHER in every enum that is looked up */
 }
 
-static void request_fill(struct binance *b, struct binance_request *request, int kind,
-                         const struct order *order, int64_t now_ns)
+static int status_of(struct span text)
 {
-    *request = (struct binance_request){
-        .id = b->next_request++,
-        .kind = kind,
-        .client_order_id = order->client_order_id,
-        .instrument = order->instrument,
-        .side = order->side,
-        .price = order->price,
-        .quantity = order->quantity,
-        .deadline_ns = now_ns + b->recv_window_ms * CLOCK_NS_PER_MS + ANSWER_SLACK_NS,
+    static const struct name names[] = {
+        {"NEW", BINANCE_STATUS_NEW},
+        {"PARTIALLY_FILLED", BINANCE_STATUS_PARTIALLY_FILLED},
+        {"FILLED", BINANCE_STATUS_FILLED},
+        {"CANCELED", BINANCE_STATUS_CANCELED},
+        {"EXPIRED", BINANCE_STATUS_EXPIRED},
+        {"EXPIRED_IN_MATCH", BINANCE_STATUS_EXPIRED_IN_MATCH},
+        {"REJECTED", BINANCE_STATUS_REJECTED},
+        {"NEW_INSURANCE", BINANCE_STATUS_NEW_INSURANCE},
+        {"NEW_ADL", BINANCE_STATUS_NEW_ADL},
     };
-    b->counters.requests++;
+    return value_of(names, sizeof names / sizeof names[0], text);
 }
 
-/* The order's own symbol table entry: the caller's instrument may be a copy. */
-static struct binance_market *order_market(struct binance *b, const struct order *order)
+static int execution_of(struct span text)
 {
-    uint16_t index = order->instrument->index;
-    return index < b->symbols_count ? &b->markets[index] : NULL;
-}
-
-int binance_submit(struct venue *venue, const struct order *order, int64_t now_ns)
-{
-    struct binance *b = binance_of(venue);
-    char frame[FRAME_MAX], client_id[BINANCE_CLIENT_ID];
-    struct binance_request *request = request_free(b);
-    if (venue->session_state != SESSION_READY || now_ns < b->orders_hold_ns)
-        return STATUS_REFUSED;
-    if (now_ns - binance_dead_man_acked_ns(b) > b->dead_man_timeout_ns / 2)
-        return STATUS_REFUSED;
-    if (request == NULL || order_market(b, order) == NULL)
-        return STATUS_LIMIT;
-    binance_client_id(client_id, &b->prefix, order->client_order_id);
-    size_t length = binance_wire_place(frame, sizeof frame, b->next_request, &b->signer, order,
-                                       client_id, binance_wall_ms(b));
-    if (length == 0)
-        return STATUS_LIMIT;
-    int status = websocket_send(&b->api_link.socket, frame, length);
-    if (status == STATUS_OK)
-        request_fill(b, request, BINANCE_REQUEST_PLACE, order, now_ns);
-    return status;
-}
-
-/* order_call: a cancel or a query over REST, when the WS API is away. */
-static int order_call(struct binance *b, int call, const struct order *order, const char *client_id,
-                      int64_t now_ns)
-{
-    char parameters[128];
-    snprintf(parameters, sizeof parameters, "symbol=%s&origClientOrderId=%s",
-             order->instrument->symbol, client_id);
-    return binance_call(b, call, order->instrument->index, 0, order->client_order_id, parameters,
-                        now_ns);
-}
-
-int binance_cancel(struct venue *venue, const struct order *order, int64_t now_ns)
-{
-    struct binance *b = binance_of(venue);
-    char frame[FRAME_MAX], client_id[BINANCE_CLIENT_ID];
-    struct binance_request *request = request_free(b);
-    if (!b->started || order_market(b, order) == NULL)
-        return STATUS_CLOSED;
-    binance_client_id(client_id, &b->prefix, order->client_order_id);
-    if (!binance_link_is_open(&b->api_link) || request == NULL)
-        return order_call(b, BINANCE_CALL_CANCEL, order, client_id, now_ns);
-    size_t length = binance_wire_cancel(frame, sizeof frame, b->next_request, &b->signer,
-                                        order->instrument->symbol, client_id, binance_wall_ms(b));
-    if (length == 0)
-        return STATUS_LIMIT;
-    int status = websocket_send(&b->api_link.socket, frame, length);
-    if (status == STATUS_OK)
-        request_fill(b, request, BINANCE_REQUEST_CANCEL, order, now_ns);
-    return status;
-}
-
-int binance_query(struct venue *venue, const struct order *order, int64_t now_ns)
-{
-    struct binance *b = binance_of(venue);
-    char frame[FRAME_MAX], client_id[BINANCE_CLIENT_ID];
-    struct binance_request *request = request_free(b);
-    if (!b->started || order_market(b, order) == NULL)
-        return STATUS_CLOSED;
-    binance_client_id(client_id, &b->prefix, order->client_order_id);
-    if (!binance_link_is_open(&b->api_link) || request == NULL)
-        return order_call(b, BINANCE_CALL_QUERY, order, client_id, now_ns);
-    size_t length = binance_wire_status(frame, sizeof frame, b->next_request, &b->signer,
-                                        order->instrument->symbol, client_id, binance_wall_ms(b));
-    if (length == 0)
-        return STATUS_LIMIT;
-    int status = websocket_send(&b->api_link.socket, frame, length);
-    if (status == STATUS_OK)
-        request_fill(b, request, BINANCE_REQUEST_STATUS, order, now_ns);
-    return status;
-}
-
-static int cancel_all_send(struct binance *b, int index, int64_t now_ns)
-{
-    char parameters[64];
-    snprintf(parameters, sizeof parameters, "symbol=%s", b->markets[index].instrument.symbol);
-    return binance_call(b, BINANCE_CALL_CANCEL_ALL, index, 0, 0, parameters, now_ns);
-}
-
-/* The venue confirms each cancel on the user stream; here only the request is repeated until taken. */
-int binance_cancel_all(struct venue *venue, int64_t now_ns)
-{
-    struct binance *b = binance_of(venue);
-    int result = STATUS_OK;
-    if (!b->started || !b->clock_known)
-        return STATUS_CLOSED;
-    for (int i = 0; i < b->symbols_count; i++) {
-        int status = cancel_all_send(b, i, now_ns);
-        b->cancel_all_left[i] = CANCEL_ALL_TRIES;
-        b->cancel_all_retry_ns = now_ns + 1000000000;
-        if (status != STATUS_OK)
-            result = status;
-    }
-    return result;
-}
-
-/* --- answers ---------------------------------------------------------------------------------- */
-
-static void report_send(struct binance *b, const struct execution_report *report)
-{
-    b->venue.events->on_execution(b->venue.events->context, &b->venue, report);
-}
-
-static void report_from_request(struct execution_report *report,
-                                const struct binance_request *request, int type, int64_t code,
-                                const char *message)
-{
-    memset(report, 0, sizeof *report);
-    report->client_order_id = request->client_order_id;
-    report->instrument = request->instrument;
-    report->execution_type = (uint8_t)type;
-    report->order_state = ORDER_UNKNOWN;
-    report->side = request->side;
-    report->price = request->price;
-    report->quantity = request->quantity;
-    report->venue_code = (int32_t)code;
-    report->wall_ns = clock_wall_ns();
-    snprintf(report->text, sizeof report->text, "%.63s", message);
-}
-
-/* place_answer: what the answer to order.place means for the reservation is binance_wire's table. */
-static int place_answer(const struct binance_class *class)
-{
-    switch ((enum binance_outcome)class->outcome) {
-    case BINANCE_ACCEPTED:
-    case BINANCE_NOTHING_TO_DO: return EXEC_NEW;
-    case BINANCE_REJECTED:
-    case BINANCE_REJECTED_CLOCK:
-    case BINANCE_REJECTED_AUTH:
-    case BINANCE_REJECTED_THROTTLE:
-    case BINANCE_REJECTED_RESTRICTION: return EXEC_REJECTED;
-    case BINANCE_FAILED_QUERY:
-    case BINANCE_UNKNOWN:
-    case BINANCE_LANDED_EARLIER:
-    case BINANCE_CANCEL_NO_ORDER:
-    case BINANCE_QUERY_NO_ORDER: return EXEC_UNKNOWN;
-    }
-    return EXEC_UNKNOWN;
-}
-
-/* A cancel that was not done leaves the order as it was; one whose outcome is not known, or whose
- * order the venue no longer has, leaves a question. */
-static int cancel_answer(const struct binance_class *class)
-{
-    switch ((enum binance_outcome)class->outcome) {
-    case BINANCE_ACCEPTED:
-    case BINANCE_NOTHING_TO_DO: return EXEC_CANCELED;
-    case BINANCE_REJECTED:
-    case BINANCE_REJECTED_CLOCK:
-    case BINANCE_REJECTED_AUTH:
-    case BINANCE_REJECTED_THROTTLE:
-    case BINANCE_REJECTED_RESTRICTION: return EXEC_CANCEL_REJECTED;
-    case BINANCE_FAILED_QUERY:
-    case BINANCE_UNKNOWN:
-    case BINANCE_LANDED_EARLIER:
-    case BINANCE_CANCEL_NO_ORDER:
-    case BINANCE_QUERY_NO_ORDER: return EXEC_UNKNOWN;
-    }
-    return EXEC_UNKNOWN;
-}
-
-static void status_answer(struct binance *b, const struct binance_request *request,
-                          const struct binance_class *class, int64_t code, const char *message,
-                          const struct binance_order *order)
-{
-    struct execution_report report;
-    if (class->outcome == BINANCE_ACCEPTED && order != NULL) {
-        binance_report_init(&report, order, request->client_order_id);
-        report.execution_type = EXEC_STATUS;
-    } else if (class->outcome == BINANCE_QUERY_NO_ORDER) {
-        report_from_request(&report, request, EXEC_STATUS, code, message);
-        report.not_found = 1;
-    } else {
-        return; /* no answer about the order: the OMS asks again */
-    }
-    report_send(b, &report);
-}
-
-static void session_consequences(struct binance *b, const struct binance_class *class, int64_t code,
-                                 const char *message, int64_t now_ns)
-{
-    if (class->outcome == BINANCE_REJECTED_AUTH)
-        binance_auth_refused(b, "an order", code, message);
-    if (class->outcome == BINANCE_REJECTED_CLOCK) {
-        b->clock_checked_ns = 0;
-        b->clock_samples = 0;
-    }
-    if (class->outcome == BINANCE_REJECTED_THROTTLE)
-        b->orders_hold_ns = now_ns + CLOCK_NS_PER_S;
-    if (code == -4014 || code == -4023 || code == -4164 || code == -1121)
-        b->info_wanted = true; /* our filters may be out of date */
-}
-
-void binance_order_answer(struct binance *b, const struct binance_request *request,
-                          const struct binance_class *class, int64_t code, const char *message,
-                          const struct binance_order *order, int64_t now_ns)
-{
-    struct execution_report report;
-    session_consequences(b, class, code, message, now_ns);
-    if (order != NULL)
-        binance_order_id_put(b, order->order_id, request->client_order_id);
-    if (request->kind == BINANCE_REQUEST_STATUS) {
-        status_answer(b, request, class, code, message, order);
-        return;
-    }
-    int type = request->kind == BINANCE_REQUEST_PLACE ? place_answer(class) : cancel_answer(class);
-    if (order != NULL && class->outcome == BINANCE_ACCEPTED) {
-        binance_report_init(&report, order, request->client_order_id);
-        report.instrument = request->instrument;
-        report.execution_type = (uint8_t)type;
-    } else {
-        if (type == EXEC_NEW || type == EXEC_CANCELED)
-            type = EXEC_UNKNOWN; /* accepted, but the answer does not say what */
-        report_from_request(&report, request, type, code, message);
-        report.reject_reason = (uint16_t)class->reason;
-    }
-    report_send(b, &report);
-}
-
-void binance_order_rest_answer(struct binance *b, const struct binance_answer *answer,
-                               int64_t now_ns)
-{
-    if (answer->call == BINANCE_CALL_CANCEL_ALL) {
-        if (answer->accepted)
-            b->cancel_all_left[answer->index] = 0;
-        return;
-    }
-    struct binance_request request = {
-        .kind = answer->call == BINANCE_CALL_CANCEL ? BINANCE_REQUEST_CANCEL
-                                                    : BINANCE_REQUEST_STATUS,
-        .client_order_id = answer->client_order_id,
-        .instrument = &b->markets[answer->index].instrument,
+    static const struct name names[] = {
+        {"NEW", BINANCE_EXECUTION_NEW},
+        {"CANCELED", BINANCE_EXECUTION_CANCELED},
+        {"CALCULATED", BINANCE_EXECUTION_CALCULATED},
+        {"EXPIRED", BINANCE_EXECUTION_EXPIRED},
+        {"TRADE", BINANCE_EXECUTION_TRADE},
+        {"AMENDMENT", BINANCE_EXECUTION_AMENDMENT},
     };
-    struct binance_order order;
-    struct binance_class class = answer->class;
-    bool has_order = answer->accepted && binance_wire_order(&order, &b->known, answer->http->body,
-                                                            answer->http->body_length) == STATUS_OK;
-    if (answer->accepted)
-        class.outcome = has_order ? BINANCE_ACCEPTED : BINANCE_UNKNOWN;
-    binance_order_answer(b, &request, &class, answer->code, answer->message,
-                         has_order ? &order : NULL, now_ns);
+    return value_of(names, sizeof names / sizeof names[0], text);
 }
 
-static void api_reply(struct binance *b, const struct binance_reply *reply, int64_t now_ns)
+int binance_order_state(int status)
 {
-    struct binance_class class =
-        reply->http_status == 200 && reply->code == 0
-            ? (struct binance_class){BINANCE_ACCEPTED, REJECT_NONE}
-            : binance_wire_classify(reply->http_status, reply->code, reply->message);
-    if (reply->id < 0) { /* a revoked key answers without an id */
-        session_consequences(b, &class, reply->code, reply->message, now_ns);
-        binance_link_rotate(&b->api_link, "an answer without an id");
-        return;
+    switch ((enum binance_order_status)status) {
+    case BINANCE_STATUS_NEW:
+    case BINANCE_STATUS_NEW_INSURANCE:
+    case BINANCE_STATUS_NEW_ADL:
+        return ORDER_WORKING;
+    case BINANCE_STATUS_PARTIALLY_FILLED:
+        return ORDER_PARTIALLY_FILLED;
+    case BINANCE_STATUS_FILLED:
+        return ORDER_FILLED;
+    case BINANCE_STATUS_CANCELED:
+        return ORDER_CANCELED;
+    case BINANCE_STATUS_EXPIRED:
+    case BINANCE_STATUS_EXPIRED_IN_MATCH:
+        return ORDER_EXPIRED;
+    case BINANCE_STATUS_REJECTED:
+        return ORDER_REJECTED;
+    case BINANCE_STATUS_OTHER:
+        break;
     }
-    struct binance_request *request = &b->requests[reply->id & (BINANCE_REQUESTS - 1)];
-    if (request->id != reply->id)
-        return; /* later than its time-out: already reported as unknown */
-    struct binance_request copy = *request;
-    request->id = 0;
-    binance_order_answer(b, &copy, &class, reply->code, reply->message,
-                         reply->has_order ? &reply->order : NULL, now_ns);
+    return ORDER_UNKNOWN;
 }
 
-void binance_api_message(void *context, const char *bytes, size_t length, int64_t received_ns)
+static const struct instrument *known(const struct binance_symbols *symbols, struct span symbol)
 {
-    struct binance_link *link = context;
-    struct binance *b = link->session;
-    struct binance_reply reply;
-    b->counters.frames++;
-    b->work++;
-    heap_trap_arm();
-    if (binance_wire_reply(&reply, &b->known, bytes, length) != STATUS_OK) {
-        b->counters.malformed_frames++;
-        binance_event(b, EVENT_WARNING, "frame_malformed", "order connection: %s", status_text());
-        binance_link_rotate(link, "an answer was malformed");
-    } else {
-        binance_link_data(link, received_ns);
-        api_reply(b, &reply, received_ns);
+    return symbol.start != NULL ? fields_instrument(symbols, symbol.start, symbol.length) : NULL;
+}
+
+/* An order object of REST and of WS API results: long member names. */
+static int decode_order(struct binance_order *out, const struct binance_symbols *symbols,
+                        struct span object)
+{
+    struct span symbol = {0}, client = {0}, id = {0}, side = {0}, reduce = {0}, status = {0};
+    struct span price = {0}, quantity = {0}, executed = {0}, average = {0}, update = {0};
+    const struct field fields[] = {
+        {"symbol", &symbol}, {"clientOrderId", &client}, {"orderId", &id},
+        {"side", &side},     {"reduceOnly", &reduce},    {"status", &status},
+        {"price", &price},   {"origQty", &quantity},     {"executedQty", &executed},
+        {"avgPrice", &average}, {"updateTime", &update},
+    };
+    *out = (struct binance_order){0};
+    if (!fields_of(object, fields, sizeof fields / sizeof fields[0]) || symbol.start == NULL ||
+        status.start == NULL)
+        return status_set(STATUS_PROTOCOL, "an answer is not an order");
+    bool bad = false;
+    out->instrument = known(symbols, symbol);
+    span_copy(out->symbol, sizeof out->symbol, symbol);
+    span_copy(out->client_id, sizeof out->client_id, client);
+    out->order_id = field_int(&bad, id);
+    out->side = field_side(&bad, side);
+    out->reduce_only = reduce.start != NULL && field_bool(&bad, reduce);
+    out->status = status_of(status);
+    out->price = field_price(&bad, out->instrument, price);
+    out->quantity = field_quantity(&bad, out->instrument, quantity);
+    out->cumulative = field_quantity(&bad, out->instrument, executed);
+    out->average_e9 = field_amount(&bad, average, 9);
+    out->update_ms = field_int_or(&bad, update, 0);
+    return bad ? status_set(STATUS_PROTOCOL, "an order in an answer has a malformed number")
+               : STATUS_OK;
+}
+
+int binance_wire_order(struct binance_order *out, const struct binance_symbols *symbols,
+                       const char *bytes, size_t length)
+{
+    return decode_order(out, symbols, (struct span){bytes, length});
+}
+
+/* ---- lists ------------------------------------------------------------------------------------ */
+
+int binance_wire_list(struct scan *list, const char *bytes, size_t length)
+{
+    scan_init(list, bytes, length);
+    if (!scan_array(list))
+        return status_set(STATUS_PROTOCOL, "an answer is not a JSON list");
+    return STATUS_OK;
+}
+
+/* 1: the item's text is in out; 0: the list ended; negative: it is malformed. */
+static int next_item(struct scan *list, struct span *out)
+{
+    if (scan_next_item(list) && fields_value(list, out))
+        return 1;
+    if (scan_at_end(list))
+        return 0;
+    return status_set(STATUS_PROTOCOL, "a list in an answer is malformed");
+}
+
+int binance_wire_order_next(struct scan *list, struct binance_order *out,
+                            const struct binance_symbols *symbols)
+{
+    struct span item;
+    int found = next_item(list, &item);
+    if (found <= 0)
+        return found;
+    int status = decode_order(out, symbols, item);
+    return status == STATUS_OK ? 1 : status;
+}
+
+int binance_wire_fill_next(struct scan *list, struct binance_fill *out,
+                           const struct binance_symbols *symbols)
+{
+    struct span item;
+    int found = next_item(list, &item);
+    if (found <= 0)
+        return found;
+    struct span symbol = {0}, id = {0}, order = {0}, side = {0}, maker = {0}, price = {0};
+    struct span quantity = {0}, commission = {0}, asset = {0}, time = {0};
+    const struct field fields[] = {
+        {"symbol", &symbol}, {"id", &id},           {"orderId", &order},
+        {"side", &side},     {"maker", &maker},     {"price", &price},
+        {"qty", &quantity},  {"commission", &commission}, {"commissionAsset", &asset},
+        {"time", &time},
+    };
+    *out = (struct binance_fill){0};
+    bool bad = !fields_of(item, fields, sizeof fields / sizeof fields[0]) || symbol.start == NULL;
+    out->instrument = known(symbols, symbol);
+    if (symbol.start != NULL)
+        span_copy(out->symbol, sizeof out->symbol, symbol);
+    out->trade_id = field_int(&bad, id);
+    out->order_id = field_int(&bad, order);
+    out->side = field_side(&bad, side);
+    out->maker = field_bool(&bad, maker);
+    out->price = field_price(&bad, out->instrument, price);
+    out->quantity = field_quantity(&bad, out->instrument, quantity);
+    out->commission_e8 = field_amount(&bad, commission, 8);
+    span_copy(out->commission_asset, sizeof out->commission_asset, asset);
+    out->time_ms = field_int_or(&bad, time, 0);
+    return bad ? status_set(STATUS_PROTOCOL, "a fill in an answer is malformed") : 1;
+}
+
+int binance_wire_position_next(struct scan *list, struct binance_position *out,
+                               const struct binance_symbols *symbols)
+{
+    struct span item;
+    int found = next_item(list, &item);
+    if (found <= 0)
+        return found;
+    struct span symbol = {0}, side = {0}, amount = {0}, entry = {0}, mark = {0};
+    const struct field fields[] = {{"symbol", &symbol},
+                                   {"positionSide", &side},
+                                   {"positionAmt", &amount},
+                                   {"entryPrice", &entry},
+                                   {"markPrice", &mark}};
+    *out = (struct binance_position){0};
+    bool bad = !fields_of(item, fields, sizeof fields / sizeof fields[0]) || symbol.start == NULL;
+    out->instrument = known(symbols, symbol);
+    if (symbol.start != NULL)
+        span_copy(out->symbol, sizeof out->symbol, symbol);
+    span_copy(out->position_side, sizeof out->position_side, side);
+    out->quantity = field_quantity(&bad, out->instrument, amount);
+    out->entry_e9 = field_amount(&bad, entry, 9);
+    out->mark_e9 = field_amount(&bad, mark, 9);
+    return bad ? status_set(STATUS_PROTOCOL, "a position in an answer is malformed") : 1;
+}
+
+/* ---- user stream ------------------------------------------------------------------------------ */
+
+/* The venue marks orders that it placed for us by their client id (Binance USD-M docs, "Event: Order
+ * Update"). */
+static int forced_of(struct span client)
+{
+    static const struct name prefixes[] = {
+        {"autoclose-", BINANCE_FORCED_LIQUIDATION},
+        {"adl_autoclose", BINANCE_FORCED_ADL},
+        {"settlement_autoclose-", BINANCE_FORCED_SETTLEMENT},
+        {"delivery_autoclose-", BINANCE_FORCED_DELIVERY},
+    };
+    for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
+        size_t n = strlen(prefixes[i].text);
+        if (client.start != NULL && client.length >= n &&
+            memcmp(client.start, prefixes[i].text, n) == 0)
+            return prefixes[i].value;
     }
-    heap_trap_disarm();
+    return BINANCE_FORCED_NONE;
 }
 
-/* --- silence ---------------------------------------------------------------------------------- */
-
-static void request_unanswered(struct binance *b, struct binance_request *request, const char *why)
+static int decode_order_update(struct binance_user_event *event,
+                               const struct binance_symbols *symbols, struct span object)
 {
-    struct execution_report report;
-    struct binance_request copy = *request;
-    request->id = 0;
-    if (copy.kind == BINANCE_REQUEST_STATUS)
-        return;
-    report_from_request(&report, &copy, EXEC_UNKNOWN, 0, why);
-    report_send(b, &report);
+    struct span s = {0}, c = {0}, S = {0}, q = {0}, p = {0}, ap = {0}, x = {0}, X = {0}, i = {0};
+    struct span l = {0}, z = {0}, L = {0}, N = {0}, n = {0}, T = {0}, t = {0}, m = {0}, R = {0};
+    struct span er = {0};
+    const struct field fields[] = {
+        {"s", &s}, {"c", &c}, {"S", &S}, {"q", &q}, {"p", &p}, {"ap", &ap}, {"x", &x},
+        {"X", &X}, {"i", &i}, {"l", &l}, {"z", &z}, {"L", &L}, {"N", &N},   {"n", &n},
+        {"T", &T}, {"t", &t}, {"m", &m}, {"R", &R}, {"er", &er},
+    };
+    if (!fields_of(object, fields, sizeof fields / sizeof fields[0]) || s.start == NULL)
+        return status_set(STATUS_PROTOCOL, "an ORDER_TRADE_UPDATE has no readable order");
+    bool bad = false;
+    struct binance_order *order = &event->order;
+    event->kind = BINANCE_USER_ORDER;
+    order->instrument = known(symbols, s);
+    span_copy(order->symbol, sizeof order->symbol, s);
+    span_copy(order->client_id, sizeof order->client_id, c);
+    order->order_id = field_int(&bad, i);
+    order->side = field_side(&bad, S);
+    order->reduce_only = R.start != NULL && field_bool(&bad, R);
+    order->status = status_of(X);
+    order->price = field_price(&bad, order->instrument, p);
+    order->quantity = field_quantity(&bad, order->instrument, q);
+    order->cumulative = field_quantity(&bad, order->instrument, z);
+    order->average_e9 = field_amount(&bad, ap, 9);
+    order->update_ms = field_int_or(&bad, T, event->transaction_ms);
+    event->execution = execution_of(x);
+    event->trade_id = field_int_or(&bad, t, 0);
+    event->last_quantity = field_quantity(&bad, order->instrument, l);
+    event->last_price = field_price(&bad, order->instrument, L);
+    event->has_commission = n.start != NULL;
+    event->commission_e8 = field_amount(&bad, n, 8);
+    span_copy(event->commission_asset, sizeof event->commission_asset, N);
+    event->maker = m.start != NULL && field_bool(&bad, m);
+    event->expire_reason = (int)field_int_or(&bad, er, 0);
+    event->forced = forced_of(c);
+    return bad ? status_set(STATUS_PROTOCOL, "an ORDER_TRADE_UPDATE has a malformed number")
+               : STATUS_OK;
 }
 
-void binance_requests_lost(struct binance *b, const char *why)
+static int decode_trade_lite(struct binance_user_event *event,
+                             const struct binance_symbols *symbols, struct span object)
 {
-    for (int i = 0; i < BINANCE_REQUESTS; i++)
-        if (b->requests[i].id != 0)
-            request_unanswered(b, &b->requests[i], why);
+    struct span s = {0}, q = {0}, p = {0}, m = {0}, c = {0}, S = {0}, L = {0}, l = {0}, t = {0};
+    struct span i = {0};
+    const struct field fields[] = {{"s", &s}, {"q", &q}, {"p", &p}, {"m", &m}, {"c", &c},
+                                   {"S", &S}, {"L", &L}, {"l", &l}, {"t", &t}, {"i", &i}};
+    bool bad = !fields_of(object, fields, sizeof fields / sizeof fields[0]) || s.start == NULL;
+    struct binance_order *order = &event->order;
+    event->kind = BINANCE_USER_TRADE_LITE;
+    order->instrument = known(symbols, s);
+    span_copy(order->symbol, sizeof order->symbol, s);
+    span_copy(order->client_id, sizeof order->client_id, c);
+    order->order_id = field_int(&bad, i);
+    order->side = field_side(&bad, S);
+    order->price = field_price(&bad, order->instrument, p);
+    order->quantity = field_quantity(&bad, order->instrument, q);
+    order->update_ms = event->transaction_ms;
+    event->execution = BINANCE_EXECUTION_TRADE;
+    event->trade_id = field_int(&bad, t);
+    event->last_quantity = field_quantity(&bad, order->instrument, l);
+    event->last_price = field_price(&bad, order->instrument, L);
+    event->maker = field_bool(&bad, m);
+    event->forced = forced_of(c);
+    return bad ? status_set(STATUS_PROTOCOL, "a TRADE_LITE is malformed") : STATUS_OK;
 }
 
-void binance_orders_turn(struct binance *b, int64_t now_ns)
+/* One row of ACCOUNT_UPDATE's P. Rows of symbols that we do not know are left out. */
+static bool add_position(struct binance_user_event *event, const struct binance_symbols *symbols,
+                         struct span row)
 {
-    for (int i = 0; i < BINANCE_REQUESTS; i++) {
-        struct binance_request *request = &b->requests[i];
-        if (request->id == 0 || now_ns < request->deadline_ns)
-            continue;
-        b->counters.timeouts++;
-        request_unanswered(b, request, "no answer in time");
+    struct span s = {0}, pa = {0}, ep = {0}, ps = {0};
+    const struct field fields[] = {{"s", &s}, {"pa", &pa}, {"ep", &ep}, {"ps", &ps}};
+    if (!fields_of(row, fields, sizeof fields / sizeof fields[0]) || s.start == NULL)
+        return false;
+    const struct instrument *instrument = known(symbols, s);
+    if (instrument == NULL)
+        return true;
+    if (event->position_count == BINANCE_ACCOUNT_POSITIONS)
+        return false;
+    bool bad = false;
+    struct binance_position *position = &event->positions[event->position_count++];
+    *position = (struct binance_position){.instrument = instrument};
+    span_copy(position->symbol, sizeof position->symbol, s);
+    span_copy(position->position_side, sizeof position->position_side, ps);
+    position->quantity = field_quantity(&bad, instrument, pa);
+    position->entry_e9 = field_amount(&bad, ep, 9);
+    return !bad;
+}
+
+static int decode_account(struct binance_user_event *event, const struct binance_symbols *symbols,
+                          struct span object)
+{
+    struct span reason = {0}, positions = {0}, row;
+    const struct field fields[] = {{"m", &reason}, {"P", &positions}};
+    event->kind = BINANCE_USER_ACCOUNT;
+    if (!fields_of(object, fields, sizeof fields / sizeof fields[0]))
+        return status_set(STATUS_PROTOCOL, "an ACCOUNT_UPDATE has no readable account");
+    span_copy(event->account_reason, sizeof event->account_reason, reason);
+    if (positions.start == NULL)
+        return STATUS_OK;
+    struct scan list;
+    int found = binance_wire_list(&list, positions.start, positions.length);
+    while (found >= 0 && (found = next_item(&list, &row)) > 0) {
+        if (!add_position(event, symbols, row))
+            return status_set(STATUS_PROTOCOL, "an ACCOUNT_UPDATE has a malformed position");
     }
-    for (int i = 0; i < b->symbols_count && now_ns >= b->cancel_all_retry_ns; i++) {
-        if (b->cancel_all_left[i] == 0)
-            continue;
-        b->cancel_all_left[i]--;
-        cancel_all_send(b, i, now_ns);
-        if (i + 1 == b->symbols_count || b->cancel_all_left[i] > 0)
-            b->cancel_all_retry_ns = now_ns + 1000000000;
+    return found;
+}
+
+static int decode_user_payload(struct binance_user_event *event,
+                               const struct binance_symbols *symbols, struct span payload)
+{
+    struct span e = {0}, E = {0}, T = {0}, o = {0}, a = {0};
+    const struct field fields[] = {{"e", &e}, {"E", &E}, {"T", &T}, {"o", &o}, {"a", &a}};
+    if (!fields_of(payload, fields, sizeof fields / sizeof fields[0]) || e.start == NULL)
+        return status_set(STATUS_PROTOCOL, "a user event is not readable");
+    bool bad = false;
+    span_copy(event->name, sizeof event->name, e);
+    event->event_ms = field_int_or(&bad, E, 0);
+    event->transaction_ms = field_int_or(&bad, T, 0);
+    if (bad)
+        return status_set(STATUS_PROTOCOL, "a user event has a malformed time");
+    if (span_is(e, "ORDER_TRADE_UPDATE"))
+        return decode_order_update(event, symbols, o);
+    if (span_is(e, "TRADE_LITE"))
+        return decode_trade_lite(event, symbols, payload);
+    if (span_is(e, "ACCOUNT_UPDATE"))
+        return decode_account(event, symbols, a);
+    if (span_is(e, "listenKeyExpired"))
+        event->kind = BINANCE_USER_LISTEN_KEY_EXPIRED;
+    else if (span_is(e, "serverShutdown"))
+        event->kind = BINANCE_USER_SHUTDOWN;
+    return STATUS_OK;
+}
+
+int binance_wire_user(struct binance_user_event *event, const struct binance_symbols *symbols,
+                      const char *bytes, size_t length)
+{
+    struct span data = {0}, inner = {0}, type = {0}, id = {0};
+    const struct field fields[] = {{"data", &data}, {"event", &inner}, {"e", &type}, {"id", &id}};
+    struct span whole = {bytes, length};
+    *event = (struct binance_user_event){0};
+    if (!fields_of(whole, fields, sizeof fields / sizeof fields[0]))
+        return status_set(STATUS_PROTOCOL, "a user message is not a JSON object");
+    if (data.start != NULL)
+        return decode_user_payload(event, symbols, data);
+    if (type.start != NULL)
+        return decode_user_payload(event, symbols, whole);
+    if (inner.start != NULL)
+        return decode_user_payload(event, symbols, inner);
+    if (id.start != NULL)
+        event->kind = BINANCE_USER_REPLY;
+    return STATUS_OK;
+}
+
+/* ---- WS API answers --------------------------------------------------------------------------- */
+
+int binance_wire_error(int64_t *code, char message[BINANCE_TEXT], const char *bytes, size_t length)
+{
+    struct span number = {0}, text = {0};
+    const struct field fields[] = {{"code", &number}, {"msg", &text}};
+    bool bad = !fields_of((struct span){bytes, length}, fields, 2);
+    int64_t value = field_int(&bad, number);
+    if (bad)
+        return status_set(STATUS_PROTOCOL, "the answer carries no error code");
+    *code = value;
+    span_copy(message, BINANCE_TEXT, text);
+    return STATUS_OK;
+}
+
+static void read_limit(struct binance_reply *reply, struct span row)
+{
+    struct span type = {0}, interval = {0}, number = {0}, count = {0};
+    const struct field fields[] = {{"rateLimitType", &type},
+                                   {"interval", &interval},
+                                   {"intervalNum", &number},
+                                   {"count", &count}};
+    bool bad = !fields_of(row, fields, 4) || type.start == NULL || interval.start == NULL;
+    int64_t value = field_int(&bad, count);
+    if (bad)
+        return; /* a statistic, not an outcome */
+    if (span_is(type, "REQUEST_WEIGHT") && span_is(interval, "MINUTE"))
+        reply->weight_1m = value;
+    else if (span_is(type, "ORDERS") && span_is(interval, "SECOND"))
+        reply->orders_10s = value;
+    else if (span_is(type, "ORDERS") && span_is(interval, "MINUTE"))
+        reply->orders_1m = value;
+}
+
+int binance_wire_reply(struct binance_reply *reply, const struct binance_symbols *symbols,
+                       const char *bytes, size_t length)
+{
+    struct span id = {0}, status = {0}, error = {0}, result = {0}, limits = {0}, row;
+    const struct field fields[] = {{"id", &id},
+                                   {"status", &status},
+                                   {"error", &error},
+                                   {"result", &result},
+                                   {"rateLimits", &limits}};
+    *reply = (struct binance_reply){.id = -1, .weight_1m = -1, .orders_10s = -1, .orders_1m = -1};
+    if (!fields_of((struct span){bytes, length}, fields, sizeof fields / sizeof fields[0]))
+        return status_set(STATUS_PROTOCOL, "a WS API answer is not a JSON object");
+    bool bad = false;
+    if (id.start != NULL && !decimal_parse(&reply->id, id.start, id.length, 0))
+        reply->id = -1; /* null, or somebody else's */
+    reply->http_status = field_int(&bad, status);
+    if (bad)
+        return status_set(STATUS_PROTOCOL, "a WS API answer has no status");
+    struct scan list;
+    if (limits.start != NULL && binance_wire_list(&list, limits.start, limits.length) == STATUS_OK) {
+        while (next_item(&list, &row) > 0)
+            read_limit(reply, row);
     }
+    if (error.start != NULL)
+        return binance_wire_error(&reply->code, reply->message, error.start, error.length);
+    struct span symbol = {0}, order_status = {0};
+    const struct field shape[] = {{"symbol", &symbol}, {"status", &order_status}};
+    bool is_order = fields_of(result, shape, 2) && symbol.start != NULL && order_status.start != NULL;
+    if (!is_order)
+        return STATUS_OK;
+    reply->has_order = true;
+    return decode_order(&reply->order, symbols, result);
 }

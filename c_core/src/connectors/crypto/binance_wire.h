@@ -6,6 +6,9 @@
  * Prices and quantities become ticks and lots exactly; a number off the instrument's grid is a
  * protocol error, not a rounding. Everything decoded points into no message: results are copies.
  *
+ * Defined in binance_market.c, binance_orders.c, binance_reference.c, binance_request.c and
+ * binance_error.c; binance_fields.h is what they share.
+ *
  * Facts: Binance USD-M futures documentation (Websocket Market Streams, User Data Streams, Websocket
  * API General Info, New Order, Error Code), and recorded production and testnet frames.
  */
@@ -87,7 +90,8 @@ struct binance_limits {
 };
 
 /* binance_wire_exchange_info: fills `out` (grids, limits, filters, status; venue and symbol set,
- * fees, shock and index left alone) for the symbol. STATUS_OK; STATUS_REFUSED when the symbol is not
+ * fees, shock and index left alone) for the symbol. percent_price_*_ppm are the multipliers of the mark
+ * times 1e6: a BUY at most mark * up / 1e6, a SELL at least mark * down / 1e6. STATUS_OK; STATUS_REFUSED when the symbol is not
  * listed; STATUS_PROTOCOL. limits may be NULL. A price grid that does not start at a multiple of the
  * tick is refused: our ticks count from zero. */
 int binance_wire_exchange_info(struct instrument *out, struct binance_limits *limits,
