@@ -134,7 +134,9 @@ class Venue:
 
     def _publish_depth(self, data: bytes) -> None:
         if self.faults.take("foreign_symbol"):
-            foreign = '{"e":"depthUpdate","E":1,"T":1,"s":"币安人生USDT","U":1,"u":2,"pu":0,"b":[],"a":[],"st":2}'
+            foreign = (
+                '{"e":"depthUpdate","E":1,"T":1,"s":"币安人生USDT","U":1,"u":2,"pu":0,"b":[],"a":[],"st":2}'
+            )
             self._publish_diff(foreign.encode())
         if self.faults.take("drop_depth"):
             return
@@ -174,7 +176,10 @@ class Venue:
         now = self.clock.now_ms()
         trade_id = self.next_trade_id()
         maker = "true" if buyer_is_maker else "false"
-        price_text, quantity_text = self._instrument.price_text(price), self._instrument.quantity_text(quantity)
+        price_text, quantity_text = (
+            self._instrument.price_text(price),
+            self._instrument.quantity_text(quantity),
+        )
         if self.streams.wanted("btcusdt@trade"):
             data = (
                 f'{{"e":"trade","E":{now},"T":{now},"s":"{SYMBOL}","t":{trade_id},"p":"{price_text}",'
@@ -253,7 +258,8 @@ class Venue:
 
     def clock_view(self) -> dict[str, Any]:
         """Venue time, market and connections."""
-        return {"now_ms": self.clock.now_ms(), "offset_ms": self.clock.offset_ms, "market": self.market.view(),
+        return {"now_ms": self.clock.now_ms(), "offset_ms": self.clock.offset_ms,
+                "market": self.market.view(),
                 "stream_connections": self.streams.connections()}  # fmt: skip
 
     def book_view(self) -> dict[str, Any]:

@@ -158,7 +158,9 @@ class Account:
         self.folder.append({"order": order})
         self._index(order)
 
-    def save_fill(self, order: Order, price: int, quantity: int, maker: bool, trade_id: int, now: int) -> Fill:
+    def save_fill(
+        self, order: Order, price: int, quantity: int, maker: bool, trade_id: int, now: int
+    ) -> Fill:
         """One execution: order, fill and position change together."""
         value = price * quantity * self.instrument.micros
         rate = MAKER_FEE_E4 if maker else TAKER_FEE_E4
@@ -167,7 +169,9 @@ class Account:
         order.quote_micros += value
         order.status = "FILLED" if order.remaining == 0 else "PARTIALLY_FILLED"
         order.updated = now
-        fill = Fill(trade_id, order.order_id, order.client_id, order.side, price, quantity, maker, fee_e8, 0, now)
+        fill = Fill(
+            trade_id, order.order_id, order.client_id, order.side, price, quantity, maker, fee_e8, 0, now
+        )
         self.folder.append({"order": order, "fill": fill})
         self._index(order)
         self._book(fill)
@@ -190,8 +194,12 @@ class Account:
 
     def margin_micros(self, mark: int, side: int = BUY, extra: int = 0) -> int:
         """Initial margin of the position with all open orders of the worse side, and `extra` lots more."""
-        bought = sum(order.remaining for order in self.open.values() if order.side == BUY and not order.reduce_only)
-        sold = sum(order.remaining for order in self.open.values() if order.side != BUY and not order.reduce_only)
+        bought = sum(
+            order.remaining for order in self.open.values() if order.side == BUY and not order.reduce_only
+        )
+        sold = sum(
+            order.remaining for order in self.open.values() if order.side != BUY and not order.reduce_only
+        )
         if side == BUY:
             bought += extra
         else:

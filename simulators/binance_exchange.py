@@ -23,11 +23,12 @@ CONDITIONAL = {"STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAI
 TIMES_IN_FORCE = ("GTC", "IOC", "FOK", "GTX", "GTD")
 STP_MODES = ("EXPIRE_MAKER", "EXPIRE_TAKER", "EXPIRE_BOTH")
 GTD_MARGIN_MS = 600_000
-PLACE_PARAMS = frozenset(
-    "symbol side positionSide type timeInForce quantity reduceOnly price newClientOrderId newOrderRespType "
-    "priceMatch selfTradePreventionMode goodTillDate recvWindow timestamp signature apiKey stopPrice "
-    "closePosition activationPrice callbackRate workingType priceProtect".split()
-)
+PLACE_PARAMS = frozenset((
+    "symbol", "side", "positionSide", "type", "timeInForce", "quantity", "reduceOnly", "price",
+    "newClientOrderId", "newOrderRespType", "priceMatch", "selfTradePreventionMode", "goodTillDate",
+    "recvWindow", "timestamp", "signature", "apiKey", "stopPrice", "closePosition", "activationPrice",
+    "callbackRate", "workingType", "priceProtect",
+))  # fmt: skip
 ER_STP, ER_IOC, ER_REDUCE_ONLY, ER_MARKET = 1, 2, 4, 9
 
 
@@ -159,8 +160,11 @@ class Exchange:
         first, limit = whole(params, "fromId", 0), min(whole(params, "limit", 500), 1000)
         start, end = whole(params, "startTime", 0), whole(params, "endTime", 1 << 62)
         order_id = whole(params, "orderId", 0)
-        fills = [fill for fill in self.account.fills
-                 if fill.trade_id >= first and start <= fill.time <= end and order_id in (0, fill.order_id)]  # fmt: skip
+        fills = [
+            fill
+            for fill in self.account.fills
+            if fill.trade_id >= first and start <= fill.time <= end and order_id in (0, fill.order_id)
+        ]
         chosen = fills[:limit] if first or start else fills[-limit:]
         return [self._trade_view(fill) for fill in chosen]
 
@@ -191,7 +195,9 @@ class Exchange:
     def start_listen_key(self) -> str:
         """The existing key, extended, or a new one."""
         key = self.account.settings.listen_key or secrets.token_hex(32)
-        self.account.save_settings(listen_key=key, listen_key_until=self._clock.now_ms() + LISTEN_KEY_VALID_MS)
+        self.account.save_settings(
+            listen_key=key, listen_key_until=self._clock.now_ms() + LISTEN_KEY_VALID_MS
+        )
         return key
 
     def keep_listen_key(self) -> str:
@@ -326,10 +332,19 @@ class Exchange:
         now = self._clock.now_ms()
         order_id = max(self.account.last_order_id + 1, now * 8)
         return Order(
-            order_id, self._client_id(params, order_id), side, kind, time_in_force, price, quantity, reduce_only,
-            params.get("selfTradePreventionMode", "EXPIRE_MAKER"), self._good_till(params, time_in_force, now),
-            now, now,
-        )  # fmt: skip
+            order_id=order_id,
+            client_id=self._client_id(params, order_id),
+            side=side,
+            type=kind,
+            time_in_force=time_in_force,
+            price=price,
+            quantity=quantity,
+            reduce_only=reduce_only,
+            stp=params.get("selfTradePreventionMode", "EXPIRE_MAKER"),
+            good_till=self._good_till(params, time_in_force, now),
+            time=now,
+            updated=now,
+        )
 
     def _check_shape(self, params: Params) -> None:
         side_of(params)
@@ -447,7 +462,8 @@ class Exchange:
     def full_view(self, order: Order) -> dict[str, Any]:
         """Answer to a query."""
         return self.order_view(order) | {
-            "avgPrice": self._average(order), "cumQuote": scaled_text(order.quote_micros, 6), "time": order.time,
+            "avgPrice": self._average(order), "cumQuote": scaled_text(order.quote_micros, 6),
+            "time": order.time,
         }  # fmt: skip
 
     def _average(self, order: Order) -> str:
@@ -460,7 +476,8 @@ class Exchange:
         return {
             "symbol": self.instrument.symbol, "id": fill.trade_id, "orderId": fill.order_id,
             "side": "BUY" if fill.side == BUY else "SELL", "price": self.instrument.price_text(fill.price),
-            "qty": self.instrument.quantity_text(fill.quantity), "realizedPnl": scaled_text(fill.realized_micros, 6),
+            "qty": self.instrument.quantity_text(fill.quantity),
+            "realizedPnl": scaled_text(fill.realized_micros, 6),
             "quoteQty": scaled_text(value, 6), "commission": scaled_text(fill.fee_e8, 8),
             "commissionAsset": "USDT", "time": fill.time, "positionSide": "BOTH",
             "buyer": fill.side == BUY, "maker": fill.maker,
@@ -473,11 +490,13 @@ class Exchange:
         now = self._clock.now_ms()
         view: dict[str, Any] = {
             "s": self.instrument.symbol, "c": order.client_id, "S": "BUY" if order.side == BUY else "SELL",
-            "o": order.type, "f": order.time_in_force, "q": text(order.quantity), "p": price_text(order.price),
+            "o": order.type, "f": order.time_in_force, "q": text(order.quantity),
+            "p": price_text(order.price),
             "ap": self._average(order), "sp": "0", "x": execution, "X": order.status, "i": order.order_id,
             "l": text(fill.quantity) if fill else "0", "z": text(order.executed),
-            "L": price_text(fill.price) if fill else "0", "T": order.updated, "t": fill.trade_id if fill else 0,
-            "b": "0", "a": "0", "m": bool(fill and fill.maker), "R": order.reduce_only, "wt": "CONTRACT_PRICE",
+            "L": price_text(fill.price) if fill else "0", "T": order.updated,
+            "t": fill.trade_id if fill else 0, "b": "0", "a": "0", "m": bool(fill and fill.maker),
+            "R": order.reduce_only, "wt": "CONTRACT_PRICE",
             "ot": order.type, "ps": "BOTH", "cp": False, "pP": False, "si": 0, "ss": 0,
             "rp": scaled_text(fill.realized_micros, 6) if fill else "0", "V": order.stp, "pm": "NONE",
             "gtd": order.good_till, "er": str(order.expiry_reason),
@@ -512,8 +531,8 @@ class Exchange:
         return {
             "s": self.instrument.symbol, "pa": self.instrument.quantity_text(position.quantity), "ep": entry,
             "cr": scaled_text(position.realized_micros, 6),
-            "up": scaled_text(self.account.unrealized_micros(self.market.mark()), 6), "mt": "cross", "iw": "0",
-            "ps": "BOTH", "ma": "USDT", "bep": entry,
+            "up": scaled_text(self.account.unrealized_micros(self.market.mark()), 6), "mt": "cross",
+            "iw": "0", "ps": "BOTH", "ma": "USDT", "bep": entry,
         }  # fmt: skip
 
     def entry_price(self) -> str:
@@ -521,7 +540,9 @@ class Exchange:
         position = self.account.position
         if position.quantity == 0:
             return "0"
-        return scaled_text(position.cost_micros * self.instrument.lots_per_unit // (position.quantity * 10), 5)
+        return scaled_text(
+            position.cost_micros * self.instrument.lots_per_unit // (position.quantity * 10), 5
+        )
 
 
 def required(params: Params, name: str) -> str:
@@ -543,7 +564,7 @@ def whole(params: Params, name: str, default: int) -> int:
 
 
 def flag(params: Params, name: str) -> bool:
-    """"true" or "false" in any case."""
+    """ "true" or "false" in any case."""
     text = params.get(name, "false").lower()
     if text not in ("true", "false"):
         raise VenueError(-1130, name)

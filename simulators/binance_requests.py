@@ -133,7 +133,9 @@ class RateLimits:
             self._banned_until = now + 1000 * max(1, self._faults.value("ban_seconds"))
         if now < self._banned_until:
             text = f"Way too many requests; IP(127.0.0.1) banned until {self._banned_until}. "
-            raise VenueError(-1003, status=418, text=text + "Please use the websocket for live updates to avoid bans.")
+            raise VenueError(
+                -1003, status=418, text=text + "Please use the websocket for live updates to avoid bans."
+            )
         self._weight += weight
         if self._weight > self._limit or self._faults.take("rate_limit_429"):
             self._refused += 1
@@ -168,7 +170,9 @@ class RateLimits:
             view.append({"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10,
                          "limit": ORDERS_10S, "count": self._orders_10s})  # fmt: skip
             view.append({"rateLimitType": "ORDERS"} | minute | {"limit": ORDERS_1M, "count": self._orders_1m})
-        view.append({"rateLimitType": "REQUEST_WEIGHT"} | minute | {"limit": self._limit, "count": self._weight})
+        view.append(
+            {"rateLimitType": "REQUEST_WEIGHT"} | minute | {"limit": self._limit, "count": self._weight}
+        )
         return view
 
     def _roll(self) -> None:

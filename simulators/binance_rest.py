@@ -49,7 +49,13 @@ class RestApi:
     """Serves /fapi/*."""
 
     def __init__(
-        self, exchange: Exchange, views: Views, limits: RateLimits, clock: Clock, faults: Faults, log: RequestLog
+        self,
+        exchange: Exchange,
+        views: Views,
+        limits: RateLimits,
+        clock: Clock,
+        faults: Faults,
+        log: RequestLog,
     ) -> None:
         self._exchange = exchange
         self._views = views
@@ -141,7 +147,9 @@ class RestApi:
             "GET /fapi/v1/ping": Route(NONE, one, lambda _: {}),
             "GET /fapi/v1/time": Route(NONE, one, lambda _: {"serverTime": self._clock.now_ms()}),
             "GET /fapi/v1/exchangeInfo": Route(
-                NONE, one, lambda _: exchange_info(exchange.profile, exchange.instrument, self._clock.now_ms())
+                NONE,
+                one,
+                lambda _: exchange_info(exchange.profile, exchange.instrument, self._clock.now_ms()),
             ),
             "GET /fapi/v1/depth": Route(NONE, depth_weight, views.depth),
             "GET /fapi/v1/ticker/bookTicker": Route(NONE, per_symbol(2, 5), views.book_ticker),

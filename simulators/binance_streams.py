@@ -29,8 +29,9 @@ MESSAGES_PER_SECOND = 10
 STREAMS_MAX = 1024
 BACKLOG_BYTES_MAX = 16 << 20
 _ROUTES = {
-    PUBLIC: ("depth", "depth@100ms", "depth@0ms", "depth@250ms", "depth@500ms", "depth5", "depth10", "depth20",
-             "depth5@100ms", "depth10@100ms", "depth20@100ms", "bookTicker", "trade"),
+    PUBLIC: ("depth", "depth@100ms", "depth@0ms", "depth@250ms", "depth@500ms",
+             "depth5", "depth10", "depth20", "depth5@100ms", "depth10@100ms", "depth20@100ms",
+             "bookTicker", "trade"),
     MARKET: ("aggTrade", "markPrice", "markPrice@1s"),
 }  # fmt: skip
 _UNMODELLED = ("kline", "continuousKline", "ticker", "miniTicker", "forceOrder", "rpiDepth", "compositeIndex",
@@ -160,7 +161,7 @@ class StreamHub:
         return len(self._connections)
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        """One connection from handshake to end. Paths: /[route/]ws[/a/b] and /[route/]stream[?streams=a/b]."""
+        """One connection, to its end. Paths: /[route/]ws[/a/b] and /[route/]stream[?streams=a/b]."""
         parts = [part for part in request.path.split("/") if part]
         route = parts.pop(0) if parts and parts[0] in (PUBLIC, MARKET, PRIVATE) else ""
         form, names = parts[0], [name for name in parts[1:] if name != "0"]
@@ -168,7 +169,9 @@ class StreamHub:
         names += request.query.getall("listenKey", [])
         unknown = [name for name in names if self._unmodelled(name)]
         if unknown:
-            return web.json_response({"code": -9999, "msg": f"the simulator does not model {unknown}"}, status=501)
+            return web.json_response(
+                {"code": -9999, "msg": f"the simulator does not model {unknown}"}, status=501
+            )
         socket = Socket(request)
         await socket.open()
         connection = StreamConnection(socket, route, combined=form == "stream")
@@ -304,7 +307,10 @@ class StreamHub:
         elif method == "GET_PROPERTY" and params == ["combined"]:
             answer["result"] = connection.combined
         else:
-            answer = {"error": {"code": 2, "msg": f"Invalid request: unknown variant {method}"}, "id": request_id}
+            answer = {
+                "error": {"code": 2, "msg": f"Invalid request: unknown variant {method}"},
+                "id": request_id,
+            }
         connection.socket.send(answer)
 
     def _subscribe(self, connection: StreamConnection, name: str) -> None:

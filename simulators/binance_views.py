@@ -90,7 +90,9 @@ class Views:
         position, micros = self._account.position, self._instrument.micros
         mark = self._exchange.market.mark()
         unrealized = scaled_text(self._account.unrealized_micros(mark) * 100, 8)
-        initial = scaled_text(abs(position.quantity) * mark * micros * 100 // self._account.settings.leverage, 8)
+        initial = scaled_text(
+            abs(position.quantity) * mark * micros * 100 // self._account.settings.leverage, 8
+        )
         maintenance = scaled_text(abs(position.quantity) * mark * micros * 100 * 4 // 1000, 8)
         return {
             "symbol": self._instrument.symbol, "positionSide": "BOTH",
@@ -129,7 +131,8 @@ class Views:
         asset = {
             "asset": "USDT", "walletBalance": wallet, "unrealizedProfit": unrealized, "marginBalance": total,
             "maintMargin": position["maintMargin"], "initialMargin": initial,
-            "positionInitialMargin": position["positionInitialMargin"], "openOrderInitialMargin": "0.00000000",
+            "positionInitialMargin": position["positionInitialMargin"],
+            "openOrderInitialMargin": "0.00000000",
             "crossWalletBalance": wallet, "crossUnPnl": unrealized, "availableBalance": available,
             "maxWithdrawAmount": available, "marginAvailable": True, "updateTime": self._clock.now_ms(),
         }  # fmt: skip
@@ -153,18 +156,21 @@ class Views:
             self._exchange.check_symbol(params)
         settings = self._account.settings
         return [{"symbol": self._instrument.symbol, "marginType": settings.margin_type,
-                 "isAutoAddMargin": False, "leverage": settings.leverage, "maxNotionalValue": "40000000"}]  # fmt: skip
+                 "isAutoAddMargin": False, "leverage": settings.leverage,
+                 "maxNotionalValue": "40000000"}]  # fmt: skip
 
     def account_config(self) -> dict[str, Any]:
         """`GET /fapi/v1/accountConfig`."""
         return {"feeTier": 0, "canTrade": True, "canDeposit": True, "canWithdraw": True,
-                "dualSidePosition": False, "updateTime": 0, "multiAssetsMargin": False, "tradeGroupId": -1}  # fmt: skip
+                "dualSidePosition": False, "updateTime": 0, "multiAssetsMargin": False,
+                "tradeGroupId": -1}  # fmt: skip
 
     def commission_rate(self, params: Params) -> dict[str, Any]:
         """`GET /fapi/v1/commissionRate`."""
         self._exchange.check_symbol(params)
         return {"symbol": self._instrument.symbol, "makerCommissionRate": scaled_text(MAKER_FEE_E4, 4),
-                "takerCommissionRate": scaled_text(TAKER_FEE_E4, 4), "rpiCommissionRate": "0.0000"}  # fmt: skip
+                "takerCommissionRate": scaled_text(TAKER_FEE_E4, 4),
+                "rpiCommissionRate": "0.0000"}  # fmt: skip
 
     def leverage_bracket(self, params: Params) -> Any:
         """`GET /fapi/v1/leverageBracket`: one bracket."""
@@ -189,8 +195,8 @@ class Views:
         if not 1 <= leverage <= 125:
             raise VenueError(-4028, leverage)
         self._account.save_settings(leverage=leverage)
-        self._exchange.emit({"e": "ACCOUNT_CONFIG_UPDATE", "E": self._clock.now_ms(), "T": self._clock.now_ms(),
-                             "ac": {"s": self._instrument.symbol, "l": leverage}})  # fmt: skip
+        now, change = self._clock.now_ms(), {"s": self._instrument.symbol, "l": leverage}
+        self._exchange.emit({"e": "ACCOUNT_CONFIG_UPDATE", "E": now, "T": now, "ac": change})
         return {"leverage": leverage, "maxNotionalValue": "40000000", "symbol": self._instrument.symbol}
 
     def set_margin_type(self, params: Params) -> dict[str, Any]:

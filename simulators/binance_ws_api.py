@@ -54,7 +54,13 @@ class WsApi:
     """Serves /ws-fapi/v1."""
 
     def __init__(
-        self, exchange: Exchange, views: Views, limits: RateLimits, clock: Clock, faults: Faults, log: RequestLog
+        self,
+        exchange: Exchange,
+        views: Views,
+        limits: RateLimits,
+        clock: Clock,
+        faults: Faults,
+        log: RequestLog,
     ) -> None:
         self._exchange = exchange
         self._views = views
@@ -121,7 +127,7 @@ class WsApi:
         if early:
             self.flush_events()
         if orders and self._faults.take("malformed_response"):
-            connection.socket.write(b"\x81\x10{\"id\":1,\"status\"")
+            connection.socket.write(b'\x81\x10{"id":1,"status"')
         elif delay:
             asyncio.get_running_loop().call_later(delay / 1000, connection.socket.send, answer)
         else:
@@ -132,7 +138,9 @@ class WsApi:
         if known is None:
             raise not_modelled(f"the method {method!r}")
         security, weight, answer = known
-        self._limits.charge(DEPTH_LIMITS.get(int(params.get("limit", "500")), 10) if method == "depth" else weight)
+        self._limits.charge(
+            DEPTH_LIMITS.get(int(params.get("limit", "500")), 10) if method == "depth" else weight
+        )
         if security != NONE:
             self._authorize(connection, security, params)
         if method.startswith("session."):

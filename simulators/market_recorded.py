@@ -161,7 +161,9 @@ class RecordedMarket:
                 if text.startswith(b'{"lastUpdateId"'):
                     return self._decode(text)
         except (OSError, EOFError, ValueError, msgspec.DecodeError) as error:
-            raise StateError(f"{self._feed} is not a capture of `<local_ns> <json>` lines: {error}") from error
+            raise StateError(
+                f"{self._feed} is not a capture of `<local_ns> <json>` lines: {error}"
+            ) from error
         raise StateError(f"{self._feed} holds no depth snapshot: record one with the streams")
 
     def _load(self, snapshot: _Data) -> None:
