@@ -1,0 +1,75 @@
+"""python-binance, unchanged and in its own environment, drives the Binance simulator."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENT = ROOT / ".venv-python-binance"
+REQUIREMENTS = Path(__file__).with_name("requirements-python-binance.txt")
+CLIENT = Path(__file__).with_name("python_binance_client.py")
+
+
+@pytest.fixture(scope="module")
+def client_python() -> Path:
+    """The interpreter of python-binance's environment, made on first use from hashed requirements."""
+    python = ENVIRONMENT / "bin" / "python"
+    if subprocess.run([python, "-c", "import binance"], capture_output=True).returncode if python.exists() else 1:
+        subprocess.run([sys.executable, "-m", "venv", ENVIRONMENT], check=True)
+        install = [python, "-m", "pip", "install", "-q", "--require-hashes", "-r", REQUIREMENTS]
+        subprocess.run(install, check=True, timeout=300)
+    return python
+
+
+@pytest.fixture
+def venue(tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """A running simulator; gives its ready line."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "simulators", "binance", "--state", str(tmp_path / "state")],
+        stdout=subprocess.PIPE, cwd=ROOT, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        yield json.loads(process.stdout.readline())
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(10)
+        process.stdout.close()
+
+
+def test_python_binance_trades_unchanged(client_python: Path, venue: dict[str, Any]) -> None:
+    """It logs in, reads the book, places, sees the order on the user stream, cancels, and is refused
+    with the venue's code when its signature is wrong."""
+    environment = os.environ | {"SSL_CERT_FILE": venue["ca"], "PYTHONPATH": ""}
+    done = subprocess.run(
+        [client_python, CLIENT, json.dumps(venue)],
+        capture_output=True, text=True, timeout=60, env=environment, cwd=CLIENT.parent,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {
+        "symbols": ["BTCUSDT"],
+        "balance": "100000.00000000",
+        "book": [5, 5],
+        "placed": "NEW",
+        "event_new": True,
+        "open": ["conformance-1"],
+        "cancelled": "CANCELED",
+        "event_cancelled": "CANCELED",
+        "filled": ["FILLED", "0.003", False],
+        "ws_placed": "conformance-3",
+        "ws_event": "NEW",
+        "ws_cancelled": "CANCELED",
+        "position": ["0.003"],
+        "trades": 1,
+        "streams": ["bookTicker", "depthUpdate"],
+        "wrong_signature": -1022,
+    }
