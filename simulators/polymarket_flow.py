@@ -19,7 +19,7 @@ from simulators.polymarket_venue import Venue
 STEP_S = 0.25
 LADDER_LEVELS = 10
 LADDER_GAP_TICKS = 3
-TAKERS_PER_S = 0.5
+TAKERS_PER_S = 0.35
 TAKER_REACH_TICKS = 3.0
 OPINION_TICKS = 1.2
 NEAR_END_MS = 600_000

@@ -99,7 +99,7 @@ class Rest:
             "/clob-markets/{condition}": self._clob_market, "/sampling-markets": self._sampling,
             "/markets/keyset": gamma.markets_keyset, "/events/keyset": gamma.events_keyset,
             "/markets/slug/{slug}": gamma.market_by_slug, "/events/slug/{slug}": gamma.event_by_slug,
-            "/markets": gamma.markets, "/events": gamma.events, "/public-search": gamma.search,
+            "/markets": self._markets_or(gamma), "/events": gamma.events, "/public-search": gamma.search,
             "/markets/{condition}": self._market,
         }  # fmt: skip
 
@@ -334,9 +334,20 @@ class Rest:
     async def _market(self, request: web.Request) -> Any:
         return sampling_market(self._condition(request))
 
-    async def _sampling(self, _: web.Request) -> Any:
+    async def _sampling(self, request: web.Request) -> Any:
         rows = [sampling_market(market) for market in self._venue.markets.values() if not market.closed]
-        return {"limit": 1000, "count": len(rows), "next_cursor": CURSOR_END, "data": rows}
+        return _cursor_page(rows, request.query.get("next_cursor", ""))
+
+    def _markets_or(self, gamma: Gamma) -> Handler:
+        """CLOB and Gamma both have /markets; on one port the CLOB's cursor tells them apart."""
+
+        async def handler(request: web.Request) -> Any:
+            if "next_cursor" not in request.query:
+                return await gamma.markets(request)
+            rows = [sampling_market(market) for market in self._venue.markets.values()]
+            return _cursor_page(rows, request.query["next_cursor"])
+
+        return handler
 
     # -- orders ---------------------------------------------------------------------------------
 

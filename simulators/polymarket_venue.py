@@ -99,7 +99,7 @@ class Venue:
             raise Refusal(400, "Could not create api key")
         key = new_api_key(address, nonce)
         self.accounts.add_key(key)
-        self._records.append({"kind": "key", "key": key.key, "secret": key.secret, "nonce": nonce,
+        self._records.append({"event": "key", "key": key.key, "secret": key.secret, "nonce": nonce,
                               "passphrase": key.passphrase, "address": address})  # fmt: skip
         self.commit()
         return key
@@ -108,7 +108,7 @@ class Venue:
         """Revoke a key and cancel its orders."""
         self.cancel_many([order.order_id for order in self.open_orders(key.key)], key.key)
         self.accounts.remove_key(key)
-        self._records.append({"kind": "key_deleted", "key": key.key})
+        self._records.append({"event": "key_deleted", "key": key.key})
         self.commit()
 
     # -- markets --------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ class Venue:
     def list_market(self, market: Market) -> None:
         """Open a market."""
         self._add_market(market)
-        self._records.append({"kind": "market", **market.record()})
+        self._records.append({"event": "market", **market.record()})
         self._news.append(("listed", market))
         self.commit()
 
@@ -128,7 +128,7 @@ class Venue:
         for resting in market.book.orders():
             market.book.remove(resting.order_id)
         self._touch(market)
-        self._records.append({"kind": "closed", "market": market.condition_id, "time_ms": market.closed_ms})
+        self._records.append({"event": "closed", "market": market.condition_id, "time_ms": market.closed_ms})
         self.commit()
 
     def resolve_market(self, market: Market, winner: int) -> bool:
@@ -138,7 +138,7 @@ class Venue:
         now_ms = self.clock.now_ms()
         market.winner = winner
         self.accounts.settle(market, winner, now_ms)
-        self._records.append({"kind": "resolved", "market": market.condition_id, "winner": winner,
+        self._records.append({"event": "resolved", "market": market.condition_id, "winner": winner,
                               "time_ms": now_ms})  # fmt: skip
         self._news.append(("resolved", market))
         self.commit()
@@ -148,7 +148,7 @@ class Venue:
         """Give a market near 0 or 1 the finer grid, once."""
         if market.tick == TICK_COARSE and not FINE_BELOW <= market.mid() <= FINE_ABOVE:
             market.tick = TICK_FINE
-            self._records.append({"kind": "tick", "market": market.condition_id, "tick": TICK_FINE})
+            self._records.append({"event": "tick", "market": market.condition_id, "tick": TICK_FINE})
             self._news.append(("tick", market, TICK_COARSE))
             self._touch(market, traded=True)
 
@@ -282,7 +282,7 @@ class Venue:
         order.market.book.remove(order.order_id)
         self.open.pop(order.order_id, None)
         order.status = status
-        self._records.append({"kind": "end", "order": order.order_id, "status": status})
+        self._records.append({"event": "end", "order": order.order_id, "status": status})
         self._news.append(("order", order, "CANCELLATION"))
         self._touch(order.market)
 
@@ -401,8 +401,8 @@ class Venue:
         if status == FAILED:
             trade.hash = ""
             self.accounts.take_back(trade)
-        self._records.append({"kind": "status", "trade": trade.trade_id, "status": status, "hash": trade.hash,
-                              "time_ms": now_ms})  # fmt: skip
+        self._records.append({"event": "status", "trade": trade.trade_id, "status": status,
+                              "hash": trade.hash, "time_ms": now_ms})  # fmt: skip
         self._news.append(("trade", trade))
         if status not in FINAL:
             delay = CONFIRMED_AFTER_MS - MINED_AFTER_MS
@@ -437,7 +437,7 @@ class Venue:
         """Read the journal back. Orders that were open rest again, trades go on settling."""
         for line in self._state.replay():
             for record in line["batch"]:
-                _RESTORE[record["kind"]](self, record)
+                _RESTORE[record["event"]](self, record)
         for order in self.open.values():
             if order.order_type in ("GTC", "GTD") and not order.market.closed:
                 order.market.book.rest(order.book)
@@ -452,7 +452,7 @@ class Venue:
         self.accounts.remove_key(self.accounts.keys[record["key"]])
 
     def _restore_market(self, record: dict[str, Any]) -> None:
-        fields = {name: value for name, value in record.items() if name != "kind"}
+        fields = {name: value for name, value in record.items() if name != "event"}
         self._add_market(make_market(**fields))
 
     def _restore_closed(self, record: dict[str, Any]) -> None:
@@ -536,8 +536,8 @@ def _placement_answer(order: ClientOrder, trades: list[Trade]) -> dict[str, Any]
 
 def _order_record(order: ClientOrder) -> dict[str, Any]:
     book = order.book
-    return {"kind": "order", "order": book.order_id, "market": order.market.condition_id, "owner": book.owner,
-            "wallet": order.wallet, "outcome": book.outcome, "side": book.side, "price": book.price,
+    return {"event": "order", "order": book.order_id, "market": order.market.condition_id,
+            "owner": book.owner, "wallet": order.wallet, "outcome": book.outcome, "side": book.side, "price": book.price,
             "lots": book.lots, "type": order.order_type, "post_only": order.post_only, "budget": order.budget,
             "expiration_s": order.expiration_s, "time_ms": order.created_ms}  # fmt: skip
 
@@ -545,7 +545,7 @@ def _order_record(order: ClientOrder) -> dict[str, Any]:
 def _trade_record(trade: Trade) -> dict[str, Any]:
     legs = [[leg.order_id, leg.owner, leg.wallet, leg.outcome, leg.side, leg.price, leg.lots, leg.fee_e8]
             for leg in (trade.taker, *trade.makers)]  # fmt: skip
-    return {"kind": "trade", "trade": trade.trade_id, "market": trade.market.condition_id, "legs": legs,
+    return {"event": "trade", "trade": trade.trade_id, "market": trade.market.condition_id, "legs": legs,
             "time_ms": trade.match_ms}  # fmt: skip
 
 
