@@ -1,0 +1,1 @@
+"""The C engine, and its Python face in c_core.engine."""
