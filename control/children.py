@@ -130,8 +130,13 @@ def make_children(
         name = f"sim-{venue}"
         children.append(
             Child(
-                name, title, None, venue, simulator_argv(venue, chosen, paths, seed, feed, speed),
-                paths.logs / f"{name}.log", paths.runtime / f"{name}.out",
+                name,
+                title,
+                None,
+                venue,
+                simulator_argv(venue, chosen, paths, seed, feed, speed),
+                paths.logs / f"{name}.log",
+                paths.runtime / f"{name}.out",
             )
         )
     engine_log, bot_log = paths.logs / "engine.log", paths.logs / "bot.log"
@@ -174,10 +179,10 @@ async def _wait_pidfd(process: ProcessId) -> None:
         if process.start_time and not processes.is_alive(process):
             return
         loop = asyncio.get_running_loop()
-        gone = loop.create_future()
-        loop.add_reader(descriptor, lambda: gone.done() or gone.set_result(None))
+        gone = asyncio.Event()
+        loop.add_reader(descriptor, gone.set)
         try:
-            await gone
+            await gone.wait()
         finally:
             loop.remove_reader(descriptor)
     finally:

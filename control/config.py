@@ -28,7 +28,7 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 
 
 def micros(text: str) -> int:
-    """"12.5" to 12500000. ValueError when it is not a plain decimal with at most six places."""
+    """ "12.5" to 12500000. ValueError when it is not a plain decimal with at most six places."""
     match = _DECIMAL.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"{text!r} is not an amount like 1000 or 12.50")
@@ -56,7 +56,8 @@ class Budget(_Model):
     limit_usd: Decimal = Field(description="the most that may be lost today, in USD")
     notional_limit_usd: Decimal = Field(description="the most gross notional held or on order, in USD")
     headroom_percent: Decimal = Field(
-        default="2", description="part of each limit kept from new orders, so that moving marks can be charged"
+        default="2",
+        description="part of each limit kept from new orders, so that moving marks can be charged",
     )
 
     @model_validator(mode="after")
@@ -123,8 +124,9 @@ def load(model: type[ModelT], path: Path) -> ModelT:
     try:
         content = json.loads(path.read_text())
     except FileNotFoundError:
-        raise ControlError(f"{path} is missing; restore it or name another folder with --config.",
-                           Exit.CONFIGURATION) from None
+        raise ControlError(
+            f"{path} is missing; restore it or name another folder with --config.", Exit.CONFIGURATION
+        ) from None
     except OSError as error:
         raise ControlError(f"{path} cannot be read: {error.strerror}.", Exit.CONFIGURATION) from None
     except ValueError as error:

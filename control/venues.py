@@ -139,7 +139,7 @@ class BinanceVenue:
         status, answer = await self._http.send("GET", "/fapi/v1/time")
         if status != 200:
             raise VenueError(f"HTTP {status}: {_message(answer)}")
-        offset_s = answer["serverTime"] / 1000 - (sent + time.time()) / 2
+        offset_s: float = answer["serverTime"] / 1000 - (sent + time.time()) / 2
         self._offset_ms = round(offset_s * 1000)
         return offset_s
 
@@ -147,8 +147,12 @@ class BinanceVenue:
         """Every open order of the account, in all symbols."""
         return [
             OpenOrder(
-                str(order["orderId"]), order["clientOrderId"], order["symbol"], order["side"],
-                order["price"], order["origQty"],
+                str(order["orderId"]),
+                order["clientOrderId"],
+                order["symbol"],
+                order["side"],
+                order["price"],
+                order["origQty"],
             )
             for order in await self._signed("GET", "/fapi/v1/openOrders", {})
         ]
@@ -213,8 +217,14 @@ class BinanceVenue:
             "POST",
             "/fapi/v1/order",
             {
-                "symbol": symbol, "side": side, "type": "LIMIT", "timeInForce": "IOC",
-                "quantity": quantity, "price": price, "reduceOnly": "true", "newClientOrderId": client_id,
+                "symbol": symbol,
+                "side": side,
+                "type": "LIMIT",
+                "timeInForce": "IOC",
+                "quantity": quantity,
+                "price": price,
+                "reduceOnly": "true",
+                "newClientOrderId": client_id,
             },
         )
 
@@ -276,7 +286,12 @@ class PolymarketVenue:
         """Every active order of the key, all pages."""
         return [
             OpenOrder(
-                row["id"], row["id"], row["asset_id"], row["side"], str(row["price"]), str(row["original_size"])
+                row["id"],
+                row["id"],
+                row["asset_id"],
+                row["side"],
+                str(row["price"]),
+                str(row["original_size"]),
             )
             for row in await self._pages("/data/orders", "")
         ]
@@ -306,7 +321,9 @@ class PolymarketVenue:
                 return rows
         raise VenueError("the venue's pages do not end")
 
-    async def _signed(self, method: str, path: str, query: str = "", body: dict[str, Any] | None = None) -> Any:
+    async def _signed(
+        self, method: str, path: str, query: str = "", body: dict[str, Any] | None = None
+    ) -> Any:
         stamp = str(int(time.time()))
         text = "" if body is None else json.dumps(body, separators=(",", ":"))
         digest = hmac.new(self._secret, f"{stamp}{method}{path}{text}".encode(), hashlib.sha256).digest()
@@ -349,7 +366,9 @@ def read_ready(path: Path) -> dict[str, Any] | None:
     return read_json(path)
 
 
-async def cancel_until_none(venue: Venue, symbols: Iterable[str], deadline: float) -> tuple[int, list[OpenOrder]]:
+async def cancel_until_none(
+    venue: Venue, symbols: Iterable[str], deadline: float
+) -> tuple[int, list[OpenOrder]]:
     """Cancel all and query, again and again, until the venue says that nothing is open or the
     monotonic deadline passes. Returns the number seen open or cancelled, and what is still open.
 

@@ -11,7 +11,6 @@ ROLE_SUPERVISOR, ROLE_ENGINE, ROLE_BOT = 0, 1, 2
 VENUES = ("none", "binance", "polymarket", "ibkr", "coinbase", "kraken", "alpaca", "dydx")
 SESSION_STATES = ("DOWN", "CONNECTING", "SYNCING", "READY", "DRAINING")
 LEDGER_STATES = ("INIT", "ACTIVE", "REDUCING", "CANCEL_ONLY", "HALTED")
-INIT, ACTIVE, REDUCING, CANCEL_ONLY, HALTED = range(5)
 
 SIDES = ("BUY", "SELL")
 STRATEGIES = ("none", "quoter", "hedger", "manual", "market_maker")
@@ -22,7 +21,6 @@ EVENT_LEVELS = ("info", "warning", "error")
 HALT_REASONS = (
     "none", "operator", "daily_loss", "over_budget", "bug", "latch", "venue", "restarts",
 )  # fmt: skip
-HALT_OPERATOR, HALT_DAILY_LOSS, HALT_OVER_BUDGET, HALT_BUG, HALT_LATCH, HALT_VENUE, HALT_RESTARTS = range(1, 8)
 
 HALT_TEXTS = {
     "operator": "somebody ran control kill",

@@ -1,0 +1,495 @@
+"""The `control` command. Words go to stderr, data to stdout; every error says what to do next.
+
+Modules are imported inside the commands, so that `kill` and `status` start without loading what
+only `start` needs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from control.errors import ControlError, Exit
+
+if TYPE_CHECKING:
+    from bridge.paths import Paths
+
+HELP = """Starts, watches and stops Purser: every process, one limit.
+
+First steps:  control start --paper   then   control status   then   control stop
+
+Emergency:    control kill   stops everything at once and keeps it stopped until `control resume`.
+
+Exit codes: 0 ok, 1 error, 2 usage, 3 not running, 4 configuration or credentials, 5 timeout,
+6 kill partly confirmed, 7 kill unverified, 8 refused: halted."""
+
+app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+budget_app = typer.Typer(help="The one limit: show it, or set it.", no_args_is_help=True)
+config_app = typer.Typer(
+    help="The files in config/: check them, or show what a start would use.", no_args_is_help=True
+)
+app.add_typer(budget_app, name="budget")
+app.add_typer(config_app, name="config")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Count = Annotated[int, typer.Option("--count", "-n", min=1, max=100000, help="How many, newest last.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Confirm without being asked.")]
+Config = Annotated[Path | None, typer.Option("--config", help="Folder of the settings (default: config/).")]
+
+
+def say(text: str) -> None:
+    """A sentence for people."""
+    typer.echo(text, err=True)
+
+
+def emit(content: Any) -> None:
+    """Data for programs."""
+    sys.stdout.write(json.dumps(content, indent=1) + "\n")
+
+
+def open_paths(*, create: bool = False) -> Paths:
+    """The folders of paper mode."""
+    from bridge.paths import Paths, PathsError
+
+    try:
+        return Paths.from_environment("paper", create=create)
+    except PathsError as error:
+        raise ControlError(f"{str(error)[0].upper()}{str(error)[1:]}.", Exit.ERROR) from None
+
+
+def config_folder(chosen: Path | None) -> Path:
+    """The folder of the settings."""
+    from control.config import DEFAULT_FOLDER
+
+    return (chosen or DEFAULT_FOLDER).resolve()
+
+
+def confirmed(yes: bool, question: str, word: str) -> None:
+    """A typed confirmation on a terminal; elsewhere --yes is needed. Nothing is ever asked of a pipe."""
+    if yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise ControlError("This needs a confirmation: add --yes.", Exit.USAGE)
+    if typer.prompt(f"{question} Type {word} to go on", err=True, default="", show_default=False) != word:
+        raise ControlError("Not confirmed; nothing was changed.")
+
+
+# ---- start, stop, kill, resume -------------------------------------------------------------------
+
+
+@app.command()
+def start(
+    paper: Annotated[
+        bool, typer.Option("--paper", help="Trade against local simulators (the default).")
+    ] = False,
+    testnet: Annotated[
+        bool, typer.Option("--testnet", help="Paper on the venues' own test systems.")
+    ] = False,
+    live: Annotated[bool, typer.Option("--live", help="Real orders.")] = False,
+    feed: Annotated[str | None, typer.Option("--feed", help="Recorded Binance capture to replay.")] = None,
+    speed: Annotated[
+        float | None, typer.Option("--speed", min=0.01, help="Replay speed, 1 is real time.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of the simulated markets.")] = None,
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay here; Ctrl-C stops.")] = False,
+    config: Config = None,
+    engine_config: Annotated[Path | None, typer.Option("--engine-config", help="The engine's file.")] = None,
+    bot_config: Annotated[Path | None, typer.Option("--bot-config", help="The bot's file.")] = None,
+    limit_usd: Annotated[str | None, typer.Option("--limit-usd", help="The limit for this run.")] = None,
+) -> None:
+    """Bring everything up, wait until it is healthy, then leave it running.
+
+    control start --paper                        a synthetic market
+
+    control start --paper --feed FILE --speed 5  a recorded market, five times as fast
+    """
+    _refuse_other_modes(testnet, live)
+    from control.config import Paper, load
+    from control.start import check_startable, prepare_folders, start_detached, summary
+
+    paths = open_paths()
+    options: dict[str, Any] = {
+        "config": str(config_folder(config)), "feed": feed, "seed": seed, "limit_usd": limit_usd,
+        "speed": None if speed is None else str(speed),
+        "engine_config": None if engine_config is None else str(engine_config),
+        "bot_config": None if bot_config is None else str(bot_config),
+    }  # fmt: skip
+    if speed is not None and feed is None:
+        raise ControlError("--speed is the speed of a replay: name a capture with --feed too.", Exit.USAGE)
+    full = check_startable(paths, options)
+    paths = open_paths(create=True)
+    prepare_folders(paths)
+    say("Starting in PAPER mode")
+    if foreground:
+        from control.supervisor import run_supervisor
+
+        raise typer.Exit(run_supervisor(paths, full, lambda kind, text: _foreground_step(paths, kind, text)))
+    timeout_s = load(Paper, Path(full["config"]) / "paper.json").start_timeout_s
+    start_detached(paths, full, say, timeout_s)
+    typer.echo(summary(paths))
+
+
+def _foreground_step(paths: Paths, kind: str, text: str) -> None:
+    from control.start import summary
+
+    say(f"{'✗' if kind == 'failed' else '✓'} {text}")
+    if kind == "healthy":
+        typer.echo(summary(paths))
+
+
+def _refuse_other_modes(testnet: bool, live: bool) -> None:
+    if testnet:
+        raise ControlError(
+            "`--testnet` needs test keys of each venue, and this build starts paper mode against local "
+            'simulators only. The engine alone can use them: put {"api_key": …, "api_secret": …} into '
+            "$PURSER_HOME/keys/binance-testnet.json (0600), then "
+            "bin/trader --mode paper --exchange binance --config config/binance_testnet.json.",
+            Exit.CONFIGURATION,
+        )
+    if live:
+        raise ControlError(
+            "`--live` needs venue keys in the keystore and a clean `control doctor`, and this build trades "
+            "on paper only. Use `control start --paper`.",
+            Exit.CONFIGURATION,
+        )
+
+
+@app.command()
+def stop() -> None:
+    """Stop gracefully: cancel every order, keep positions, end every process."""
+    from control.stop import stop as stop_all
+
+    stop_all(open_paths(), say)
+
+
+@app.command()
+def kill(
+    flatten: Annotated[bool, typer.Option("--flatten", help="Close positions too, reduce-only.")] = False,
+    venue: Annotated[
+        str | None,
+        typer.Option(
+            "--venue", help="Cancel and verify at this venue only; the halt is for everything all the same."
+        ),
+    ] = None,
+    reason: Annotated[str, typer.Option("--reason", help="Kept with the halt.")] = "",
+) -> None:
+    """EMERGENCY STOP. Never asks, works with everything else dead, may be repeated.
+
+    Halts the ledger, latches, ends engine, bot and supervisor, cancels at each venue by a connection
+    of its own, and verifies, twice. Ends with 0 when all is confirmed, 6 when partly, 7 when a venue
+    could not be reached. `control resume` lifts it.
+    """
+    from control.kill import Kill
+    from control.venues import VENUES
+
+    if venue is not None and venue not in VENUES:
+        raise ControlError(f"Unknown venue {venue!r}; one of: {', '.join(VENUES)}.", Exit.USAGE)
+    report = Kill(open_paths(), reason, flatten, venue, _kill_line).run()
+    code = report.exit_code()
+    words = {
+        Exit.OK: "KILLED: confirmed",
+        Exit.KILL_PARTLY: "KILLED PARTLY: see above",
+        Exit.KILL_UNVERIFIED: "KILL UNVERIFIED: see above",
+    }[code]
+    _kill_line(f"{words} ({report.seconds:.1f} s)", "good" if code == Exit.OK else "bad")
+    raise typer.Exit(int(code))
+
+
+def _kill_line(text: str, tone: str) -> None:
+    mark = {"good": "✓ ", "bad": "✗ "}.get(tone, "· ")
+    colour = {"good": "green", "bad": "red"}.get(tone)
+    if "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb":
+        colour = None
+    typer.secho(mark + text, fg=colour)
+
+
+@app.command()
+def resume(yes: Yes = False) -> None:
+    """Lift a halt, after every venue confirmed that no order is open there."""
+    from control.latch import describe, is_latched
+    from control.resume import is_halted
+    from control.resume import resume as lift
+
+    paths = open_paths()
+    if not is_halted(paths):
+        raise ControlError("Trading is not halted; nothing to resume.")
+    if is_latched(paths.latch):
+        say(f"Trading is {describe(paths.latch)}.")
+    confirmed(yes, "Is the cause understood?", "resume")
+    for line in lift(paths):
+        say(f"✓ {line}")
+    say("Resumed. Start again with `control start --paper` (a running supervisor goes on by itself).")
+
+
+# ---- views ---------------------------------------------------------------------------------------
+
+
+@app.command()
+def status(
+    once: Annotated[bool, typer.Option("--once", help="Print once, even on a terminal.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Everything in one view: live on a terminal, once in a pipe. Ends with 3 when nothing runs."""
+    from control.status import snapshot
+
+    paths = open_paths()
+    if as_json:
+        picture = snapshot(paths)
+        emit(picture)
+    else:
+        from control.view import print_once, watch
+
+        live = sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and not once
+        picture = watch(lambda: snapshot(paths)) if live else snapshot(paths)
+        if not live:
+            print_once(picture)
+    if not picture["running"]:
+        say("Not running. `control start --paper` starts it.")
+        raise typer.Exit(int(Exit.NOT_RUNNING))
+
+
+@app.command()
+def orders(as_json: Json = False) -> None:
+    """Open orders: everything that the ledger holds a reservation for."""
+    from control.status import snapshot
+
+    rows = snapshot(open_paths())["orders"]
+    if as_json:
+        emit({"schema_version": 1, "orders": rows})
+        return
+    from control.view import ORDER_COLUMNS, order_rows, print_table
+
+    print_table("Open orders", ORDER_COLUMNS, order_rows(rows), "No open orders.")
+
+
+@app.command()
+def positions(as_json: Json = False) -> None:
+    """Positions by our own books; also after a stop. `control account` shows the venues' books."""
+    from control.accounting import positions as take
+
+    content = take(open_paths())
+    if as_json:
+        emit(content)
+        return
+    from control.view import position_rows, print_table
+
+    columns = ("venue", "symbol", "quantity", "mark", "realized", "unrealized", "fees")
+    print_table("Positions", columns, position_rows(content), "No positions.")
+
+
+@app.command()
+def fills(count: Count = 20, as_json: Json = False) -> None:
+    """Fills, newest last; also after a stop."""
+    from control.status import newest_fills
+
+    rows = newest_fills(open_paths(), count)
+    if as_json:
+        emit({"schema_version": 1, "fills": rows})
+        return
+    from control.view import FILL_COLUMNS, fill_rows, print_table
+
+    print_table("Fills", FILL_COLUMNS, fill_rows(rows), "No fills yet.")
+
+
+@app.command()
+def pnl(as_json: Json = False) -> None:
+    """Today's profit and loss, in total and per venue; also after a stop."""
+    from control.accounting import pnl as take
+
+    content = take(open_paths())
+    if as_json:
+        emit(content)
+        return
+    from control.view import print_table, signed_usd
+
+    keys = ("realized_micros", "unrealized_micros", "fees_micros", "day_micros")
+    rows = [[row["venue"], *(signed_usd(row[key]) for key in keys)] for row in content["venues"]]
+    rows.append(["all", *(signed_usd(content[key]) for key in keys)])
+    print_table("Today", ("venue", "realized", "unrealized", "fees", "day"), rows, "")
+
+
+@app.command()
+def account() -> None:
+    """What each venue's own books say (JSON): to compare with `positions --json` and `pnl --json`."""
+    from control.accounting import accounts
+
+    content = accounts(open_paths())
+    emit(content)
+    if not content["venues"]:
+        say("No venue runs and none left an account. `control start --paper` starts them.")
+        raise typer.Exit(int(Exit.NOT_RUNNING))
+
+
+@app.command()
+def events(
+    count: Count = 30,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on showing new ones.")] = False,
+    as_json: Json = False,
+) -> None:
+    """What happened, newest last: starts, deaths, refusals, halts, limit changes."""
+    from control.status import newest_events
+
+    paths = open_paths()
+    show = (lambda row: sys.stdout.write(json.dumps(row) + "\n")) if as_json else _event_line
+    rows = newest_events(paths, count)
+    for row in rows:
+        show(row)
+    if not follow:
+        return
+    last = rows[-1]["wall_ns"] if rows else 0
+    try:
+        while True:
+            sys.stdout.flush()
+            time.sleep(0.3)
+            for row in newest_events(paths, 1000):
+                if row["wall_ns"] > last:
+                    show(row)
+                    last = row["wall_ns"]
+    except KeyboardInterrupt:
+        return
+
+
+def _event_line(row: dict[str, Any]) -> None:
+    from control.venues import printable
+
+    fixed = ("wall_ns", "source", "level", "name")
+    rest = " ".join(
+        f"{key}={value}" for key, value in row.items() if key not in fixed and value not in (None, "")
+    )
+    when = time.strftime("%H:%M:%S", time.gmtime(row["wall_ns"] / 1e9))
+    typer.echo(printable(f"{when} {row['level']:<7} {row['source']:<14} {row['name']} {rest}"))
+
+
+@app.command()
+def logs(
+    name: Annotated[
+        str, typer.Argument(help="engine, bot, supervisor, sim-binance or sim-polymarket; or all.")
+    ] = "all",
+    count: Count = 20,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on showing new lines.")] = False,
+    as_json: Json = False,
+) -> None:
+    """The processes' own logs."""
+    from control.logs import show_logs
+
+    show_logs(open_paths(), name, count, follow, as_json)
+
+
+# ---- budget, config, doctor, version -------------------------------------------------------------
+
+
+@budget_app.command("show")
+def budget_show(config: Config = None, as_json: Json = False) -> None:
+    """The limit, where it comes from, and how much of it is in use."""
+    from control.budget import show
+    from control.config import usd
+
+    content = show(open_paths(), config_folder(config))
+    if as_json:
+        emit(content)
+        return
+    typer.echo(f"Limit     ${usd(content['limit_micros'])} (from {content['source']})")
+    typer.echo(f"Notional  ${usd(content['notional_limit_micros'])}")
+    typer.echo(f"In use    ${usd(content['used_micros'])}, notional ${usd(content['notional_used_micros'])}")
+
+
+@budget_app.command("set")
+def budget_set(
+    limit_usd: Annotated[str, typer.Option("--limit-usd", help="The most that may be lost today.")],
+    config: Config = None,
+    yes: Yes = False,
+) -> None:
+    """Set the limit for this and later runs. Lowering acts at once; raising asks."""
+    from control.budget import is_raise, set_limit
+
+    paths, folder = open_paths(create=True), config_folder(config)
+    if is_raise(paths, folder, limit_usd):
+        confirmed(yes, f"This RAISES the limit to ${limit_usd}.", "raise")
+    say(f"✓ {set_limit(paths, folder, limit_usd)}")
+
+
+@config_app.command("check")
+def config_check(config: Config = None) -> None:
+    """Check every file that a start would read; ends with 4 when one is wrong."""
+    from control.settings_check import check_folder
+
+    findings = check_folder(config_folder(config))
+    for ok, text in findings:
+        say(f"{'✓' if ok else '✗'} {text}")
+    if not all(ok for ok, _ in findings):
+        raise typer.Exit(int(Exit.CONFIGURATION))
+
+
+@config_app.command("show")
+def config_show(config: Config = None) -> None:
+    """The settings that a start would use, defaults filled in (JSON)."""
+    from control.budget import effective_budget
+    from control.config import Paper, load
+
+    paths, folder = open_paths(), config_folder(config)
+    budget, source = effective_budget(paths, folder)
+    emit({
+        "schema_version": 1, "folder": str(folder), "home": str(paths.home), "runtime": str(paths.runtime),
+        "budget": {**budget.model_dump(), "source": source},
+        "paper": load(Paper, folder / "paper.json").model_dump(),
+    })  # fmt: skip
+
+
+@config_app.command("schema", hidden=True)
+def config_schema(config: Config = None) -> None:
+    """Write the JSON Schemas of budget.json and paper.json beside them."""
+    from control.config import FILES, schema, schema_name
+
+    folder = config_folder(config)
+    for name, model in FILES.items():
+        (folder / schema_name(name)).write_text(json.dumps(schema(model), indent=2) + "\n")
+        say(f"✓ {folder / schema_name(name)}")
+
+
+@app.command()
+def doctor(config: Config = None, as_json: Json = False) -> None:
+    """Check build, settings, folders, ledger, processes and venues. Changes nothing."""
+    from control.doctor import examine
+
+    findings = examine(open_paths(), config_folder(config))
+    if as_json:
+        emit(
+            {
+                "schema_version": 1,
+                "findings": [{"name": f.name, "ok": f.ok, "text": f.text} for f in findings],
+            }
+        )
+    for finding in findings:
+        if not as_json:
+            say(f"{'✓' if finding.ok else '✗'} {finding.name}: {finding.text}")
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(int(Exit.ERROR))
+
+
+@app.command()
+def version() -> None:
+    """The version of this program."""
+    from control.config import ROOT
+
+    text = (ROOT / "pyproject.toml").read_text()
+    line = next((row for row in text.splitlines() if row.startswith("version")), 'version = "unknown"')
+    typer.echo("purser " + line.partition("=")[2].strip().strip('"'))
+
+
+def main() -> None:
+    """The console script: every ControlError becomes a sentence on stderr and its exit code."""
+    try:
+        app(standalone_mode=True)
+    except ControlError as error:
+        typer.echo(str(error), err=True)
+        sys.exit(int(error.code))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""`control doctor`: what must be right before a start, one ✓ or ✗ line each with what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from control import children, processes, shared, venues
+from control.config import FILES, ROOT, load
+from control.errors import ControlError
+from control.latch import describe, is_latched
+from control.status import supervisor_process
+from control.words import PARTICIPANTS
+
+if TYPE_CHECKING:
+    from bridge.paths import Paths
+
+DISK_MIN_BYTES = 512 << 20
+RUNTIME_MIN_BYTES = 16 << 20
+CLOCK_MAX_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check's result."""
+
+    name: str
+    ok: bool
+    text: str
+
+
+def examine(paths: Paths, folder: Path) -> list[Finding]:
+    """Every check; none of them changes anything."""
+    checks: list[Callable[[], list[Finding]]] = [
+        lambda: [_build()],
+        lambda: _settings(folder),
+        lambda: _folders(paths),
+        lambda: [_latch(paths), _ledger(paths)],
+        lambda: _processes(paths),
+        lambda: _venues(paths),
+    ]
+    return [finding for check in checks for finding in check()]
+
+
+def _build() -> Finding:
+    trader = children.trader_path()
+    if not os.access(trader, os.X_OK):
+        return Finding("engine", False, f"{trader} is not built; run `make trader`")
+    newest = max((p.stat().st_mtime for p in (ROOT / "bridge").glob("*.h")), default=0.0)
+    if trader.stat().st_mtime < newest:
+        return Finding("engine", False, f"{trader} is older than the bridge's headers; run `make trader`")
+    return Finding("engine", True, f"{trader} is built")
+
+
+def _settings(folder: Path) -> list[Finding]:
+    findings = []
+    for name, model in FILES.items():
+        try:
+            load(model, folder / name)
+            findings.append(Finding(name, True, f"{folder / name} is valid"))
+        except ControlError as error:
+            findings.append(Finding(name, False, str(error)))
+    return findings
+
+
+def _folders(paths: Paths) -> list[Finding]:
+    findings = []
+    for path, least in ((paths.home, DISK_MIN_BYTES), (paths.runtime, RUNTIME_MIN_BYTES)):
+        place = path if path.exists() else path.parent
+        while not place.exists():
+            place = place.parent
+        free = shutil.disk_usage(place).free
+        if path.exists() and (path.stat().st_mode & 0o077 or path.stat().st_uid != os.getuid()):
+            findings.append(Finding("folder", False, f"{path} must be ours and 0700; run `chmod 700 {path}`"))
+        elif free < least:
+            findings.append(Finding("folder", False, f"{place} has only {free >> 20} MiB free; make room"))
+        else:
+            findings.append(Finding("folder", True, f"{path} ({free >> 20} MiB free)"))
+    return findings
+
+
+def _latch(paths: Paths) -> Finding:
+    if is_latched(paths.latch):
+        return Finding("halt", False, f"trading is {describe(paths.latch)}; `control resume` lifts it")
+    return Finding("halt", True, "not halted")
+
+
+def _ledger(paths: Paths) -> Finding:
+    try:
+        ledger = shared.open_ledger(paths)
+    except FileNotFoundError:
+        return Finding("ledger", True, "none yet; a start makes it")
+    except OSError as error:
+        return Finding("ledger", False, f"{error}; the next start puts it aside and makes a new one")
+    text = ledger.audit()
+    ledger.close()
+    return Finding("ledger", text is None, text or "its invariants hold")
+
+
+def _processes(paths: Paths) -> list[Finding]:
+    supervisor = supervisor_process(paths)
+    found = processes.find_ours(paths.runtime)
+    orphans = [entry for entry in found if entry.name in PARTICIPANTS[1:]]
+    if supervisor is None and orphans:
+        names = ", ".join(f"{entry.name} ({entry.process.pid})" for entry in orphans)
+        return [
+            Finding("processes", False, f"no supervisor watches {names}; `control start --paper` or `stop`")
+        ]
+    if supervisor is None:
+        return [Finding("processes", True, "nothing runs")]
+    paused = [entry for entry in found if processes.is_stopped(entry.process)]
+    if paused:
+        return [
+            Finding("processes", False, f"{paused[0].name} is paused; `kill -CONT {paused[0].process.pid}`")
+        ]
+    return [Finding("processes", True, f"supervisor {supervisor.pid} and {len(found) - 1} more run")]
+
+
+def _venues(paths: Paths) -> list[Finding]:
+    ready = {name: line for name in venues.VENUES if (line := venues.read_ready(paths.sim_ready(name)))}
+    return asyncio.run(_ask_all(ready)) if ready else []
+
+
+async def _ask_all(ready: dict[str, dict[str, Any]]) -> list[Finding]:
+    return list(await asyncio.gather(*(_ask(name, line) for name, line in ready.items())))
+
+
+async def _ask(name: str, ready: dict[str, Any]) -> Finding:
+    began = time.monotonic()
+    try:
+        async with venues.open_venue(name, ready, timeout_s=2.0) as venue:
+            offset = await venue.ping()
+            orders = await venue.open_orders()
+    except venues.VenueError as error:
+        return Finding(name, False, f"cannot be asked: {error}")
+    millis = (time.monotonic() - began) * 1000
+    slack = CLOCK_MAX_S + (1.0 if name == "polymarket" else 0.0)  # that venue tells whole seconds
+    if abs(offset) > slack:
+        return Finding(name, False, f"its clock differs by {offset:+.1f} s; set this machine's clock")
+    return Finding(name, True, f"answers in {millis:.0f} ms, key accepted, {len(orders)} orders open")

@@ -1,0 +1,126 @@
+"""What the supervisor watches, ten times a second: the budget, today's loss, hung processes, and
+once a second the ledger's own invariants. Whatever it finds, it can only make trading less."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from typing import TYPE_CHECKING
+
+from bridge.ledger import LedgerView
+from bridge.messages import HaltReason, LedgerState
+from control import processes, shared, words
+from control.config import usd
+from control.latch import is_latched
+
+if TYPE_CHECKING:
+    from control.children import Child
+    from control.supervisor import Supervisor
+
+READING_S = 0.1
+OVER_PERMILLE = 1050
+
+
+class Guard:
+    """The watching duty of one supervisor."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._over = 0
+        self._violations = 0
+        self._last_look = time.monotonic()
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        round_number = 0
+        while True:
+            now = time.monotonic()
+            # After our own stop (SIGSTOP, a suspended machine) every heartbeat looks old at first.
+            paused = now - self._last_look > 10 * READING_S
+            self._last_look = now
+            self._look(paused)
+            if round_number % 10 == 0:
+                self._audit()
+            round_number += 1
+            await asyncio.sleep(READING_S)
+
+    def _look(self, paused: bool) -> None:
+        supervisor = self._supervisor
+        ledger = supervisor.ledger
+        if ledger is None:
+            return
+        view = ledger.snapshot()
+        if view.state == LedgerState.HALTED:
+            self._follow_halt(view.reason, view.epoch)
+        else:
+            self._check_budget(view)
+            self._check_daily_loss()
+        if not paused:
+            for child in supervisor.children:
+                self._check_hung(view, child)
+
+    def _follow_halt(self, reason: int, epoch: int) -> None:
+        """Somebody else halted (a failed check in a participant, a kill): see that it is latched."""
+        supervisor = self._supervisor
+        if not is_latched(supervisor.paths.latch):
+            text = words.HALT_TEXTS.get(words.word(words.HALT_REASONS, reason), "")
+            supervisor.events.write(
+                "supervisor", "halt_seen", level="error", reason=words.word(words.HALT_REASONS, reason)
+            )
+            supervisor.latch(reason, text, epoch)
+
+    def _check_budget(self, view: LedgerView) -> None:
+        over = False
+        for dimension in (0, 1):
+            used = sum(line.used_micros[dimension] for line in view.participants)
+            over = over or used * 1000 > view.limit_micros[dimension] * OVER_PERMILLE
+        self._over = self._over + 1 if over else 0
+        if self._over >= self._supervisor.settings.over_budget_readings:
+            self._over = 0
+            used = sum(line.used_micros[0] for line in view.participants)
+            text = f"risk in use ${usd(used)} is above 105 % of the limit ${usd(view.limit_micros[0])}"
+            self._supervisor.halt(HaltReason.OVER_BUDGET, text)
+
+    def _check_daily_loss(self) -> None:
+        supervisor = self._supervisor
+        if not supervisor.healthy:
+            return
+        day = 0
+        for name in words.PARTICIPANTS[1:]:
+            page = shared.read_page(supervisor.paths, name)
+            day += page.day_micros if page is not None else 0
+        if day <= -supervisor.daily_loss_micros:
+            text = f"today's loss ${usd(-day)} reached the limit of ${usd(supervisor.daily_loss_micros)}"
+            supervisor.halt(HaltReason.DAILY_LOSS, text)
+
+    def _check_hung(self, view: LedgerView, child: Child) -> None:
+        if child.role is None or child.process is None or child.state not in ("running", "hung"):
+            return
+        if shared.pid_of(view, child.role) != child.process.pid:
+            return
+        age = shared.heartbeat_age_ms(view, child.role)
+        if age is None or age < 1000:
+            child.state = "running"
+        elif age > 1000 * self._supervisor.settings.hung_after_s:
+            self._supervisor.events.write(
+                "supervisor", "hung_child_killed", level="error", child=child.name, heartbeat_age_ms=age
+            )
+            child.state = "down"
+            processes.send_signal(child.process, signal.SIGKILL)
+        elif age > 3000 and child.state == "running":
+            child.state = "hung"
+            self._supervisor.events.write(
+                "supervisor", "heartbeat_missed", level="warning", child=child.name, heartbeat_age_ms=age
+            )
+
+    def _audit(self) -> None:
+        supervisor = self._supervisor
+        if supervisor.ledger is None:
+            return
+        text = supervisor.ledger.audit()
+        # A violation must be seen twice in a row: one reading may fall into the middle of a change.
+        self._violations = self._violations + 1 if text is not None else 0
+        if self._violations == 2:
+            supervisor.events.write("supervisor", "audit_failed", level="error", text=text)
+            supervisor.halt(HaltReason.BUG, f"the ledger's audit failed: {text}")

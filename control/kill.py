@@ -1,0 +1,284 @@
+"""`control kill`: the emergency stop. It never asks, needs no other process, and may be repeated.
+
+    1 ledger to HALTED    2 latch file, fsynced    3 up to 50 ms for acknowledgements, else SIGKILL
+    4 cancel all at every venue by our own connection, and query until nothing is open
+    5 end engine, bot and supervisor (the venues' simulators stay, so that they can be asked)
+    6 after the validity window, when an order in flight must have landed, cancel and query again
+    7 on request, flatten    8 one line a venue, and the exit code: 0, 6 partly, 7 unverified
+
+The venues' own dead-man switches are left to run out; they are not disarmed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bridge.ledger import Ledger
+from bridge.messages import HaltReason
+from control import processes, shared, venues, words
+from control.errors import Exit
+from control.latch import set_latch
+from control.processes import FoundProcess
+from control.recorder import write_event
+
+if TYPE_CHECKING:
+    from bridge.paths import Paths
+
+ACK_WAIT_S = 0.05
+FIRST_SWEEP_S = 0.9  # from the start of the command
+TOTAL_S = 2.6  # of the three seconds that a kill may take, what is left after starting Python
+CALL_TIMEOUT_S = 0.6
+
+Say = Callable[[str, str], None]  # text, tone: good, bad, plain
+
+
+@dataclass(slots=True)
+class VenueResult:
+    """What could be confirmed at one venue."""
+
+    name: str
+    cancelled: int = 0
+    open_orders: int = 0
+    fills: int | None = None
+    flat: str = ""
+    problem: str = ""  # why it is unverified
+
+    def line(self) -> str:
+        """The venue's line of the report."""
+        if self.problem:
+            return f"{self.name}: UNVERIFIED, {self.problem}"
+        fills = "fills not asked" if self.fills is None else f"{self.fills} filled meanwhile"
+        state = "no order open, verified twice" if not self.open_orders else f"{self.open_orders} STILL OPEN"
+        flat = f", {self.flat}" if self.flat else ""
+        return f"{self.name}: {self.cancelled} cancelled, {fills}, {state}{flat}"
+
+
+@dataclass(slots=True)
+class KillReport:
+    """Everything that a kill did, in the order of the contract."""
+
+    epoch: int = 0
+    ledger: str = ""
+    latch: str = ""
+    acknowledged: list[str] = field(default_factory=list)
+    killed: list[str] = field(default_factory=list)
+    alive: list[str] = field(default_factory=list)
+    venues: list[VenueResult] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def exit_code(self) -> Exit:
+        """0 confirmed, 6 partly, 7 a venue could not be reached."""
+        if any(result.problem for result in self.venues):
+            return Exit.KILL_UNVERIFIED
+        if self.latch or self.alive or any(r.open_orders or "NOT FLAT" in r.flat for r in self.venues):
+            return Exit.KILL_PARTLY
+        return Exit.OK
+
+
+class Kill:
+    """One run of the command."""
+
+    def __init__(self, paths: Paths, reason: str, flatten: bool, only: str | None, say: Say) -> None:
+        self._paths = paths
+        self._reason = reason
+        self._flatten = flatten
+        self._only = only
+        self._say = say
+        self._began = time.monotonic()
+        self._wall_s = time.time()
+        self._report = KillReport()
+        self._ledger: Ledger | None = None
+        self._found: list[FoundProcess] = []
+        self._quiet = self._began
+
+    def run(self) -> KillReport:
+        """Do all of it."""
+        self._halt()
+        self._latch()
+        self._found = self._processes()
+        self._silence()
+        self._end_softly()
+        ready = self._venues()
+        symbols = {name: shared.known_symbols(self._paths, self._ledger, name) for name, _ in ready}
+        self._report.venues = asyncio.run(self._at_venues(ready, symbols))
+        self._end_hard()
+        for result in self._report.venues:
+            bad = bool(result.problem or result.open_orders or "NOT FLAT" in result.flat)
+            self._say(result.line(), "bad" if bad else "good")
+        self._report.seconds = time.monotonic() - self._began
+        self._journal()
+        if self._ledger is not None:
+            self._ledger.close()
+        return self._report
+
+    # ---- 1, 2: halt and latch --------------------------------------------------------------
+
+    def _halt(self) -> None:
+        try:
+            self._ledger = shared.open_ledger(self._paths)
+            self._report.epoch = self._ledger.halt(HaltReason.OPERATOR)
+            self._say(f"ledger HALTED (epoch {self._report.epoch})", "good")
+        except OSError as error:
+            self._report.ledger = str(error)
+            self._say("ledger missing or damaged: every process will be ended instead", "plain")
+
+    def _latch(self) -> None:
+        try:
+            set_latch(self._paths.latch, "operator", self._reason, self._report.epoch)
+            self._say("latched: no start before `control resume`", "good")
+        except OSError as error:
+            self._report.latch = str(error)
+            self._say(
+                f"the latch {self._paths.latch} cannot be written: {error.strerror}. "
+                "Free the disk and run `control kill` again.",
+                "bad",
+            )
+
+    # ---- 3, 5: processes -------------------------------------------------------------------
+
+    def _processes(self) -> list[FoundProcess]:
+        found = {entry.process: entry for entry in processes.find_ours(self._paths.runtime)}
+        for entry in shared.known_processes(self._paths, self._ledger):
+            if processes.is_alive(entry.process):
+                found.setdefault(entry.process, entry)
+        return list(found.values())
+
+    def _participants(self) -> list[FoundProcess]:
+        return [entry for entry in self._found if entry.name in words.PARTICIPANTS[1:]]
+
+    def _silence(self) -> None:
+        """Wait for acknowledgements; SIGKILL whoever does not give one. Afterwards nobody sends."""
+        waiting = self._participants()
+        deadline = time.monotonic() + ACK_WAIT_S
+        while waiting:
+            waiting = [entry for entry in waiting if not self._acknowledged(entry)]
+            if not waiting or self._ledger is None or time.monotonic() >= deadline:
+                break
+            time.sleep(0.002)
+        for entry in waiting:
+            with contextlib.suppress(PermissionError):
+                processes.send_signal(entry.process, signal.SIGKILL)
+        left = processes.wait_gone([entry.process for entry in waiting], 0.5)
+        self._quiet = time.monotonic()
+        for entry in waiting:
+            if entry.process not in left:
+                self._report.killed.append(entry.name)
+                self._say(f"{entry.name} (pid {entry.process.pid}) did not acknowledge: SIGKILL", "plain")
+        for entry in self._participants():
+            if entry not in waiting:
+                self._report.acknowledged.append(entry.name)
+                self._say(f"{entry.name} (pid {entry.process.pid}) acknowledged", "good")
+
+    def _acknowledged(self, entry: FoundProcess) -> bool:
+        if not processes.is_alive(entry.process):
+            return True
+        if self._ledger is None:
+            return False
+        view = self._ledger.snapshot()
+        line = view.participants[words.PARTICIPANTS.index(entry.name)]
+        return line.pid == entry.process.pid and line.halt_ack == self._report.epoch
+
+    def _ours_to_end(self) -> list[FoundProcess]:
+        return [entry for entry in self._found if entry.name in words.PARTICIPANTS]
+
+    def _end_softly(self) -> None:
+        """SIGTERM: who acknowledged cancels by its own connection too and leaves a last page."""
+        for entry in self._ours_to_end():
+            number = signal.SIGKILL if processes.is_stopped(entry.process) else signal.SIGTERM
+            with contextlib.suppress(PermissionError):
+                processes.send_signal(entry.process, number)
+
+    def _end_hard(self) -> None:
+        ending = self._ours_to_end() + [
+            entry
+            for entry in processes.find_ours(self._paths.runtime)
+            if entry.name in words.PARTICIPANTS and entry not in self._found
+        ]
+        for entry in ending:
+            with contextlib.suppress(PermissionError):
+                processes.send_signal(entry.process, signal.SIGKILL)
+        left = processes.wait_gone([entry.process for entry in ending], 0.5)
+        self._report.alive = [entry.name for entry in ending if entry.process in left]
+        ended = sorted({entry.name for entry in ending} - set(self._report.alive))
+        if ended:
+            self._say("ended: " + ", ".join(ended), "good")
+        for name in self._report.alive:
+            self._say(f"{name} CANNOT be ended; end it by hand", "bad")
+
+    # ---- 4, 6, 7: venues -------------------------------------------------------------------
+
+    def _venues(self) -> list[tuple[str, dict[str, Any] | None]]:
+        """The venues to empty. One that was never started is left out; one that should be there but
+        whose address is lost comes with None and is reported as unverified."""
+        expected = shared.expected_venues(self._paths) | {
+            entry.name.removeprefix("sim-") for entry in self._found if entry.name.startswith("sim-")
+        }
+        if self._participants():
+            expected |= set(venues.VENUES)
+        wanted = []
+        for name in venues.VENUES:
+            if self._only not in (None, name):
+                continue
+            ready = venues.read_ready(self._paths.sim_ready(name)) or self._ready_of_process(name)
+            if ready is not None or name in expected:
+                wanted.append((name, ready))
+        return wanted
+
+    def _ready_of_process(self, venue: str) -> dict[str, Any] | None:
+        """With the runtime folder gone, the ready line is still in the simulator's open stdout."""
+        for entry in self._found:
+            if entry.name == f"sim-{venue}":
+                return venues.read_ready(Path(f"/proc/{entry.process.pid}/fd/1"))
+        return None
+
+    async def _at_venues(
+        self, ready: list[tuple[str, dict[str, Any] | None]], symbols: dict[str, set[str]]
+    ) -> list[VenueResult]:
+        return list(await asyncio.gather(*(self._at_venue(n, line, symbols[n]) for n, line in ready)))
+
+    async def _at_venue(self, name: str, ready: dict[str, Any] | None, symbols: set[str]) -> VenueResult:
+        result = VenueResult(name)
+        if ready is None:
+            result.problem = "its address is not known; look at the venue itself"
+            return result
+        try:
+            async with venues.open_venue(name, ready, CALL_TIMEOUT_S) as venue:
+                first = 0
+                with contextlib.suppress(venues.VenueError):
+                    first, _ = await venues.cancel_until_none(venue, symbols, self._began + FIRST_SWEEP_S)
+                again = self._quiet + venues.VALIDITY_WINDOW_S[name] - time.monotonic()
+                await asyncio.sleep(max(0.0, again))
+                second, left = await venues.cancel_until_none(venue, symbols, self._began + TOTAL_S)
+                result.cancelled, result.open_orders = first + second, len(left)
+                with contextlib.suppress(venues.VenueError):
+                    result.fills = await venue.fills_since(self._wall_s, symbols)
+                if self._flatten:
+                    from control.flatten import flatten
+
+                    result.flat = await flatten(venue, self._paths)
+        except venues.VenueError as error:
+            result.problem = f"{error}; look at the venue itself and run `control kill` again"
+        return result
+
+    def _journal(self) -> None:
+        with contextlib.suppress(OSError):
+            write_event(
+                self._paths.mode_home,
+                "control",
+                "kill_finished",
+                level="error",
+                text=self._reason,
+                epoch=self._report.epoch,
+                exit_code=int(self._report.exit_code()),
+                acknowledged=self._report.acknowledged,
+                killed=self._report.killed,
+                venues=[result.line() for result in self._report.venues],
+                seconds=round(self._report.seconds, 3),
+            )

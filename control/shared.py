@@ -1,0 +1,373 @@
+"""What control reads and writes in shared memory: the ledger and the participants' status pages.
+
+The rest of control works with the plain records made here. Everything fails in one of two ways: a
+missing or unusable file is an OSError (FileNotFoundError when it is not there), or, in the reading
+functions that views use, simply None.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from struct import error as StructError
+from typing import TYPE_CHECKING, Any
+
+from bridge import messages
+from bridge._bridge import ffi, lib
+from bridge.ledger import Amounts, Ledger, LedgerError, LedgerView, now_ns
+from control import words
+from control.processes import FoundProcess, ProcessId
+from control.records import Record, read_json
+
+if TYPE_CHECKING:
+    from bridge.paths import Paths
+
+_PERMILLES = {"p50": 500, "p99": 990, "p999": 999}
+
+
+# ---- the ledger ----------------------------------------------------------------------------------
+
+
+def _translated(error: LedgerError) -> OSError:
+    """As the OSError of its number, so that a missing file is a FileNotFoundError."""
+    return OSError(error.errno, str(error))
+
+
+def create_ledger(paths: Paths, limits: tuple[int, int], headrooms: tuple[int, int]) -> Ledger:
+    """Make the ledger, or take over the one of an earlier supervisor (`adopted` is then True)."""
+    try:
+        return Ledger.create(paths.ledger, Amounts(*limits), Amounts(*headrooms))
+    except LedgerError as error:
+        raise _translated(error) from None
+
+
+def open_ledger(paths: Paths) -> Ledger:
+    """Open the existing ledger. OSError; FileNotFoundError when there is none."""
+    try:
+        return Ledger.open(paths.ledger)
+    except LedgerError as error:
+        raise _translated(error) from None
+
+
+def ledger_view(paths: Paths) -> LedgerView | None:
+    """A snapshot, or None when there is no usable ledger."""
+    try:
+        ledger = open_ledger(paths)
+    except OSError:
+        return None
+    view = ledger.snapshot()
+    ledger.close()
+    return view
+
+
+def ledger_state(paths: Paths) -> int | None:
+    """The ledger's state, or None when there is no usable ledger."""
+    view = ledger_view(paths)
+    return view.state if view is not None else None
+
+
+def is_reconciled(view: LedgerView, role: int | None) -> bool:
+    """True when the role's process holds its line, beats, and has told the truth at its venue."""
+    if role is None:
+        return False
+    line = view.participants[role]
+    return line.pid != 0 and line.reconciled_ns != 0 and (heartbeat_age_ms(view, role) or 0) < 1000
+
+
+def heartbeat_age_ms(view: LedgerView, role: int) -> int | None:
+    """Age of the role's heartbeat, None before the first."""
+    beat = view.participants[role].heartbeat_ns
+    return max(0, (view.taken_ns - beat) // 1_000_000) if beat > 0 else None
+
+
+def pid_of(view: LedgerView, role: int) -> int:
+    """The process that holds the role's line, 0 when nobody does."""
+    return view.participants[role].pid
+
+
+def open_orders(paths: Paths) -> list[Record]:
+    """Every order that the ledger holds a reservation for."""
+    try:
+        ledger = open_ledger(paths)
+    except OSError:
+        return []
+    now = now_ns()
+    rows = [
+        {
+            "participant": words.PARTICIPANTS[role],
+            "venue": words.word(words.VENUES, slot.venue),
+            "symbol": slot.symbol,
+            "client_order_id": f"{slot.client_order_id:016x}",
+            "side": words.word(words.SIDES, slot.side),
+            "price_e9": slot.price_e9,
+            "quantity_e9": slot.quantity_e9,
+            "filled_e9": slot.filled_e9,
+            "state": words.word(words.SLOT_STATES, slot.state),
+            "strategy": words.word(words.STRATEGIES, slot.strategy),
+            "reserved_micros": slot.delta_micros[0],
+            "age_ms": max(0, (now - slot.sent_ns) // 1_000_000) if slot.sent_ns else None,
+        }
+        for role in (words.ROLE_ENGINE, words.ROLE_BOT)
+        for slot in ledger.slots(role)
+    ]
+    ledger.close()
+    return rows
+
+
+# ---- the status pages ----------------------------------------------------------------------------
+
+
+class Page:
+    """A copy of one participant's page. The long parts are decoded when they are asked for."""
+
+    def __init__(self, name: str, content: Any, torn: bool) -> None:
+        self._name = name
+        self._page = content
+        self.torn = torn  # its writer died while writing: good for showing, not for adding up
+        self.mode = int(content.mode)
+        self.pid = int(content.pid)
+        self.day_micros = int(content.day_micros)
+        self.realized_micros = int(content.realized_micros)
+        self.unrealized_micros = int(content.unrealized_micros)
+        self.fees_micros = int(content.fees_micros)
+        self.fills_total = int(content.fills_total)
+
+    @cached_property
+    def refusals(self) -> list[int]:
+        """Counts by reason number."""
+        return [int(count) for count in self._page.refusals]
+
+    @cached_property
+    def venues(self) -> list[Record]:
+        """One record a venue, as in struct page_venue."""
+        rows = []
+        for index in range(min(self._page.venues_count, messages.PAGE_VENUES)):
+            venue = self._page.venues[index]
+            rows.append(
+                {
+                    "name": words.word(words.VENUES, venue.venue),
+                    "state": words.word(words.SESSION_STATES, venue.state),
+                    "text": _text(venue.text),
+                    **{key: int(getattr(venue, key)) for key in _VENUE_NUMBERS},
+                }
+            )
+        return rows
+
+    @cached_property
+    def positions(self) -> list[Record]:
+        """One record a symbol, as in struct page_position."""
+        rows = []
+        for index in range(min(self._page.positions_count, messages.PAGE_POSITIONS)):
+            row = self._page.positions[index]
+            rows.append(
+                {
+                    "venue": words.word(words.VENUES, row.venue),
+                    "symbol": _text(row.symbol),
+                    **{key: int(getattr(row, key)) for key in _POSITION_NUMBERS},
+                }
+            )
+        return rows
+
+    @cached_property
+    def signals(self) -> list[Record]:
+        """One record a symbol, as in struct page_signal."""
+        return [
+            {"symbol": _text(row.symbol), **{key: int(getattr(row, key)) for key in _SIGNAL_NUMBERS}}
+            for row in list(self._page.signals)[: min(self._page.signals_count, messages.PAGE_SIGNALS)]
+        ]
+
+    @cached_property
+    def fills(self) -> list[Record]:
+        """The ring of the newest fills, oldest first."""
+        return self.fills_after(0)
+
+    def fills_after(self, sequence: int) -> list[Record]:
+        """The fills of the ring above this sequence, oldest first."""
+        size = messages.PageFill.SIZE
+        raw = ffi.buffer(self._page.fills)
+        first = max(sequence, self.fills_total - messages.PAGE_FILLS) + 1
+        rows = []
+        for number in range(max(1, first), self.fills_total + 1):
+            at = (number - 1) % messages.PAGE_FILLS * size
+            fill = messages.PageFill.unpack(raw[at : at + size])
+            if fill.sequence == number:
+                rows.append(_fill(self._name, fill))
+        return rows
+
+    @cached_property
+    def tick_to_order(self) -> Record:
+        """Percentiles in nanoseconds."""
+        return _percentiles(self._page, "tick_to_order")
+
+    @cached_property
+    def order_to_ack(self) -> Record:
+        """Percentiles in nanoseconds."""
+        return _percentiles(self._page, "order_to_ack")
+
+
+_VENUE_NUMBERS = (
+    "open_orders", "feed_ns", "dead_man_armed_ns", "dead_man_expires_ns", "fills", "resyncs", "disconnects",
+    "clock_offset_ns",
+)  # fmt: skip
+_POSITION_NUMBERS = (
+    "quantity_e9", "cost_micros", "mark_e9", "realized_micros", "unrealized_micros", "fees_e8",
+    "volume_micros", "cash_flow_micros",
+)  # fmt: skip
+_SIGNAL_NUMBERS = ("mid_e9", "microprice_e9", "volatility_e9", "updated_ns", "count")
+
+
+def _text(field: Any) -> str:
+    return bytes(ffi.buffer(field)).split(b"\0", 1)[0].decode(errors="replace")
+
+
+def _percentiles(page: Any, name: str) -> Record:
+    pointer = ffi.addressof(page, name)
+    values = {key: int(lib.histogram_percentile(pointer, permille)) for key, permille in _PERMILLES.items()}
+    return {**values, "max": int(pointer.max_ns), "count": int(pointer.count)}
+
+
+def _fill(participant: str, fill: messages.PageFill) -> Record:
+    return {
+        "participant": participant,
+        "sequence": fill.sequence,
+        "wall_ns": fill.wall_ns,
+        "venue": words.word(words.VENUES, fill.venue),
+        "symbol": fill.symbol,
+        "side": words.word(words.SIDES, fill.side),
+        "price_e9": fill.price_e9,
+        "quantity_e9": fill.quantity_e9,
+        "fee_e8": fill.fee_e8,
+        "maker": bool(fill.maker),
+        "provisional": bool(fill.provisional),
+        "reversed": bool(fill.reversed),
+        "strategy": words.word(words.STRATEGIES, fill.strategy),
+        "client_order_id": f"{fill.client_order_id:016x}",
+        "execution_id": fill.execution_id,
+    }
+
+
+def page_path(paths: Paths, name: str) -> Path:
+    """The page file of a participant by its name in views."""
+    return paths.engine_page if name == "engine" else paths.bot_page
+
+
+def read_page(paths: Paths, name: str) -> Page | None:
+    """A whole copy of a participant's page, or None when there is none that can be read."""
+    pointer = ffi.new("struct page **")
+    if lib.page_open(pointer, str(page_path(paths, name)).encode()) != 0:
+        return None
+    try:
+        content = ffi.new("struct participant_page *")
+        torn = lib.page_read(pointer[0], content) != 0
+        return Page(name, content, torn) if content.pid != 0 else None
+    finally:
+        lib.page_close(pointer[0])
+
+
+# ---- telemetry -----------------------------------------------------------------------------------
+
+
+def decode_telemetry(topic: str, payload: bytes) -> Record | None:
+    """A bus message as an event record, None when it is not one to keep. ValueError when malformed."""
+    source = "engine"
+    size = messages.MessageHeader.SIZE
+    try:
+        header = messages.MessageHeader.unpack(payload[:size])
+        if topic == "event" and header.kind == messages.MessageKind.EVENT:
+            return _event(messages.MessageEvent.unpack(payload[size:]), source)
+        if topic == "execution_report" and header.kind == messages.MessageKind.EXECUTION_REPORT:
+            return _rejection(messages.MessageExecutionReport.unpack(payload[size:]), source)
+    except StructError as error:
+        raise ValueError(f"topic {topic}: {error}") from None
+    return None
+
+
+def _event(event: messages.MessageEvent, source: str) -> Record:
+    return {
+        "source": words.word(words.PARTICIPANTS, event.client_order_id >> 56)
+        if event.client_order_id
+        else source,
+        "name": event.name or "event",
+        "level": words.word(words.EVENT_LEVELS, event.level),
+        "venue": words.word(words.VENUES, event.venue),
+        "reason": reason_name(event.reason) if event.reason else None,
+        "text": event.text,
+    }
+
+
+def _rejection(report: messages.MessageExecutionReport, source: str) -> Record | None:
+    if report.execution_type != messages.ExecutionType.REJECTED:
+        return None
+    return {
+        "source": words.word(words.PARTICIPANTS, report.client_order_id >> 56)
+        if report.client_order_id
+        else source,
+        "name": "order_rejected",
+        "level": "warning",
+        "venue": words.word(words.VENUES, report.venue),
+        "symbol": report.symbol,
+        "client_order_id": f"{report.client_order_id:016x}",
+        "reason": reason_name(report.reject_reason),
+        "text": report.text,
+    }
+
+
+def reason_name(number: int) -> str:
+    """BUDGET, HALTED, …"""
+    return str(ffi.string(lib.reject_reason_name(number)).decode())
+
+
+def reason_text(number: int) -> str:
+    """The reason's sentence."""
+    return str(ffi.string(lib.reject_reason_text(number)).decode())
+
+
+# ---- what was last known -------------------------------------------------------------------------
+
+
+def known_processes(paths: Paths, ledger: Ledger | None) -> list[FoundProcess]:
+    """Every process that the ledger or supervisor.json names; some may be long gone."""
+    found = []
+    if ledger is not None:
+        view = ledger.snapshot()
+        for role, name in enumerate(words.PARTICIPANTS):
+            line = view.participants[role]
+            if line.pid > 0:
+                found.append(FoundProcess(name, ProcessId(line.pid, line.start_time)))
+    about = read_json(paths.supervisor_json) or {}
+    if about.get("pid"):
+        found.append(FoundProcess("supervisor", ProcessId(int(about["pid"]), int(about["start_time"]))))
+    for child in about.get("children", []):
+        if child.get("pid"):
+            found.append(FoundProcess(child["name"], ProcessId(int(child["pid"]), int(child["start_time"]))))
+    return found
+
+
+def known_symbols(paths: Paths, ledger: Ledger | None, venue: str) -> set[str]:
+    """The symbols in which we may have orders at a venue: reservations and positions. A venue whose
+    cancel-all needs symbols is asked for these first, and for all others after a query."""
+    symbols = {row["symbol"] for row in open_orders(paths) if row["venue"] == venue}
+    symbols |= held_symbols(paths, venue, flat_too=True)
+    return symbols
+
+
+def held_symbols(paths: Paths, venue: str, *, flat_too: bool = False) -> set[str]:
+    """The symbols of a venue that we hold, by our own pages."""
+    pages = [read_page(paths, name) for name in words.PARTICIPANTS[1:]]
+    return {
+        row["symbol"]
+        for page in pages
+        if page is not None
+        for row in page.positions
+        if row["venue"] == venue and (flat_too or row["quantity_e9"])
+    }
+
+
+def expected_venues(paths: Paths) -> set[str]:
+    """The venues that were started and not stopped again, by supervisor.json."""
+    about = read_json(paths.supervisor_json) or {}
+    return {
+        child["name"].removeprefix("sim-")
+        for child in about.get("children", [])
+        if child["name"].startswith("sim-") and child.get("state") not in ("stopped", "down")
+    }

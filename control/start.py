@@ -1,0 +1,188 @@
+"""`control start`: checks, then a supervisor of its own, then waiting until all is healthy."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from control import children, processes
+from control.budget import effective_budget
+from control.config import ROOT, Paper, load, usd
+from control.errors import ControlError, Exit
+from control.latch import describe, is_latched
+from control.resume import is_halted
+from control.status import snapshot, supervisor_process
+
+if TYPE_CHECKING:
+    from bridge.paths import Paths
+
+Say = Callable[[str], None]
+
+
+def check_startable(paths: Paths, options: dict[str, Any]) -> dict[str, Any]:
+    """Refuse early, with a clear sentence, whatever would fail later. Returns the full options."""
+    if is_halted(paths):
+        latch = paths.latch
+        why = describe(latch) if is_latched(latch) else "halted in the ledger"
+        raise ControlError(
+            f"Refused: trading is {why}.\nWhen the cause is understood, lift it with "
+            "`control resume`, then start again.",
+            Exit.HALTED,
+        )
+    _refuse_second(paths)
+    folder = Path(options["config"]).resolve()
+    settings = load(Paper, folder / "paper.json")
+    budget, _ = effective_budget(paths, folder, options.get("limit_usd"))
+    full = {**options, "mode": "paper", "config": str(folder), "budget": budget.model_dump()}
+    for key, chosen in (("engine_config", settings.engine_config), ("bot_config", settings.bot_config)):
+        file = Path(options.get(key) or folder / chosen).resolve()
+        if not file.is_file():
+            raise ControlError(f"{file} is missing; restore it or name another file.", Exit.CONFIGURATION)
+        full[key] = str(file)
+    feed = options.get("feed")
+    if feed is not None:
+        if not Path(feed).is_file():
+            raise ControlError(f"The feed {feed} is not a file; name a recorded capture.", Exit.CONFIGURATION)
+        full["feed"] = str(Path(feed).resolve())
+    trader = children.trader_path()
+    if not os.access(trader, os.X_OK):
+        raise ControlError(f"{trader} is not built; run `make trader` first.", Exit.CONFIGURATION)
+    return full
+
+
+def _refuse_second(paths: Paths) -> None:
+    running = supervisor_process(paths)
+    if running is not None:
+        raise ControlError(
+            f"Refused: it is already running (pid {running.pid}). `control status` shows it, "
+            "`control stop` ends it.",
+            Exit.ERROR,
+        )
+    lock = paths.supervisor_lock
+    if not lock.exists():
+        return
+    descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ControlError(
+            "Refused: another start is under way. `control status` shows it.", Exit.ERROR
+        ) from None
+    finally:
+        os.close(descriptor)
+
+
+def prepare_folders(paths: Paths) -> None:
+    """The durable and the runtime folders, 0700, ours; a runtime folder of somebody else is refused."""
+    wanted = [
+        paths.home,
+        paths.runtime,
+        paths.mode_home,
+        paths.logs,
+        paths.engine_journal,
+        paths.sim_state("binance"),
+        paths.sim_state("polymarket"),
+    ]
+    for entry in wanted:
+        folder = Path(entry)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            info = folder.lstat()
+            if not folder.is_dir() or folder.is_symlink() or info.st_uid != os.getuid():
+                raise ControlError(f"{folder} is not a folder of ours; move it away and start again.")
+            if info.st_mode & 0o077:
+                folder.chmod(0o700)
+        except OSError as error:
+            raise ControlError(
+                f"{folder} cannot be used: {error.strerror}. Set PURSER_HOME or "
+                "PURSER_RUNTIME to a folder you own."
+            ) from None
+
+
+def start_detached(paths: Paths, options: dict[str, Any], say: Say, timeout_s: float) -> None:
+    """Start the supervisor in its own session and wait until it reports healthy."""
+    reading, writing = os.pipe()
+    log = paths.logs / "supervisor.log"
+    environment = {**os.environ, "PURSER_HOME": str(paths.home), "PURSER_RUNTIME": str(paths.runtime)}
+    argv = [sys.executable, "-m", "control.supervisor", json.dumps(options), str(writing)]
+    children.bound_log(log)
+    handle = processes.spawn(
+        argv, stdout=log, stderr=log, environment=environment, directory=ROOT, pass_fds=[writing]
+    )
+    os.close(writing)
+    try:
+        outcome, text = _follow(reading, say, time.monotonic() + timeout_s)
+    finally:
+        os.close(reading)
+    if outcome == "healthy":
+        say(f"✓ {text}")
+        return
+    identity = processes.identify(handle.pid)
+    if outcome == "timeout":
+        if identity is not None:
+            processes.terminate([identity], grace_s=12.0)
+        raise ControlError(
+            f"Not healthy within {timeout_s:.0f} s; everything was stopped again. "
+            f"{_what_is_missing(paths)}\nLogs: {paths.logs}",
+            Exit.TIMEOUT,
+        )
+    try:
+        code = handle.wait(timeout=15)
+    except subprocess.TimeoutExpired:
+        code = int(Exit.ERROR)
+    if not text:
+        tail = "\n".join("    " + line for line in children.last_lines(log))
+        text = f"The supervisor ended with code {code}. The end of {log}:\n{tail}"
+    raise ControlError(text, Exit(code) if code in set(Exit) and code else Exit.ERROR)
+
+
+def _follow(reading: int, say: Say, deadline: float) -> tuple[str, str]:
+    """Show steps until the outcome: ("healthy"|"failed"|"ended"|"timeout", text)."""
+    pending = b""
+    while (left := deadline - time.monotonic()) > 0:
+        if not select.select([reading], [], [], left)[0]:
+            break
+        block = os.read(reading, 65536)
+        if not block:
+            return "ended", ""
+        *lines, pending = (pending + block).split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            if message["kind"] != "step":
+                return str(message["kind"]), str(message["text"])
+            say(f"✓ {message['text']}")
+    return "timeout", ""
+
+
+def _what_is_missing(paths: Paths) -> str:
+    picture = snapshot(paths)
+    parts = [f"{row['name']} {row['state']}" for row in picture["processes"]]
+    parts += [f"{row['name']} {row['state']} {row['text']}".strip() for row in picture["venues"]]
+    return "Last seen: " + ", ".join(parts) + "."
+
+
+def summary(paths: Paths) -> str:
+    """What runs, what it risks, and what to type next."""
+    picture = snapshot(paths)
+    budget = picture["budget"]
+    runs = ", ".join(f"{row['name']} ({row['pid']})" for row in picture["processes"])
+    return "\n".join(
+        [
+            "",
+            f"{picture['mode'].upper()}: simulated venues on this machine, no real money.",
+            f"Runs    {runs}",
+            f"Risks   at most ${usd(budget['limit_micros'])} today, over both venues together; "
+            f"${usd(budget['used_micros'])} in use now",
+            "Next    control status    watch it",
+            "        control pnl       what it has made or lost",
+            "        control kill      stop everything at once",
+        ]
+    )

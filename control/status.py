@@ -1,0 +1,286 @@
+"""One picture of everything, as plain data: what `control status --json` prints.
+
+It is built from shared memory and files alone, so that it also works while the supervisor, the
+engine or the bot is dead or stopped: the ledger and the pages outlive their writers.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from bridge.ledger import LedgerView
+from bridge.messages import LedgerState
+from control import processes, shared, words
+from control.latch import describe, is_latched
+from control.processes import ProcessId
+from control.recorder import recorded_events, recorded_fills
+from control.records import Record, read_json
+
+if TYPE_CHECKING:
+    from bridge.paths import Paths
+
+SCHEMA_VERSION = 1
+FILLS_SHOWN = 20
+NS_PER_MS = 1_000_000
+
+
+def supervisor_process(paths: Paths) -> ProcessId | None:
+    """The running supervisor of this runtime folder, or None."""
+    content = read_json(paths.supervisor_json)
+    if content is None:
+        return None
+    process = ProcessId(int(content.get("pid", 0)), int(content.get("start_time", 0)))
+    return process if processes.is_alive(process) else None
+
+
+def snapshot(paths: Paths) -> Record:
+    """The whole picture. With nothing in shared memory, the last one that was kept, marked as such."""
+    about = read_json(paths.supervisor_json) or {}
+    running = supervisor_process(paths) is not None
+    view = shared.ledger_view(paths)
+    pages = {name: page for name in words.PARTICIPANTS[1:] if (page := shared.read_page(paths, name))}
+    if view is None and not pages and not running:
+        return _kept(paths)
+    now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    latched = is_latched(paths.latch)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "mode": str(about.get("mode") or _mode(pages)),
+        "state": _state(view, running, latched),
+        "running": running,
+        "healthy": bool(running and about.get("healthy")),
+        "halt": describe(paths.latch) if latched else None,
+        "uptime_s": _uptime_s(about) if running else 0,
+        "taken_wall_ns": time.time_ns(),
+        "budget": _budget(view),
+        "pnl": _pnl(pages),
+        "processes": _processes(about, view, now_ns),
+        "venues": _venues(pages, now_ns),
+        "positions": [{"participant": name, **row} for name, page in pages.items() for row in page.positions],
+        "orders": shared.open_orders(paths),
+        "fills": newest_fills(paths, FILLS_SHOWN),
+        "refusals": _refusals(pages),
+        "signals": _signals(pages, now_ns),
+        "latency": _latency(pages),
+    }
+
+
+def _kept(paths: Paths) -> Record:
+    latched = is_latched(paths.latch)
+    kept = read_json(paths.mode_home / "last.json")
+    state = "HALTED" if latched else "STOPPED"
+    changed = {
+        "state": state, "running": False, "healthy": False, "uptime_s": 0,
+        "halt": describe(paths.latch) if latched else None,
+    }  # fmt: skip
+    if kept is not None:
+        return {**kept, **changed, "processes": []}
+    return {
+        "schema_version": SCHEMA_VERSION, "mode": "paper", **changed, "taken_wall_ns": time.time_ns(),
+        "budget": _budget(None), "pnl": _pnl({}), "processes": [], "venues": [], "positions": [],
+        "orders": [], "fills": newest_fills(paths, FILLS_SHOWN), "refusals": [], "signals": {},
+        "latency": _latency({}),
+    }  # fmt: skip
+
+
+def _mode(pages: dict[str, shared.Page]) -> str:
+    return next((words.word(words.MODES, page.mode) for page in pages.values()), "paper")
+
+
+def _state(view: LedgerView | None, running: bool, latched: bool) -> str:
+    if latched or (view is not None and view.state == LedgerState.HALTED):
+        return "HALTED"
+    if not running:
+        return "STOPPED"
+    return words.word(words.LEDGER_STATES, view.state) if view is not None else "NO_LEDGER"
+
+
+def _uptime_s(about: Record) -> int:
+    return max(0, (time.time_ns() - int(about.get("started_wall_ns", time.time_ns()))) // 1_000_000_000)
+
+
+def _budget(view: LedgerView | None) -> Record:
+    if view is None:
+        empty: Record = dict.fromkeys(
+            ("limit_micros", "used_micros", "positions_micros", "orders_micros", "free_micros"), 0
+        )
+        return {**empty, "headroom_micros": 0, "notional": dict(empty), "participants": []}
+    lines = list(enumerate(view.participants))[: len(words.PARTICIPANTS)]
+    return {
+        **_dimension(view, 0),
+        "headroom_micros": view.headroom_micros[0],
+        "notional": _dimension(view, 1),
+        "consistent": bool(view.consistent),
+        "epoch": view.epoch,
+        "participants": [
+            {
+                "name": words.PARTICIPANTS[role],
+                "used_micros": line.used_micros[0],
+                "alloc_micros": line.alloc_micros[0],
+                "positions_micros": line.positions_micros[0],
+                "orders_micros": max(0, line.used_micros[0] - line.positions_micros[0]),
+                "notional_used_micros": line.used_micros[1],
+                "notional_alloc_micros": line.alloc_micros[1],
+                "open_orders": line.open_orders,
+                "state": words.word(words.LEDGER_STATES, line.state),
+            }
+            for role, line in lines
+            if role != words.ROLE_SUPERVISOR
+        ],
+    }
+
+
+def _dimension(view: LedgerView, index: int) -> Record:
+    used = sum(line.used_micros[index] for line in view.participants)
+    positions = sum(line.positions_micros[index] for line in view.participants)
+    limit = view.limit_micros[index]
+    return {
+        "limit_micros": limit,
+        "used_micros": used,
+        "positions_micros": positions,
+        "orders_micros": max(0, used - positions),
+        "free_micros": max(0, limit - used),
+    }
+
+
+def _pnl(pages: dict[str, shared.Page]) -> Record:
+    return {
+        "day_micros": sum(page.day_micros for page in pages.values()),
+        "realized_micros": sum(page.realized_micros for page in pages.values()),
+        "unrealized_micros": sum(page.unrealized_micros for page in pages.values()),
+        "fees_micros": sum(page.fees_micros for page in pages.values()),
+    }
+
+
+def _processes(about: Record, view: LedgerView | None, now_ns: int) -> list[Record]:
+    supervisor = ProcessId(int(about.get("pid", 0)), int(about.get("start_time", 0)))
+    beat_ns = view.supervisor_heartbeat_ns if view is not None else 0
+    rows = [_process("supervisor", supervisor, "running", _age_ms(beat_ns, now_ns), 0)]
+    for child in about.get("children", []):
+        name = str(child["name"])
+        process = ProcessId(int(child["pid"]), int(child["start_time"]))
+        age = None
+        if view is not None and name in words.PARTICIPANTS:
+            age = _age_ms(view.participants[words.PARTICIPANTS.index(name)].heartbeat_ns, now_ns)
+        rows.append(_process(name, process, str(child["state"]), age, int(child["restarts"])))
+    return rows
+
+
+def _process(name: str, process: ProcessId, state: str, age_ms: int | None, restarts: int) -> Record:
+    alive = processes.is_alive(process)
+    if not alive:
+        state = state if state in ("stopped", "failed", "recovering", "starting") else "dead"
+    elif processes.is_stopped(process):
+        state = "paused"
+    elif age_ms is not None and age_ms >= 1000 and state == "running":
+        state = "late"
+    return {
+        "name": name,
+        "pid": process.pid if alive else 0,
+        "state": state,
+        "heartbeat_age_ms": age_ms,
+        "restarts": restarts,
+        "resident_bytes": processes.resident_bytes(process) if alive else 0,
+    }
+
+
+def _age_ms(then_ns: int, now_ns: int) -> int | None:
+    return max(0, (now_ns - then_ns) // NS_PER_MS) if then_ns > 0 else None
+
+
+def _venues(pages: dict[str, shared.Page], now_ns: int) -> list[Record]:
+    rows = []
+    for name, page in pages.items():
+        for venue in page.venues:
+            expires_ns = venue["dead_man_expires_ns"]
+            armed = venue["dead_man_armed_ns"] > 0 and expires_ns > now_ns
+            rows.append(
+                {
+                    "name": venue["name"],
+                    "participant": name,
+                    "state": venue["state"],
+                    "feed_age_ms": _age_ms(venue["feed_ns"], now_ns),
+                    "dead_man": {
+                        "armed": armed,
+                        "expires_in_s": round((expires_ns - now_ns) / 1e9, 1) if armed else 0,
+                    },
+                    "open_orders": venue["open_orders"],
+                    "fills": venue["fills"],
+                    "resyncs": venue["resyncs"],
+                    "disconnects": venue["disconnects"],
+                    "clock_offset_ms": venue["clock_offset_ns"] // NS_PER_MS,
+                    "text": venue["text"],
+                }
+            )
+    return rows
+
+
+def _refusals(pages: dict[str, shared.Page]) -> list[Record]:
+    counts: dict[int, Record] = {}
+    for name, page in pages.items():
+        for number, count in enumerate(page.refusals):
+            if count and number:
+                row = counts.setdefault(
+                    number,
+                    {
+                        "reason": shared.reason_name(number),
+                        "count": 0,
+                        "text": shared.reason_text(number),
+                        "participants": {},
+                    },
+                )
+                row["count"] += count
+                row["participants"][name] = count
+    return sorted(counts.values(), key=lambda row: -int(row["count"]))
+
+
+def _signals(pages: dict[str, shared.Page], now_ns: int) -> Record:
+    return {
+        row["symbol"]: {
+            **{key: value for key, value in row.items() if key not in ("symbol", "updated_ns")},
+            "age_ms": _age_ms(row["updated_ns"], now_ns),
+        }
+        for page in pages.values()
+        for row in page.signals
+    }
+
+
+def _latency(pages: dict[str, shared.Page]) -> Record:
+    empty = {"p50": 0, "p99": 0, "p999": 0, "count": 0}
+    engine, bot = pages.get("engine"), pages.get("polymarket_bot")
+    return {
+        "tick_to_order_ns": engine.tick_to_order if engine else dict(empty),
+        "order_to_ack_ns": engine.order_to_ack if engine else dict(empty),
+        "bot_tick_to_order_ns": bot.tick_to_order if bot else dict(empty),
+    }
+
+
+def newest_fills(paths: Paths, count: int) -> list[Record]:
+    """The newest fills, oldest first: the kept file, and what is in the pages but not yet in it."""
+    kept = recorded_fills(paths.mode_home, count)
+    last: dict[str, int] = {}
+    for record in kept:
+        last[record["participant"]] = record["sequence"]
+    fresh: list[Record] = []
+    for name in words.PARTICIPANTS[1:]:
+        page = shared.read_page(paths, name)
+        if page is not None and page.fills_total > last.get(name, 0):
+            fresh += [record for record in page.fills if record["sequence"] > last.get(name, 0)]
+    merged = kept + fresh
+    return sorted(merged, key=lambda record: int(record["wall_ns"]))[-count:]
+
+
+def newest_events(paths: Paths, count: int) -> list[Record]:
+    """The newest events, oldest first."""
+    return recorded_events(paths.mode_home, count)
+
+
+def exit_is_running(picture: Record) -> bool:
+    """Whether a command about this picture ends with 0 or with 3 (not running)."""
+    return bool(picture["running"])
+
+
+def participants_of(picture: Record) -> list[dict[str, Any]]:
+    """The budget's participants."""
+    return list(picture["budget"]["participants"])

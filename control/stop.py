@@ -1,0 +1,98 @@
+"""`control stop`: graceful end. Orders are cancelled, positions are kept, the venues' simulators end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from control import processes, shared, venues
+from control.errors import ControlError, Exit
+from control.recorder import FillRecorder, write_event
+from control.status import supervisor_process
+from control.words import PARTICIPANTS
+
+if TYPE_CHECKING:
+    from bridge.paths import Paths
+
+Say = Callable[[str], None]
+GRACE_S = 20.0
+
+
+def stop(paths: Paths, say: Say) -> None:
+    """Ask the supervisor to stop; whatever it does not end is ended here. ControlError(NOT_RUNNING)."""
+    supervisor = supervisor_process(paths)
+    if supervisor is not None:
+        say("Stopping: orders are cancelled, positions are kept")
+        _ask_to_stop(paths, supervisor)
+        left = processes.wait_gone([supervisor], GRACE_S)
+        if left:
+            say("The supervisor does not end; it is killed")
+            processes.terminate(left, grace_s=0.0)
+    leftovers = processes.find_ours(paths.runtime)
+    if supervisor is None and not leftovers:
+        raise ControlError("Nothing is running. `control start --paper` starts it.", Exit.NOT_RUNNING)
+    if leftovers:
+        _end_leftovers(paths, leftovers, say)
+    say("✓ Stopped")
+
+
+def _ask_to_stop(paths: Paths, supervisor: processes.ProcessId) -> None:
+    from control.bus import ask
+
+    if processes.is_stopped(supervisor):
+        # It was paused by a signal; let it go on, so that it can end things in order.
+        processes.send_signal(supervisor, signal.SIGCONT)
+    try:
+        ask(paths, {"command": "stop", "actor": f"uid {os.getuid()}"})
+    except ControlError:
+        processes.send_signal(supervisor, signal.SIGTERM)
+
+
+def _end_leftovers(paths: Paths, leftovers: list[processes.FoundProcess], say: Say) -> None:
+    participants = [e.process for e in leftovers if e.name in PARTICIPANTS]
+    simulators = [e.process for e in leftovers if e.name.startswith("sim-")]
+    names = ", ".join(sorted({entry.name for entry in leftovers}))
+    say(f"Ending what no supervisor watches: {names}")
+    processes.terminate(participants, grace_s=4.0)
+    problems = asyncio.run(_empty_venues(paths)) if simulators else []
+    for problem in problems:
+        say(problem)
+    _keep_last_fills(paths)
+    alive = processes.terminate(simulators, grace_s=6.0)
+    for venue in venues.VENUES:
+        paths.sim_ready(venue).unlink(missing_ok=True)
+    write_event(paths.mode_home, "control", "leftovers_ended", names=names)
+    if alive:
+        raise ControlError(f"Process {alive[0].pid} does not end; end it by hand.")
+
+
+async def _empty_venues(paths: Paths) -> list[str]:
+    problems = []
+    for name in venues.VENUES:
+        ready = venues.read_ready(paths.sim_ready(name))
+        if ready is None:
+            continue
+        try:
+            async with venues.open_venue(name, ready, timeout_s=1.0) as venue:
+                symbols = shared.known_symbols(paths, None, name)
+                _, left = await venues.cancel_until_none(venue, symbols, time.monotonic() + 2.0)
+            if left:
+                problems.append(f"{name}: {len(left)} orders are still open")
+        except venues.VenueError as error:
+            problems.append(f"{name}: {error}")
+    return problems
+
+
+def _keep_last_fills(paths: Paths) -> None:
+    """The supervisor is gone, so the last fills of the pages are kept here."""
+    recorder = FillRecorder(paths.mode_home)
+    recorder.open()
+    for name in PARTICIPANTS[1:]:
+        page = shared.read_page(paths, name)
+        if page is not None:
+            recorder.take(name, page.fills, page.fills_total)
+    recorder.close()

@@ -1,0 +1,640 @@
+"""The supervisor: owns the ledger and the lease, keeps the children alive, stops them.
+
+    INIT ──every required participant reconciled──► ACTIVE ──stop──► CANCEL_ONLY ──► gone
+      └──────────────── halt by anyone ───────────────┴──► HALTED ──only `control resume`──► INIT
+
+It is a process of its own (`python -m control.supervisor`), one asyncio TaskGroup. While it lives it
+renews the lease every 100 ms; when it dies, or is stopped, the lease runs out within two seconds and
+the participants add no more risk. Everything that it knows is in files or shared memory, so the next
+supervisor goes on where this one ended: it ends orphaned participants, keeps the simulators that
+still run (a venue does not restart because we do), reclaims, and starts anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from bridge.ledger import Amounts, Ledger, LedgerError
+from bridge.messages import HaltReason, LedgerState, ParticipantRole
+from bridge.paths import Paths
+from control import children as kids
+from control import processes, shared, venues, words
+from control.bus import BusReader, CommandServer
+from control.children import Child
+from control.config import Budget, Paper, load, micros, usd
+from control.errors import ControlError, Exit
+from control.guard import Guard
+from control.latch import describe, is_latched, set_latch
+from control.processes import ProcessId
+from control.recorder import EventLog, FillRecorder
+from control.records import read_json, write_atomically
+
+BEAT_S = 0.1
+LEASE_NS = 2_000_000_000
+SNAPSHOT_S = 2.0
+Duty = Callable[[], Awaitable[None]]
+Report = Callable[[str, str], None]  # kind ("step", "failed", "healthy"), text
+
+
+class StartFailed(Exception):
+    """Start-up cannot succeed; carries the command's exit code."""
+
+    def __init__(self, text: str, code: Exit) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Supervisor:
+    """One run, from `control start` to `control stop` or `control kill`."""
+
+    def __init__(self, paths: Paths, options: dict[str, Any], report: Report) -> None:
+        self.paths = paths
+        self.options = options
+        self._report = report
+        self._folder = Path(options["config"])
+        self.settings = load(Paper, self._folder / "paper.json")
+        self.budget = Budget.model_validate(options["budget"])
+        self.events = EventLog(paths.mode_home)
+        self._fills = FillRecorder(paths.mode_home)
+        self.children: list[Child] = []
+        self.ledger: Ledger | None = None
+        self.healthy = False
+        self._adopted = False
+        self.stopping = asyncio.Event()
+        self.stop_simulators = True
+        self.exit_code = Exit.OK
+        self._lock = -1
+        self._started_wall_ns = time.time_ns()
+        self._started = time.monotonic()
+        self._earlier = read_json(paths.supervisor_json) or {}
+        self._sweeps: set[asyncio.Task[str]] = set()
+        self._me = ProcessId(os.getpid(), processes.start_time_of(os.getpid()) or 0)
+
+    # ---- life ------------------------------------------------------------------------------
+
+    async def run(self) -> Exit:
+        """Run until told to stop. The exit code is the command's."""
+        self._take_lock()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal)
+        self.events.write(
+            "supervisor", "supervisor_started", pid=self._me.pid, options=self._public_options()
+        )
+        try:
+            self._prepare()
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._for_ever(name, duty)) for name, duty in self._duties()]
+                starter = group.create_task(self._start_all())
+                await self.stopping.wait()
+                starter.cancel()
+                await self._shut_down()
+                for task in tasks:
+                    task.cancel()
+        except* StartFailed as failures:
+            failure = _first(failures)
+            self._fail(str(failure), failure.code)
+        finally:
+            self._close()
+        return self.exit_code
+
+    def _duties(self) -> list[tuple[str, Duty]]:
+        return [
+            ("heartbeat", self._beat),
+            ("guard", Guard(self).run),
+            ("bus", BusReader(self.paths, self.events).run),
+            ("commands", CommandServer(self).run),
+            ("fills", self._record_fills),
+            ("snapshots", self._write_snapshots),
+        ]
+
+    async def _for_ever(self, name: str, duty: Duty) -> None:
+        """A duty that fails is noted and begun again: one broken view must not end the heartbeat.
+        When the heartbeat itself fails, the lease runs out and nobody adds risk."""
+        while True:
+            try:
+                await duty()
+            except (
+                OSError,
+                LedgerError,
+                ValueError,
+                RuntimeError,
+                LookupError,
+                TypeError,
+                AttributeError,
+            ) as error:
+                self.events.write(
+                    "supervisor",
+                    "duty_failed",
+                    level="error",
+                    duty=name,
+                    text=f"{type(error).__name__}: {error}",
+                )
+                traceback.print_exc()
+            await asyncio.sleep(1.0)
+
+    def _take_lock(self) -> None:
+        self._lock = os.open(self.paths.supervisor_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ControlError("It is already running; `control status` shows it.", Exit.ERROR) from None
+
+    def _prepare(self) -> None:
+        engine_config = Path(self.options.get("engine_config") or self._folder / self.settings.engine_config)
+        bot_config = Path(self.options.get("bot_config") or self._folder / self.settings.bot_config)
+        self.children = kids.make_children(self.paths, self.settings, engine_config, bot_config, self.options)
+        self._end_orphans()
+        for stale in ("bridge_socket", "engine_pub", "bot_pub", "command"):
+            Path(str(getattr(self.paths, stale)).removeprefix("ipc://")).unlink(missing_ok=True)
+        try:
+            self.ledger = shared.create_ledger(
+                self.paths, self.budget.limits_micros, self.budget.headrooms_micros
+            )
+        except OSError as error:
+            raise StartFailed(
+                f"The ledger {self.paths.ledger} cannot be made: {error.strerror or error}. "
+                "Look at that folder; `control doctor` helps.",
+                Exit.ERROR,
+            ) from None
+        self._adopted = adopted = self.ledger.adopted
+        if adopted:
+            self._apply_limit()
+            for child in self.children:
+                if child.role is not None:
+                    self.ledger.reclaim(ParticipantRole(child.role))
+        self.ledger.heartbeat(LEASE_NS)
+        if self.ledger.state == LedgerState.HALTED:
+            raise StartFailed("The ledger is halted. `control resume` lifts it after a check.", Exit.HALTED)
+        self._fills.open()
+        self.write_supervisor_json()
+        limit, notional = self.budget.limits_micros
+        kept = ", charges of the last run kept" if adopted else ""
+        self.step(f"Ledger ready: limit ${usd(limit)}, notional ${usd(notional)}{kept}")
+
+    def _end_orphans(self) -> None:
+        """End participants that an earlier supervisor left behind: their lease is gone, and only a
+        process that we started may hold rights. SIGTERM lets them cancel their orders first."""
+        found = processes.find_ours(self.paths.runtime)
+        participants = {child.name for child in self.children if not child.simulator}
+        orphans = [entry for entry in found if entry.name in participants]
+        if not orphans:
+            return
+        left = processes.terminate([entry.process for entry in orphans], grace_s=3.5)
+        if left:
+            raise StartFailed(f"Process {left[0].pid} of an earlier run cannot be ended.", Exit.ERROR)
+        names = ", ".join(sorted({entry.name for entry in orphans}))
+        self.events.write("supervisor", "orphans_ended", names=names)
+        self.step(f"Ended what an earlier supervisor left running: {names}")
+
+    def _fail(self, text: str, code: Exit) -> None:
+        self.exit_code = code
+        self.events.write("supervisor", "start_failed", level="error", text=text)
+        self._report("failed", text)
+        for child in self.children:
+            if child.process is not None and processes.is_alive(child.process):
+                processes.terminate([child.process], grace_s=4.0)
+
+    def _close(self) -> None:
+        self.events.write("supervisor", "supervisor_stopped", exit_code=int(self.exit_code))
+        with contextlib.suppress(OSError):
+            self._fills.close()
+        if self.ledger is not None:
+            self.ledger.close()
+        self.events.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+
+    def _on_signal(self) -> None:
+        # SIGTERM is how `control kill` ends the supervisor: the venues must stay up to be asked.
+        halted = self.ledger is not None and self.ledger.state == LedgerState.HALTED
+        self.stop_simulators = not (halted and is_latched(self.paths.latch))
+        self.stopping.set()
+
+    def step(self, text: str) -> None:
+        """Tell whoever waits for the start, and the log."""
+        self._report("step", text)
+
+    def _public_options(self) -> dict[str, Any]:
+        return {key: value for key, value in self.options.items() if value is not None}
+
+    # ---- start -----------------------------------------------------------------------------
+
+    async def _start_all(self) -> None:
+        binance, polymarket, engine, bot = self.children
+        began = time.monotonic()
+        await self._start_simulator(binance)
+        if self._adopted:
+            swept = await self._empty_venue("binance", time.monotonic() + 2.0)
+            self.events.write("supervisor", "venues_swept", binance=swept)
+        # The engine needs only Binance: it connects while the second venue comes up.
+        self._start_participant(engine)
+        await self._start_simulator(polymarket)
+        self._start_participant(bot)
+        async with asyncio.TaskGroup() as group:
+            for child in self.children:
+                group.create_task(self._keep(child))
+            group.create_task(self._announce_health(began))
+
+    async def _announce_health(self, began: float) -> None:
+        waiting = {child.name: child for child in self.children if not child.simulator}
+        while waiting:
+            view = self._ledger().snapshot()
+            for name, child in list(waiting.items()):
+                if shared.is_reconciled(view, child.role):
+                    seconds = time.monotonic() - child.started
+                    title = child.title[0].upper() + child.title[1:]
+                    self.step(f"{title} connected and reconciled ({seconds:.1f} s)")
+                    del waiting[name]
+            await asyncio.sleep(0.05)
+        while not self.healthy:
+            if self._ledger().state == LedgerState.ACTIVE and self._venues_ready():
+                self.healthy = True
+                self.write_supervisor_json()
+            else:
+                await asyncio.sleep(0.05)
+        seconds = time.monotonic() - began
+        self.events.write("supervisor", "trading_started", seconds=round(seconds, 2))
+        self._report("healthy", f"Trading is on ({seconds:.1f} s)")
+
+    def _venues_ready(self) -> bool:
+        for name in words.PARTICIPANTS[1:]:
+            page = shared.read_page(self.paths, name)
+            if page is None or not any(venue["state"] == "READY" for venue in page.venues):
+                return False
+        return True
+
+    async def _start_simulator(self, child: Child) -> None:
+        if await self._adopt_simulator(child):
+            self.step(f"{child.title} still running, kept (pid {self._pid(child)})")
+            return
+        ready = await self._launch_simulator(child)
+        if ready is None:
+            raise StartFailed(self._why_failed(child), Exit.ERROR)
+        port, admin = kids.ports_of(ready)
+        self.step(f"{child.title} ready (port {port}, referee's view on {admin})")
+
+    async def _adopt_simulator(self, child: Child) -> bool:
+        """Keep a simulator that an earlier supervisor started the same way and that still answers."""
+        running = [e for e in processes.find_ours(self.paths.runtime) if e.name == child.name]
+        children = self._earlier.get("children", [])
+        argv = next((entry.get("argv") for entry in children if entry.get("name") == child.name), None)
+        ready = venues.read_ready(self.paths.sim_ready(child.venue))
+        if len(running) == 1 and ready is not None and argv == child.argv and await _answers(ready):
+            child.process, child.handle, child.state = running[0].process, None, "running"
+            child.started = time.monotonic()
+            self.write_supervisor_json()
+            return True
+        await asyncio.to_thread(processes.terminate, [e.process for e in running], 4.0)
+        return False
+
+    async def _launch_simulator(self, child: Child) -> dict[str, Any] | None:
+        ready_path = self.paths.sim_ready(child.venue)
+        settings = self.settings.binance if child.venue == "binance" else self.settings.polymarket
+        port, admin = settings.port, settings.admin_port
+        before = venues.read_ready(ready_path)
+        if child.restarts and before is not None:  # its clients know it by its address
+            port, admin = kids.ports_of(before)
+        self.paths.sim_state(child.venue).mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._spawn(child, kids.with_ports(child.argv, port, admin))
+        ready = await kids.wait_ready_line(child, ready_path, timeout_s=20.0)
+        if ready is not None:
+            child.state = "running"
+            self.write_supervisor_json()
+        return ready
+
+    def _start_participant(self, child: Child) -> None:
+        self._spawn(child, child.argv)
+
+    def _spawn(self, child: Child, argv: list[str]) -> None:
+        environment = {
+            **os.environ,
+            "PURSER_HOME": str(self.paths.home),
+            "PURSER_RUNTIME": str(self.paths.runtime),
+            "PYTHONUNBUFFERED": "1",
+        }
+        try:
+            kids.start_child(child, argv, environment)
+        except OSError as error:
+            raise StartFailed(
+                f"{child.argv[0]} cannot be run: {error.strerror}. Build it with `make trader`.",
+                Exit.CONFIGURATION,
+            ) from None
+        self.events.write("supervisor", "child_started", child=child.name, pid=self._pid(child))
+        self.write_supervisor_json()
+
+    def _why_failed(self, child: Child) -> str:
+        code = child.handle.poll() if child.handle is not None else child.exit_code
+        end = f"ended with code {code}" if code is not None else "did not become ready in time"
+        tail = "\n".join("    " + line for line in kids.last_lines(child.log))
+        return f"The {child.title} {end}. The end of {child.log}:\n{tail}"
+
+    # ---- keep alive ------------------------------------------------------------------------
+
+    async def _keep(self, child: Child) -> None:
+        """Wait for the child's end, put things right, start it again; for ever."""
+        while True:
+            code = await kids.wait_child(child)
+            if self.stopping.is_set():
+                return
+            child.state = "down"
+            self.events.write("supervisor", "child_ended", level="warning", child=child.name, exit_code=code)
+            if not self.healthy and not child.simulator:
+                known = {int(Exit.CONFIGURATION), int(Exit.HALTED), int(Exit.USAGE)}
+                raise StartFailed(self._why_failed(child), Exit(code) if code in known else Exit.ERROR)
+            died = time.monotonic()
+            if child.role is not None:
+                await self._clear_after_death(child, died)
+            if child.too_many_deaths(died):
+                child.state = "failed"
+                self.write_supervisor_json()
+                text = f"the {child.title} died {len(child.deaths)} times in ten minutes"
+                self.halt(HaltReason.RESTARTS, text)
+                await self._wait_until_resumed()
+                child.deaths.clear()
+            await asyncio.sleep(max(0.0, child.backoff_s() - (time.monotonic() - died)))
+            if not child.simulator:
+                await self._wait_until_resumed()
+            await self._restart(child)
+
+    async def _clear_after_death(self, child: Child, died: float) -> None:
+        """After the certain death of a participant: its slots become UNKNOWN, its venue is emptied
+        by our own connection, twice, the second time after any order in flight must have landed."""
+        assert child.role is not None
+        child.state = "recovering"
+        self.write_supervisor_json()
+        charged = self._ledger().reclaim(ParticipantRole(child.role))
+        first = await self._empty_venue(child.venue, died + 3.0)
+        await asyncio.sleep(max(0.0, venues.VALIDITY_WINDOW_S[child.venue] - (time.monotonic() - died)))
+        second = await self._empty_venue(child.venue, time.monotonic() + 2.0)
+        self.events.write(
+            "supervisor",
+            "participant_reclaimed",
+            level="warning",
+            child=child.name,
+            slots_charged=charged,
+            first_sweep=first,
+            second_sweep=second,
+        )
+
+    async def _empty_venue(self, name: str, deadline: float) -> str:
+        ready = venues.read_ready(self.paths.sim_ready(name))
+        if ready is None:
+            return "unreachable: its address is not known"
+        try:
+            symbols = self._known_symbols(name)
+            async with venues.open_venue(name, ready, timeout_s=1.0) as venue:
+                count, left = await venues.cancel_until_none(venue, symbols, deadline)
+        except venues.VenueError as error:
+            return f"unreachable: {error}"
+        return f"{count} cancelled, {len(left)} open"
+
+    def _known_symbols(self, venue: str) -> set[str]:
+        return shared.known_symbols(self.paths, self.ledger, venue)
+
+    async def _restart(self, child: Child) -> None:
+        child.restarts += 1
+        if child.simulator:
+            if await self._launch_simulator(child) is None:
+                self.events.write(
+                    "supervisor",
+                    "restart_failed",
+                    level="error",
+                    child=child.name,
+                    text=self._why_failed(child),
+                )
+                if child.handle is not None and child.process is not None:
+                    await asyncio.to_thread(processes.terminate, [child.process], 1.0)
+            return
+        try:
+            self._start_participant(child)
+        except StartFailed as failure:
+            # The dead process is waited for again at once, so the next round backs off further.
+            self.events.write(
+                "supervisor", "restart_failed", level="error", child=child.name, text=str(failure)
+            )
+
+    async def _wait_until_resumed(self) -> None:
+        """The halt is a word in shared memory and a file: both can only be looked at."""
+        while is_latched(self.paths.latch) or self._ledger().state == LedgerState.HALTED:  # noqa: ASYNC110
+            await asyncio.sleep(BEAT_S)
+
+    # ---- duties ----------------------------------------------------------------------------
+
+    async def _beat(self) -> None:
+        """Heartbeat, lease, and INIT to ACTIVE; nothing here waits for anything else."""
+        required = [child.role for child in self.children if child.role is not None]
+        ledger = self._ledger()
+        while True:
+            ledger.heartbeat(LEASE_NS)
+            if ledger.state == LedgerState.INIT and not is_latched(self.paths.latch):
+                view = ledger.snapshot()
+                if all(shared.is_reconciled(view, role) for role in required):
+                    ledger.set_state(LedgerState.ACTIVE)
+                    self.events.write("supervisor", "ledger_activated")
+            self._note_child_health()
+            await asyncio.sleep(BEAT_S)
+
+    def _note_child_health(self) -> None:
+        view = self._ledger().snapshot()
+        for child in self.children:
+            if child.role is not None and child.state in ("starting", "running", "hung"):
+                age = shared.heartbeat_age_ms(view, child.role)
+                joined = child.process is not None and shared.pid_of(view, child.role) == child.process.pid
+                if joined and age is not None and age < 1000 and child.state != "running":
+                    child.state = "running"
+                    self.write_supervisor_json()
+
+    async def _record_fills(self) -> None:
+        while True:
+            self.record_fills_now()
+            await asyncio.sleep(BEAT_S)
+
+    def record_fills_now(self) -> None:
+        """Copy new fills of both pages into fills.jsonl; a full disk is an event, not an end."""
+        for name in words.PARTICIPANTS[1:]:
+            page = shared.read_page(self.paths, name)
+            if page is None or page.torn:
+                continue
+            try:
+                _, lost = self._fills.take(name, page.fills, page.fills_total)
+                self._fills.sync()
+            except OSError as error:
+                self.events.write("supervisor", "fills_not_written", level="error", text=str(error))
+                return
+            if lost:
+                self.events.write("supervisor", "fills_missed", level="error", participant=name, count=lost)
+
+    async def _write_snapshots(self) -> None:
+        while True:
+            self.write_snapshot()
+            for child in self.children:
+                kids.bound_log(child.log)
+            await asyncio.sleep(SNAPSHOT_S)
+
+    def write_snapshot(self) -> None:
+        """Keep the last picture for `control status` and friends after a stop or a reboot."""
+        from control.status import snapshot
+
+        with contextlib.suppress(OSError):
+            write_atomically(self.paths.mode_home / "last.json", snapshot(self.paths))
+
+    # ---- halt and stop ---------------------------------------------------------------------
+
+    def halt(self, reason: HaltReason, text: str) -> None:
+        """Raise the ledger to HALTED, latch, and empty the venues by our own connections too."""
+        epoch = self._ledger().halt(reason)
+        self.events.write(
+            "supervisor",
+            "trading_halted",
+            level="error",
+            reason=words.word(words.HALT_REASONS, reason),
+            text=text,
+        )
+        self.latch(reason, text, epoch)
+        for name in venues.VENUES:
+            sweep = asyncio.get_running_loop().create_task(self._empty_venue(name, time.monotonic() + 5.0))
+            self._sweeps.add(sweep)  # a task that nobody holds may be collected before it ran
+            sweep.add_done_callback(self._sweeps.discard)
+
+    def latch(self, reason: int, text: str, epoch: int) -> None:
+        """Write the latch file; a failure is an event (the ledger is halted all the same)."""
+        try:
+            set_latch(self.paths.latch, words.word(words.HALT_REASONS, reason), text, epoch)
+        except OSError as error:
+            self.events.write("supervisor", "latch_not_written", level="error", text=str(error))
+
+    async def _shut_down(self) -> None:
+        """Participants first, so that they cancel their orders while the venues are up."""
+        ledger = self._ledger()
+        if ledger.state in (LedgerState.INIT, LedgerState.ACTIVE, LedgerState.REDUCING):
+            ledger.set_state(LedgerState.CANCEL_ONLY)
+        participants = [c for c in self.children if not c.simulator and c.process is not None]
+        await asyncio.to_thread(processes.terminate, [c.process for c in participants if c.process], 5.0)
+        for child in participants:
+            child.state = "stopped"
+        self.record_fills_now()
+        if self.children and self.stop_simulators:
+            swept = await asyncio.gather(
+                *(self._empty_venue(n, time.monotonic() + 2.0) for n in venues.VENUES)
+            )
+            self.events.write("supervisor", "venues_swept", **dict(zip(venues.VENUES, swept, strict=True)))
+        self.write_snapshot()
+        if self.stop_simulators:
+            await self._stop_simulators()
+        self.write_supervisor_json()
+
+    async def _stop_simulators(self) -> None:
+        simulators = [c for c in self.children if c.simulator and c.process is not None]
+        await asyncio.to_thread(processes.terminate, [c.process for c in simulators if c.process], 6.0)
+        for child in simulators:
+            child.state = "stopped"
+            self.paths.sim_ready(child.venue).unlink(missing_ok=True)
+
+    # ---- files -----------------------------------------------------------------------------
+
+    def write_supervisor_json(self) -> None:
+        """Who runs, for every other command."""
+        content = {
+            "schema_version": 1,
+            "mode": "paper",
+            "pid": self._me.pid,
+            "start_time": self._me.start_time,
+            "started_wall_ns": self._started_wall_ns,
+            "healthy": self.healthy,
+            "budget": self.budget.model_dump(),
+            "options": self._public_options(),
+            "children": [child.record() for child in self.children],
+        }
+        with contextlib.suppress(OSError):
+            write_atomically(self.paths.supervisor_json, content)
+
+    def _ledger(self) -> Ledger:
+        if self.ledger is None:
+            raise ControlError("the supervisor has no ledger")
+        return self.ledger
+
+    @staticmethod
+    def _pid(child: Child) -> int:
+        return child.process.pid if child.process else 0
+
+    def set_budget(self, budget: Budget) -> None:
+        """A new limit, at once; a lower one takes nothing back but stops grants until it is kept."""
+        self.budget = budget
+        self._apply_limit()
+        self.events.write("supervisor", "limit_changed", **budget.model_dump())
+        self.write_supervisor_json()
+
+    def _apply_limit(self) -> None:
+        limits, headrooms = self.budget.limits_micros, self.budget.headrooms_micros
+        self._ledger().set_limit(Amounts(*limits), Amounts(*headrooms))
+
+    @property
+    def daily_loss_micros(self) -> int:
+        """The loss of one day at which everything is halted."""
+        return micros(self.settings.daily_loss_usd)
+
+
+def _first(group: BaseExceptionGroup[StartFailed]) -> StartFailed:
+    found = group.exceptions[0]
+    return _first(found) if isinstance(found, BaseExceptionGroup) else found
+
+
+async def _answers(ready: dict[str, Any]) -> bool:
+    import httpx
+
+    try:
+        async with httpx.AsyncClient(timeout=1.0, trust_env=False) as client:
+            return (await client.get(f"{ready['admin']}/clock")).status_code == 200
+    except (httpx.HTTPError, KeyError):
+        return False
+
+
+def _reporter(descriptor: int) -> Report:
+    """Progress as JSON lines on a pipe; after the reader has gone, silence."""
+
+    def report(kind: str, text: str) -> None:
+        with contextlib.suppress(OSError):
+            os.write(descriptor, json.dumps({"kind": kind, "text": text}).encode() + b"\n")
+        if kind in ("healthy", "failed"):
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+    return report
+
+
+def run_supervisor(paths: Paths, options: dict[str, Any], report: Report) -> int:
+    """Run one supervisor in this process until it stops."""
+    if is_latched(paths.latch):
+        raise ControlError(f"Trading is {describe(paths.latch)}. `control resume` lifts it.", Exit.HALTED)
+    return int(asyncio.run(Supervisor(paths, options, report).run()))
+
+
+def main() -> int:
+    """python -m control.supervisor OPTIONS [PROGRESS_FD]: started by `control start`."""
+    if len(sys.argv) < 2:
+        print("The supervisor is started by `control start --paper`.", file=sys.stderr)
+        return int(Exit.USAGE)
+    options = json.loads(sys.argv[1])
+    report: Report = _reporter(int(sys.argv[2])) if len(sys.argv) > 2 else (lambda kind, text: None)
+    try:
+        return run_supervisor(Paths.from_environment(options["mode"]), options, report)
+    except ControlError as error:
+        report("failed", str(error))
+        print(error, file=sys.stderr)
+        return int(error.code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

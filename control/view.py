@@ -1,0 +1,248 @@
+"""The terminal view of one picture: a budget bar, processes, venues, positions, orders, fills.
+
+Words stand beside every colour. Text that came from outside is stripped of control characters.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from control.config import usd
+from control.records import Record
+from control.venues import printable
+
+BAR = 48
+TONES = {
+    "ACTIVE": "green", "READY": "green", "running": "green", "INIT": "yellow", "REDUCING": "yellow",
+    "CANCEL_ONLY": "yellow", "SYNCING": "yellow", "CONNECTING": "yellow", "late": "yellow",
+    "starting": "yellow", "recovering": "yellow", "HALTED": "bold red", "STOPPED": "red", "DOWN": "red",
+    "dead": "red", "failed": "red", "hung": "red", "paused": "red", "NO_LEDGER": "red",
+}  # fmt: skip
+
+
+def toned(word: str) -> Text:
+    """A state word in its colour."""
+    return Text(word, style=TONES.get(word, ""))
+
+
+def signed_usd(value_micros: int) -> str:
+    """-1500000 to "-$1.50"; shown to the cent, the JSON has all digits."""
+    cents = (abs(value_micros) + 5_000) // 10_000
+    return f"{'-' if value_micros < 0 and cents else ''}${cents // 100}.{cents % 100:02d}"
+
+
+def scaled(value_e9: int) -> str:
+    """An e9 integer as the shortest decimal."""
+    whole, part = divmod(abs(value_e9), 1_000_000_000)
+    digits = f"{part:09d}".rstrip("0")
+    return ("-" if value_e9 < 0 else "") + str(whole) + (f".{digits}" if digits else "")
+
+
+def render(picture: Record) -> RenderableType:
+    """The whole view."""
+    parts: list[RenderableType] = [_headline(picture)]
+    if picture.get("halt"):
+        parts.append(
+            Text(f"HALTED: {printable(picture['halt'])}. `control resume` lifts it.", style="bold red")
+        )
+    parts += [_budget(picture["budget"]), _pnl(picture)]
+    for title, columns, rows in _tables(picture):
+        if rows:
+            parts += [Text(""), _table(title, columns, rows)]
+    parts += [Text(""), *_footer(picture)]
+    return Group(*parts)
+
+
+def _headline(picture: Record) -> Text:
+    line = Text()
+    mode = str(picture["mode"]).upper()
+    line.append(f" {mode} ", style="black on cyan" if mode == "PAPER" else "bold white on red")
+    line.append("  ")
+    line.append_text(toned(picture["state"]))
+    if picture["running"]:
+        line.append(f"  up {picture['uptime_s']} s")
+    else:
+        seen = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(picture["taken_wall_ns"] / 1e9))
+        line.append(f"  not running; what is known as of {seen} UTC")
+    return line
+
+
+def _budget(budget: Record) -> Text:
+    limit = max(1, budget["limit_micros"])
+    held = min(BAR, BAR * budget["positions_micros"] // limit)
+    resting = min(BAR - held, -(-BAR * budget["orders_micros"] // limit))
+    line = Text("\nBudget  [")
+    line.append("█" * held, style="red")
+    line.append("▒" * resting, style="yellow")
+    line.append("·" * (BAR - held - resting), style="dim")
+    line.append(
+        f"] ${usd(budget['limit_micros'])}: positions {signed_usd(budget['positions_micros'])}, "
+        f"resting orders {signed_usd(budget['orders_micros'])}, free {signed_usd(budget['free_micros'])}"
+    )
+    for row in budget["participants"]:
+        line.append(
+            f"\n        {row['name']}: {signed_usd(row['used_micros'])} used of "
+            f"{signed_usd(row['alloc_micros'])} drawn, {row['open_orders']} orders"
+        )
+    return line
+
+
+def _pnl(picture: Record) -> Text:
+    pnl = picture["pnl"]
+    day = pnl["day_micros"]
+    line = Text("Today   ")
+    line.append(signed_usd(day), style="green" if day >= 0 else "red")
+    line.append(" profit" if day >= 0 else " loss")
+    line.append(
+        f"  (realized {signed_usd(pnl['realized_micros'])}, unrealized "
+        f"{signed_usd(pnl['unrealized_micros'])}, fees {signed_usd(pnl['fees_micros'])})"
+    )
+    return line
+
+
+def _age(age_ms: int | None) -> str:
+    return "never" if age_ms is None else f"{age_ms} ms"
+
+
+def _tables(picture: Record) -> Iterable[tuple[str, tuple[str, ...], list[list[Any]]]]:
+    yield (
+        "Processes",
+        ("name", "pid", "state", "heartbeat", "restarts", "MiB"),
+        [
+            [
+                r["name"],
+                r["pid"],
+                toned(r["state"]),
+                _age(r["heartbeat_age_ms"]),
+                r["restarts"],
+                r["resident_bytes"] >> 20,
+            ]
+            for r in picture["processes"]
+        ],
+    )
+    yield (
+        "Venues",
+        ("name", "state", "feed age", "dead-man switch", "orders", "fills", "note"),
+        [
+            [
+                r["name"],
+                toned(r["state"]),
+                _age(r["feed_age_ms"]),
+                _dead_man(r["dead_man"]),
+                r["open_orders"],
+                r["fills"],
+                printable(r["text"]),
+            ]
+            for r in picture["venues"]
+        ],
+    )
+    yield (
+        "Positions",
+        ("venue", "symbol", "quantity", "mark", "realized", "unrealized", "fees"),
+        position_rows(picture),
+    )
+    yield ("Open orders", ORDER_COLUMNS, order_rows(picture["orders"][:12]))
+    yield ("Last fills", FILL_COLUMNS, fill_rows(picture["fills"][-6:]))
+    yield (
+        "Refused",
+        ("reason", "count", "meaning"),
+        [[r["reason"], r["count"], r["text"]] for r in picture["refusals"][:6]],
+    )
+
+
+def _dead_man(switch: Record) -> str:
+    return f"armed, {switch['expires_in_s']} s left" if switch["armed"] else "not armed"
+
+
+def position_rows(picture: Record) -> list[list[Any]]:
+    """Rows of positions; a flat one that traded today is shown too."""
+    return [
+        [r["venue"], printable(r["symbol"]), scaled(r["quantity_e9"]), scaled(r["mark_e9"]),
+         signed_usd(r["realized_micros"]), signed_usd(r["unrealized_micros"]),
+         signed_usd(-(-r["fees_e8"] // 100))]
+        for r in picture["positions"]
+    ]  # fmt: skip
+
+
+ORDER_COLUMNS = ("participant", "venue", "symbol", "side", "quantity", "price", "filled", "state")
+FILL_COLUMNS = ("time", "venue", "symbol", "side", "quantity", "price", "fee", "role", "strategy")
+
+
+def order_rows(orders: list[Record]) -> list[list[Any]]:
+    """Rows of open orders."""
+    return [
+        [r["participant"], r["venue"], printable(r["symbol"]), r["side"], scaled(r["quantity_e9"]),
+         scaled(r["price_e9"]), scaled(r["filled_e9"]), r["state"]]
+        for r in orders
+    ]  # fmt: skip
+
+
+def fill_rows(fills: list[Record]) -> list[list[Any]]:
+    """Rows of fills."""
+    return [
+        [time.strftime("%H:%M:%S", time.gmtime(r["wall_ns"] / 1e9)), r["venue"], printable(r["symbol"]),
+         r["side"] + (" reversed" if r["reversed"] else ""), scaled(r["quantity_e9"]), scaled(r["price_e9"]),
+         f"{r['fee_e8'] / 1e8:.6f}", "maker" if r["maker"] else "taker", r["strategy"]]
+        for r in fills
+    ]  # fmt: skip
+
+
+def _table(title: str, columns: tuple[str, ...], rows: list[list[Any]]) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
+    for column in columns:
+        table.add_column(column, no_wrap=True, overflow="ellipsis")
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else str(cell) for cell in row))
+    return table
+
+
+def _footer(picture: Record) -> list[RenderableType]:
+    latency = picture["latency"]["tick_to_order_ns"]
+    lines: list[RenderableType] = []
+    if latency["count"]:
+        lines.append(
+            Text(
+                f"Tick to order: p50 {latency['p50'] / 1000:.0f} µs, p99 {latency['p99'] / 1000:.0f} µs "
+                f"({latency['count']} orders)"
+            )
+        )
+    for symbol, signal in picture["signals"].items():
+        lines.append(
+            Text(
+                f"Signal {printable(symbol)}: mid {scaled(signal['mid_e9'])}, volatility "
+                f"{signal['volatility_e9'] / 1e7:.1f} %/year, {_age(signal['age_ms'])} old"
+            )
+        )
+    return lines
+
+
+def print_table(title: str, columns: tuple[str, ...], rows: list[list[Any]], empty: str) -> None:
+    """One table on stdout, or a sentence when it has no rows."""
+    console = Console()
+    console.print(_table(title, columns, rows) if rows else empty)
+
+
+def print_once(picture: Record) -> None:
+    """The view, once."""
+    Console().print(render(picture))
+
+
+def watch(take: Callable[[], Record]) -> Record:
+    """The view, twice a second, until Ctrl-C or until nothing runs any more. Returns the last picture."""
+    picture = take()
+    with Live(render(picture), refresh_per_second=4, screen=False, transient=False) as live:
+        try:
+            while picture["running"]:
+                time.sleep(0.5)
+                picture = take()
+                live.update(render(picture))
+        except KeyboardInterrupt:
+            pass
+    return picture
