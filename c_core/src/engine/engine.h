@@ -142,7 +142,7 @@ void engine_drain(struct engine *engine);
 bool engine_drained(const struct engine *engine);
 
 /* engine_open_orders: copies at most max open orders; returns how many. */
-int engine_open_orders(const struct engine *engine, struct order *out, int max);
+int engine_open_orders(struct engine *engine, struct order *out, int max);
 
 /* engine_page: the engine's own copy of the page, refreshed at each publish (engine_publish does one
  * now). The name client order ids carry at the venue is the connector's affair. */

@@ -70,7 +70,7 @@ int engine_place(struct engine *engine, const struct order_request *request,
 bool engine_withdraw(struct engine *engine, uint64_t client_order_id);
 
 /* engine_order: the order while it is in the table; NULL afterwards. */
-const struct order *engine_order(const struct engine *engine, uint64_t client_order_id);
+const struct order *engine_order(struct engine *engine, uint64_t client_order_id);
 
 /* engine_may_quote: orders that add risk may be sent on this market now. */
 bool engine_may_quote(const struct engine *engine, const struct engine_market *market);

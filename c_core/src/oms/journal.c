@@ -19,6 +19,7 @@
 #define RECORD sizeof(struct journal_record)
 #define RETRY_NS 1000000000
 #define RETIRED 4
+#define JOURNAL_EVENT 16 /* records that one event may need */
 #define PATH_BYTES 4096
 
 struct segment {
@@ -214,14 +215,27 @@ static int segment_make(struct journal *journal, struct segment *segment, int nu
     return 0;
 }
 
-static void append_open_record(struct journal *journal)
+static void write_record(struct journal *journal, struct journal_record *record)
+{
+    record->version = PROTOCOL_VERSION;
+    record->sequence = ++journal->sequence;
+    record->crc = journal_crc(record);
+    memcpy(&journal->current.records[journal->used++], record, RECORD);
+}
+
+static void write_open_record(struct journal *journal)
 {
     struct journal_record record = {
         .kind = JOURNAL_OPEN,
+        .wall_ns = clock_wall_ns(),
         .generation = journal->generation,
         .position_e9 = (int64_t)journal->mode,
     };
-    journal_append(journal, &record, true);
+    write_record(journal, &record);
+}
+
+static void write_checkpoint(struct journal *journal)
+{
     journal->in_checkpoint = true;
     if (journal->checkpoint)
         journal->checkpoint(journal->context);
@@ -237,16 +251,8 @@ static bool turn(struct journal *journal)
     journal->current = journal->ahead;
     journal->ahead.records = NULL;
     journal->used = 0;
-    append_open_record(journal);
+    write_open_record(journal);
     return true;
-}
-
-static void write_record(struct journal *journal, struct journal_record *record)
-{
-    record->version = PROTOCOL_VERSION;
-    record->sequence = ++journal->sequence;
-    record->crc = journal_crc(record);
-    memcpy(&journal->current.records[journal->used++], record, RECORD);
 }
 
 /* The sequence goes on in the backlog only when it is written, so order is kept. */
@@ -266,10 +272,17 @@ int journal_append(struct journal *journal, struct journal_record *record, bool 
         record->wall_ns = clock_wall_ns();
     if (journal->backlog_count > 0)
         return defer(journal, record, required);
-    if (journal->used == journal->capacity && (journal->in_checkpoint || !turn(journal)))
+    if (journal->used == journal->capacity)
         return defer(journal, record, required);
     write_record(journal, record);
     return 0;
+}
+
+void journal_prepare(struct journal *journal)
+{
+    if (journal->backlog_count == 0 && journal->capacity - journal->used < JOURNAL_EVENT &&
+        turn(journal))
+        write_checkpoint(journal);
 }
 
 enum journal_room journal_room_now(const struct journal *journal)
@@ -287,15 +300,12 @@ enum journal_room journal_room_now(const struct journal *journal)
     return left > reserve / 4 ? JOURNAL_ROOM_RESERVE : JOURNAL_ROOM_NONE;
 }
 
+/* The state in memory is ahead of the backlog, so the checkpoint comes after it. */
 static void write_backlog(struct journal *journal)
 {
     int count = journal->backlog_count;
-    if (count == 0)
-        return;
-    journal->backlog_count = 0;
     for (int n = 0; n < count; n++) {
-        bool full = journal->used == journal->capacity;
-        if (full && !turn(journal)) {
+        if (journal->used == journal->capacity && !turn(journal)) {
             memmove(journal->backlog, &journal->backlog[n],
                     (size_t)(count - n) * sizeof journal->backlog[0]);
             journal->backlog_count = count - n;
@@ -303,6 +313,8 @@ static void write_backlog(struct journal *journal)
         }
         write_record(journal, &journal->backlog[n]);
     }
+    journal->backlog_count = 0;
+    write_checkpoint(journal);
 }
 
 static void prune(struct journal *journal)
@@ -379,7 +391,8 @@ int journal_open(struct journal **out, const char *folder, uint64_t last_sequenc
         return result;
     }
     *out = journal;
-    append_open_record(journal);
+    write_open_record(journal);
+    write_checkpoint(journal);
     return 0;
 }
 

@@ -30,6 +30,10 @@
 #define JOURNAL_RESERVE 512
 #define JOURNAL_BACKLOG 4096
 
+/* MARK records carry one instrument's books: position, cost, realized and fees in the fields of that
+ * name, price_e9 the mark, quantity_e9 the volume in micros, cumulative_e9 the cash flow in micros. With
+ * a strategy set, position_e9 alone: the part of the position that this strategy's fills made. */
+
 /* Meaning of JOURNAL_CONTROL records: in execution_type. */
 enum journal_control {
     JOURNAL_CONTROL_HALT = 1,
@@ -40,7 +44,6 @@ enum journal_control {
     JOURNAL_CONTROL_RUNAWAY = 6,
     JOURNAL_CONTROL_DAY = 7,       /* position_e9: the new day number */
     JOURNAL_CONTROL_FILLS = 8,     /* position_e9: fills_total; in a checkpoint */
-    JOURNAL_CONTROL_RUNAWAY_CLEARED = 9,
 };
 
 enum journal_room { JOURNAL_ROOM_NONE, JOURNAL_ROOM_RESERVE, JOURNAL_ROOM_FREE };
@@ -75,6 +78,10 @@ void journal_close(struct journal *journal);
 /* journal_append: sets sequence, version and crc, and writes. Without room: -ENOSPC, and a required
  * record waits in the backlog; -ENOBUFS when that is full too. */
 int journal_append(struct journal *journal, struct journal_record *record, bool required);
+
+/* journal_prepare: call it before an event changes the state that the checkpoint describes: moves on
+ * to the segment ahead when the current one might not hold the event's records. */
+void journal_prepare(struct journal *journal);
 
 enum journal_room journal_room_now(const struct journal *journal);
 

@@ -1,0 +1,241 @@
+/* Life cycle and the duty cycle. */
+#include "engine_private.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../base/status.h"
+
+#define JOURNAL_INTERVAL_NS 10000000
+#define MARK_INTERVAL_NS 60000000000
+#define TELEMETRY_BYTES (ENGINE_TELEMETRY * sizeof(struct engine_message) + 4096)
+
+static void add_strategies(struct engine *engine)
+{
+    if (engine->config.signal.enabled) {
+        signal_init(&engine->signal, engine, &engine->config.signal);
+        engine->strategies[engine->strategy_count++] = &engine->signal.strategy;
+    }
+    if (engine->config.hedger.enabled) {
+        hedger_init(&engine->hedger, engine, &engine->config.hedger);
+        engine->strategies[engine->strategy_count++] = &engine->hedger.strategy;
+    }
+    if (engine->config.quoter.enabled) {
+        quoter_init(&engine->quoter, engine, &engine->config.quoter);
+        engine->strategies[engine->strategy_count++] = &engine->quoter.strategy;
+    }
+}
+
+static bool open_journal(struct engine *engine)
+{
+    int result = engine_restore(engine);
+    if (result == 0)
+        result = journal_open(&engine->journal, engine->config.journal_folder,
+                              engine->replayed.last_sequence, engine->config.mode, 0,
+                              engine->config.journal_segment_bytes, engine_checkpoint, engine);
+    if (result == 0)
+        return true;
+    status_set(STATUS_IO, "the journal in %s cannot be opened: %s; make space or fix its rights",
+               engine->config.journal_folder, strerror(-result));
+    return false;
+}
+
+struct engine *engine_new(const struct engine_config *config)
+{
+    const char *problem = risk_config_problem(&config->risk);
+    if (problem) {
+        status_set(STATUS_CONFIG, "%s", problem);
+        return NULL;
+    }
+    struct engine *engine = calloc(1, sizeof *engine);
+    if (!engine || arena_init(&engine->arena, TELEMETRY_BYTES) != STATUS_OK) {
+        free(engine);
+        status_set(STATUS_LIMIT, "no memory for the engine");
+        return NULL;
+    }
+    engine->config = *config;
+    ring_init(&engine->telemetry, &engine->arena, ENGINE_TELEMETRY, sizeof(struct engine_message));
+    arena_seal(&engine->arena);
+    oms_init(&engine->oms);
+    risk_runaway_init(&engine->runaway, &config->risk);
+    engine->next_sequence = 1;
+    engine->content.pid = getpid();
+    engine->content.started_wall_ns =
+        config->started_wall_ns ? config->started_wall_ns : engine_wall_ns(engine);
+    if (!open_journal(engine)) {
+        engine_free(engine);
+        return NULL;
+    }
+    if (engine->replayed.damaged)
+        engine_say(engine, EVENT_ERROR, VENUE_NONE, REJECT_JOURNAL, 0, "journal_damaged",
+                   "%s; the venue's records fill the rest", engine->replayed.text);
+    add_strategies(engine);
+    engine_totals(engine);
+    return engine;
+}
+
+void engine_free(struct engine *engine)
+{
+    if (!engine)
+        return;
+    if (engine->journal)
+        engine_journal_marks(engine);
+    journal_close(engine->journal);
+    arena_fini(&engine->arena);
+    free(engine);
+}
+
+void engine_attach_ledger(struct engine *engine, struct ledger *ledger)
+{
+    engine->ledger = ledger;
+    ledger_snapshot(ledger, &engine->view, 0);
+    engine->generation = engine->view.participants[ROLE_ENGINE].generation;
+    engine->epoch = engine->view.epoch;
+}
+
+/* The sequence of fills never goes back, even when the journal was lost and the page was not. */
+void engine_attach_page(struct engine *engine, struct page *page,
+                        const struct participant_page *previous)
+{
+    engine->page = page;
+    if (!previous || previous->fills_total <= engine->content.fills_total)
+        return;
+    memcpy(engine->content.fills, previous->fills, sizeof previous->fills);
+    engine->content.fills_total = previous->fills_total;
+    engine_journal_control(engine, JOURNAL_CONTROL_FILLS, NULL, VENUE_NONE, previous->fills_total);
+}
+
+void engine_attach_bridge(struct engine *engine, const struct engine_bridge *bridge)
+{
+    engine->bridge = *bridge;
+}
+
+bool engine_add_venue(struct engine *engine, struct venue *venue, bool delegated)
+{
+    if (engine->venue_count == ENGINE_VENUES)
+        return false;
+    struct engine_venue *ev = &engine->venues[engine->venue_count++];
+    memset(ev, 0, sizeof *ev);
+    ev->venue = venue;
+    ev->delegated = delegated;
+    ev->session = venue->session_state;
+    ev->may_renew = true;
+    risk_throttle_init(&ev->throttle, engine->config.risk.orders_per_10s);
+    if (venue->id < sizeof engine->restored.known / sizeof engine->restored.known[0]) {
+        ev->reconcile.adopt = !engine->restored.known[venue->id];
+        memcpy(ev->reconcile.since, engine->restored.since[venue->id], sizeof ev->reconcile.since);
+    }
+    engine_listen(engine, venue);
+    return true;
+}
+
+/* The journal's files are made and retired here, outside the path from tick to order. */
+static int journal_work(struct engine *engine)
+{
+    if (engine->now_ns < engine->next_journal_ns)
+        return 0;
+    engine->next_journal_ns = engine->now_ns + JOURNAL_INTERVAL_NS;
+    int work = journal_do_work(engine->journal, engine->now_ns);
+    if (engine->now_ns >= engine->next_mark_ns) {
+        engine->next_mark_ns = engine->now_ns + MARK_INTERVAL_NS;
+        journal_prepare(engine->journal);
+        engine_journal_marks(engine);
+    }
+    bool full = journal_room_now(engine->journal) != JOURNAL_ROOM_FREE;
+    if (full != engine->journal_told) {
+        engine->journal_told = full;
+        engine_say(engine, full ? EVENT_ERROR : EVENT_INFO, VENUE_NONE, full ? REJECT_JOURNAL : 0, 0,
+                   full ? "journal_full" : "journal_recovered", "%s",
+                   full ? journal_problem(engine->journal) : "the journal has room again");
+    }
+    return work;
+}
+
+int engine_do_work(struct engine *engine, int64_t now_ns)
+{
+    int work = 0;
+    engine->now_ns = now_ns;
+    engine_watch_ledger(engine);
+    for (int n = 0; n < engine->venue_count; n++)
+        work += engine->venues[n].venue->operations->do_work(engine->venues[n].venue, now_ns);
+    work += engine_reconcile_work(engine);
+    for (int n = 0; n < engine->strategy_count; n++)
+        if (engine->strategies[n]->operations->on_timer)
+            engine->strategies[n]->operations->on_timer(engine->strategies[n], now_ns);
+    work += engine_sweep(engine);
+    work += engine_settle_ledger(engine);
+    work += journal_work(engine);
+    engine->content.counters[COUNTER_DUTY_CYCLES]++;
+    if (now_ns >= engine->next_page_ns)
+        engine_publish(engine, now_ns);
+    return work;
+}
+
+int64_t engine_deadline_ns(const struct engine *engine)
+{
+    int64_t deadline = engine->next_page_ns;
+    if (engine->oms.open > 0 && engine->next_sweep_ns < deadline)
+        deadline = engine->next_sweep_ns;
+    return deadline;
+}
+
+void engine_hedge(struct engine *engine, const struct message_hedge *hedge)
+{
+    engine->content.counters[COUNTER_HEDGE_REQUESTS]++;
+    for (int n = 0; n < engine->strategy_count; n++)
+        if (engine->strategies[n]->operations->on_hedge)
+            engine->strategies[n]->operations->on_hedge(engine->strategies[n], hedge,
+                                                        engine->now_ns);
+}
+
+void engine_hedge_withdraw(struct engine *engine)
+{
+    for (int n = 0; n < STRATEGY_MARKETS; n++)
+        engine->hedger.markets[n].wanted = false;
+}
+
+void engine_drain(struct engine *engine)
+{
+    engine->draining = true;
+    engine->stopping = true;
+    engine->adding = false;
+    engine->sweep_now = true;
+}
+
+bool engine_drained(const struct engine *engine)
+{
+    return engine->draining && engine->oms.open == 0;
+}
+
+int engine_market_count(const struct engine *engine)
+{
+    return engine->market_count;
+}
+
+const struct engine_market *engine_market_at(const struct engine *engine, int index)
+{
+    return index >= 0 && index < engine->market_count ? ENGINE_MARKET(engine, index) : NULL;
+}
+
+const struct engine_market *engine_market_find(const struct engine *engine, uint16_t venue,
+                                               const char *symbol)
+{
+    for (int n = 0; n < engine->market_count; n++) {
+        const struct instrument *i = engine->markets[n].instrument;
+        if (i->venue == venue && strncmp(i->symbol, symbol, sizeof i->symbol) == 0)
+            return ENGINE_MARKET(engine, n);
+    }
+    return NULL;
+}
+
+void engine_step_aside(struct engine *engine, uint16_t market, int side, int64_t until_ns)
+{
+    engine->aside_until_ns[market][side] = until_ns;
+}
+
+int64_t engine_step_aside_until(const struct engine *engine, uint16_t market, int side)
+{
+    return engine->aside_until_ns[market][side];
+}
