@@ -104,6 +104,35 @@ void engine_tell_position(struct engine *engine, const struct engine_market *mar
     engine_tell(engine, MESSAGE_POSITION, &message, sizeof message);
 }
 
+void engine_tell_hedge_position(struct engine *engine, const struct engine_market *market)
+{
+    const struct instrument *i = market->instrument;
+    struct message_position message = {
+        .venue = i->venue,
+        .quantity_e9 = market->strategy_lots[STRATEGY_HEDGER] * i->lot_e9,
+        .mark_e9 = instrument_price_e9(i, market->pnl.mark),
+    };
+    memcpy(message.symbol, i->symbol, sizeof message.symbol);
+    engine_tell_bridge(engine, MESSAGE_POSITION, &message, sizeof message);
+}
+
+void engine_signal_sent(struct engine *engine, const struct message_signal *signal)
+{
+    engine->content.counters[COUNTER_SIGNALS]++;
+    engine_tell(engine, MESSAGE_SIGNAL, signal, sizeof *signal);
+    engine_tell_bridge(engine, MESSAGE_SIGNAL, signal, sizeof *signal);
+}
+
+void engine_hedge_sent(struct engine *engine)
+{
+    engine->content.counters[COUNTER_HEDGE_ORDERS]++;
+}
+
+int64_t engine_wall_of(const struct engine *engine, const struct engine_market *market)
+{
+    return engine_wall_ns(engine) + market->venue->clock_offset_ns;
+}
+
 /* At most twenty a second per market: people and recorders read this, not strategies. */
 void engine_tell_top(struct engine *engine, const struct engine_market *market)
 {

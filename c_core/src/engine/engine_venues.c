@@ -31,6 +31,14 @@ struct engine_market *engine_market_of(struct engine *engine, const struct venue
     return market_at(engine, engine_venue_of(engine, venue), instrument->index);
 }
 
+static void tell_strategies(struct engine *engine, const struct engine_market *market)
+{
+    for (int n = 0; n < engine->strategy_count; n++)
+        if (engine->strategies[n]->operations->on_book)
+            engine->strategies[n]->operations->on_book(engine->strategies[n], market,
+                                                       engine->now_ns);
+}
+
 /* ---- sessions ------------------------------------------------------------------------------- */
 
 /* The session is down: whatever was on its way is UNKNOWN, and fills cannot be seen. */
@@ -46,9 +54,13 @@ static void session_lost(struct engine *engine, struct engine_venue *ev)
             oms_make_unknown(&engine->oms, entry, engine->now_ns))
             engine_reserved_unknown(engine, entry);
     }
-    for (int n = 0; n < engine->market_count; n++)
-        if (ENGINE_MARKET(engine, n)->venue == ev->venue)
-            ENGINE_MARKET(engine, n)->top.synced = false;
+    for (int n = 0; n < engine->market_count; n++) {
+        struct engine_market *market = ENGINE_MARKET(engine, n);
+        if (market->venue != ev->venue || !market->top.synced)
+            continue;
+        market->top.synced = false;
+        tell_strategies(engine, market);
+    }
 }
 
 static void on_session(void *context, struct venue *venue, int session_state, const char *text)
@@ -163,10 +175,7 @@ static void on_book(void *context, struct venue *venue, uint16_t instrument_inde
         engine->sweep_now = true;
     }
     engine->tick_received_ns = received_ns;
-    for (int n = 0; n < engine->strategy_count; n++)
-        if (engine->strategies[n]->operations->on_book)
-            engine->strategies[n]->operations->on_book(engine->strategies[n], market,
-                                                       engine->now_ns);
+    tell_strategies(engine, market);
     engine->tick_received_ns = 0;
     engine_tell_top(engine, market);
 }

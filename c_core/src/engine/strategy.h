@@ -90,6 +90,14 @@ void engine_say(struct engine *engine, int level, uint16_t venue, uint16_t reaso
                 uint64_t client_order_id, const char *name, const char *format, ...)
     __attribute__((format(printf, 7, 8)));
 
+/* What the strategies below have to tell: a signal, a hedge order on its way, and the position that
+ * hedges have made (a POSITION message to the bot whose quantity is that part alone). */
+void engine_signal_sent(struct engine *engine, const struct message_signal *signal);
+void engine_hedge_sent(struct engine *engine);
+void engine_tell_hedge_position(struct engine *engine, const struct engine_market *market);
+/* engine_wall_of: the venue's clock now: ours plus its offset. */
+int64_t engine_wall_of(const struct engine *engine, const struct engine_market *market);
+
 /* --- the three strategies: configuration and storage; init in place --- */
 
 struct quoter_config {
@@ -110,9 +118,12 @@ struct quoter_side {
     int64_t retry_ns;               /* after a refusal: not before */
 };
 
+#define QUOTER_TIMER_NS 20000000 /* quotes are looked at this often without a tick */
+
 struct quoter {
     struct strategy strategy;
     struct quoter_config config;
+    int64_t next_ns;
     struct quoter_side sides[STRATEGY_MARKETS][2];
 };
 
@@ -131,6 +142,7 @@ struct signal_market {
     int64_t sample_mid_e9;  /* of the last volatility sample */
     int64_t sample_ns;
     int64_t published_ns;
+    bool synced;
     double variance;        /* of the log return, per second */
     double seconds;         /* weight gathered so far */
 };
