@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "binance_session.h"
+#include "binance_connector_session.h"
 
 #define BACKOFF_FIRST_NS 250000000LL
 #define BACKOFF_MAX_NS 30000000000LL

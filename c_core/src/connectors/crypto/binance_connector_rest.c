@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "binance_session.h"
+#include "binance_connector_session.h"
 
 #define CALL_TIMEOUT_NS 5000000000LL
 #define CLOCK_SAMPLES 3

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "../../base/heap_trap.h"
-#include "binance_session.h"
+#include "binance_connector_session.h"
 
 /* Commission in another asset (BNB) is charged at the configured rate: its worth in USD is not in the
  * event. */

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "binance_session.h"
+#include "binance_connector_session.h"
 
 #define OWNERS_MAX 200 /* order queries of one run: each costs weight 1 */
 #define RETRY_FIRST 1

@@ -1,14 +1,14 @@
 /*
- * binance_session.h: the connector's state, shared by its parts only:
+ * binance_connector_session.h: the connector's state, shared by its parts only:
  *   binance_connector.c  the venue interface, the links' life, the session's state
- *   binance_rest.c       REST calls, clock, reference data, listen key, dead-man switch
- *   binance_market.c     books: deltas, snapshots, the check against bookTicker, silence
- *   binance_orders.c     the WS API: place, cancel, query, time-outs
- *   binance_user.c       the user stream
- *   binance_reconcile.c  open orders, missed fills, positions
+ *   binance_connector_rest.c             REST calls, clock, reference data, listen key, dead-man switch
+ *   binance_connector_books.c            books: deltas, snapshots, the check against bookTicker, silence
+ *   binance_connector_orders.c           the WS API: place, cancel, query, time-outs
+ *   binance_connector_user.c             the user stream
+ *   binance_connector_reconcile.c        open orders, missed fills, positions
  */
-#ifndef PURSER_CONNECTORS_BINANCE_SESSION_H
-#define PURSER_CONNECTORS_BINANCE_SESSION_H
+#ifndef PURSER_CONNECTORS_BINANCE_CONNECTOR_SESSION_H
+#define PURSER_CONNECTORS_BINANCE_CONNECTOR_SESSION_H
 
 #include "../../../../bridge/reasons.h"
 #include "../../base/clock.h"
@@ -201,7 +201,7 @@ bool binance_order_id_get(const struct binance *b, int64_t order_id, uint64_t *c
 void binance_report_init(struct execution_report *report, const struct binance_order *order,
                          uint64_t client_order_id);
 
-/* --- binance_rest.c --- */
+/* --- binance_connector_rest.c --- */
 enum binance_call {
     BINANCE_CALL_TIME = 1, BINANCE_CALL_INFO, BINANCE_CALL_MODE, BINANCE_CALL_KEY_NEW,
     BINANCE_CALL_KEY_KEEP, BINANCE_CALL_DEPTH, BINANCE_CALL_COUNTDOWN, BINANCE_CALL_CANCEL_ALL,
@@ -228,14 +228,14 @@ void binance_rest_turn(struct binance *b, int64_t now_ns);
 void binance_listen_key_lost(struct binance *b);
 int64_t binance_dead_man_acked_ns(const struct binance *b);
 
-/* --- binance_market.c --- */
+/* --- binance_connector_books.c --- */
 void binance_market_message(void *context, const char *bytes, size_t length, int64_t received_ns);
 void binance_market_reset(struct binance *b, int64_t now_ns);
 void binance_market_snapshot(struct binance *b, const struct binance_answer *answer, int64_t now_ns);
 void binance_market_turn(struct binance *b, int64_t now_ns);
 bool binance_market_whole(const struct binance *b);
 
-/* --- binance_orders.c --- */
+/* --- binance_connector_orders.c --- */
 void binance_api_message(void *context, const char *bytes, size_t length, int64_t received_ns);
 /* binance_requests_lost: the connection went: what was sent is UNKNOWN. */
 void binance_requests_lost(struct binance *b, const char *why);
@@ -251,14 +251,14 @@ void binance_order_answer(struct binance *b, const struct binance_request *reque
 void binance_order_rest_answer(struct binance *b, const struct binance_answer *answer,
                                int64_t now_ns);
 
-/* --- binance_user.c --- */
+/* --- binance_connector_user.c --- */
 void binance_user_message(void *context, const char *bytes, size_t length, int64_t received_ns);
 /* binance_commission_e8: the commission in USD times 1e8. */
 int64_t binance_commission_e8(const struct instrument *instrument, int64_t commission_e8,
                               const char *asset, bool present, bool maker, struct price price,
                               struct quantity quantity);
 
-/* --- binance_reconcile.c --- */
+/* --- binance_connector_reconcile.c --- */
 int binance_reconcile_start(struct venue *venue, const char *since_execution_id, int64_t now_ns);
 void binance_reconcile_abort(struct binance *b);
 /* binance_fills_broken: from here on a fill may be missed until the next reconcile. */
