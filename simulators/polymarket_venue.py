@@ -537,9 +537,10 @@ def _placement_answer(order: ClientOrder, trades: list[Trade]) -> dict[str, Any]
 def _order_record(order: ClientOrder) -> dict[str, Any]:
     book = order.book
     return {"event": "order", "order": book.order_id, "market": order.market.condition_id,
-            "owner": book.owner, "wallet": order.wallet, "outcome": book.outcome, "side": book.side, "price": book.price,
-            "lots": book.lots, "type": order.order_type, "post_only": order.post_only, "budget": order.budget,
-            "expiration_s": order.expiration_s, "time_ms": order.created_ms}  # fmt: skip
+            "owner": book.owner, "wallet": order.wallet, "outcome": book.outcome, "side": book.side,
+            "price": book.price, "lots": book.lots, "type": order.order_type,
+            "post_only": order.post_only, "budget": order.budget, "expiration_s": order.expiration_s,
+            "time_ms": order.created_ms}  # fmt: skip
 
 
 def _trade_record(trade: Trade) -> dict[str, Any]:
