@@ -1,5 +1,5 @@
-"""What the supervisor watches, ten times a second: the budget, today's loss, hung processes, and
-once a second the ledger's own invariants. Whatever it finds, it can only make trading less."""
+"""What the supervisor watches: ten times a second the budget, the latch and hung processes, once a
+second today's loss and the ledger's own invariants. Whatever it finds, it can only make trading less."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 READING_S = 0.1
 OVER_PERMILLE = 1050
+DIFFER_READINGS = 3
 
 
 class Guard:
@@ -29,6 +30,7 @@ class Guard:
         self._supervisor = supervisor
         self._over = 0
         self._violations = 0
+        self._differ = 0
         self._last_look = time.monotonic()
 
     async def run(self) -> None:
@@ -42,6 +44,7 @@ class Guard:
             self._look(paused)
             if round_number % 10 == 0:
                 self._audit()
+                self._check_daily_loss()
             round_number += 1
             await asyncio.sleep(READING_S)
 
@@ -51,24 +54,30 @@ class Guard:
         if ledger is None:
             return
         view = ledger.snapshot()
-        if view.state == LedgerState.HALTED:
-            self._follow_halt(view.reason, view.epoch)
-        else:
+        self._match_latch(view)
+        if view.state != LedgerState.HALTED:
             self._check_budget(view)
-            self._check_daily_loss()
         if not paused:
             for child in supervisor.children:
                 self._check_hung(view, child)
 
-    def _follow_halt(self, reason: int, epoch: int) -> None:
-        """Somebody else halted (a failed check in a participant, a kill): see that it is latched."""
+    def _match_latch(self, view: LedgerView) -> None:
+        """Halted in the ledger but not latched, or latched but not halted: make both so. Once is not
+        enough, because `control resume` changes one after the other."""
         supervisor = self._supervisor
-        if not is_latched(supervisor.paths.latch):
-            text = words.HALT_TEXTS.get(words.word(words.HALT_REASONS, reason), "")
-            supervisor.events.write(
-                "supervisor", "halt_seen", level="error", reason=words.word(words.HALT_REASONS, reason)
-            )
-            supervisor.latch(reason, text, epoch)
+        latched = is_latched(supervisor.paths.latch)
+        halted = view.state == LedgerState.HALTED
+        self._differ = self._differ + 1 if latched != halted else 0
+        if self._differ < DIFFER_READINGS:
+            return
+        self._differ = 0
+        if latched and supervisor.ledger is not None:
+            supervisor.events.write("supervisor", "latch_seen", level="error")
+            supervisor.ledger.halt(HaltReason.LATCH)
+            return
+        reason = words.word(words.HALT_REASONS, view.reason)
+        supervisor.events.write("supervisor", "halt_seen", level="error", reason=reason)
+        supervisor.latch(view.reason, words.HALT_TEXTS.get(reason, ""), view.epoch)
 
     def _check_budget(self, view: LedgerView) -> None:
         over = False
@@ -84,7 +93,11 @@ class Guard:
 
     def _check_daily_loss(self) -> None:
         supervisor = self._supervisor
-        if not supervisor.healthy:
+        if (
+            not supervisor.healthy
+            or supervisor.ledger is None
+            or supervisor.ledger.state == LedgerState.HALTED
+        ):
             return
         day = 0
         for name in words.PARTICIPANTS[1:]:

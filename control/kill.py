@@ -102,7 +102,7 @@ class Kill:
         """Do all of it."""
         self._halt()
         self._latch()
-        self._found = self._processes()
+        self._found = shared.live_processes(self._paths, self._ledger)
         self._silence()
         self._end_softly()
         ready = self._venues()
@@ -142,13 +142,6 @@ class Kill:
             )
 
     # ---- 3, 5: processes -------------------------------------------------------------------
-
-    def _processes(self) -> list[FoundProcess]:
-        found = {entry.process: entry for entry in processes.find_ours(self._paths.runtime)}
-        for entry in shared.known_processes(self._paths, self._ledger):
-            if processes.is_alive(entry.process):
-                found.setdefault(entry.process, entry)
-        return list(found.values())
 
     def _participants(self) -> list[FoundProcess]:
         return [entry for entry in self._found if entry.name in words.PARTICIPANTS[1:]]

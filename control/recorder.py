@@ -11,7 +11,7 @@ import os
 import time
 from collections import deque
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from control.records import Record, RecordFile, last_records, read_records
 
@@ -31,6 +31,15 @@ def fill_key(record: Record) -> FillKey:
         str(record["client_order_id"]),
         bool(record["reversed"]),
     )
+
+
+class FillRing(Protocol):
+    """The part of a page that holds the newest fills."""
+
+    fills_total: int
+
+    def fills_after(self, sequence: int) -> list[Record]:
+        """Those above the sequence, oldest first."""
 
 
 class FillRecorder:
@@ -54,18 +63,16 @@ class FillRecorder:
         self.sync()
         self._file.close()
 
-    def take(self, participant: str, fills: list[Record], total: int) -> tuple[int, int]:
+    def take(self, participant: str, page: FillRing) -> tuple[int, int]:
         """Append what is new of a page's ring. Returns (appended, lost): lost is how many fills had
         already left the ring, which holds the newest 256."""
         last = self._last.get(participant, 0)
-        if total < last:
+        if page.fills_total < last:
             last = 0  # a page that starts over; fill_key keeps out what is already in the file
-        if total == last:
+        if page.fills_total == last:
             return 0, 0
         appended = lost = 0
-        for record in fills:
-            if record["sequence"] <= last:
-                continue
+        for record in page.fills_after(last):
             lost += record["sequence"] - last - 1
             if fill_key(record) not in self._recent:
                 self._file.append(record)

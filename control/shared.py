@@ -16,7 +16,7 @@ from bridge import messages
 from bridge._bridge import ffi, lib
 from bridge.ledger import Amounts, Ledger, LedgerError, LedgerView, now_ns
 from control import words
-from control.processes import FoundProcess, ProcessId
+from control.processes import FoundProcess, ProcessId, find_ours, is_alive
 from control.records import Record, read_json
 
 if TYPE_CHECKING:
@@ -340,6 +340,26 @@ def known_processes(paths: Paths, ledger: Ledger | None) -> list[FoundProcess]:
     for child in about.get("children", []):
         if child.get("pid"):
             found.append(FoundProcess(child["name"], ProcessId(int(child["pid"]), int(child["start_time"]))))
+    return found
+
+
+def live_processes(paths: Paths, ledger: Ledger | None) -> list[FoundProcess]:
+    """Every process of ours that is alive, by /proc and by what the ledger and supervisor.json name."""
+    found = {entry.process: entry for entry in find_ours(paths.runtime)}
+    for entry in known_processes(paths, ledger):
+        if is_alive(entry.process):
+            found.setdefault(entry.process, entry)
+    return list(found.values())
+
+
+def all_live_processes(paths: Paths) -> list[FoundProcess]:
+    """The same for callers without an open ledger."""
+    try:
+        ledger = open_ledger(paths)
+    except OSError:
+        return live_processes(paths, None)
+    found = live_processes(paths, ledger)
+    ledger.close()
     return found
 
 

@@ -32,7 +32,7 @@ def stop(paths: Paths, say: Say) -> None:
         if left:
             say("The supervisor does not end; it is killed")
             processes.terminate(left, grace_s=0.0)
-    leftovers = processes.find_ours(paths.runtime)
+    leftovers = shared.all_live_processes(paths)
     if supervisor is None and not leftovers:
         raise ControlError("Nothing is running. `control start --paper` starts it.", Exit.NOT_RUNNING)
     if leftovers:
@@ -94,5 +94,5 @@ def _keep_last_fills(paths: Paths) -> None:
     for name in PARTICIPANTS[1:]:
         page = shared.read_page(paths, name)
         if page is not None:
-            recorder.take(name, page.fills, page.fills_total)
+            recorder.take(name, page)
     recorder.close()

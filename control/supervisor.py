@@ -186,7 +186,7 @@ class Supervisor:
     def _end_orphans(self) -> None:
         """End participants that an earlier supervisor left behind: their lease is gone, and only a
         process that we started may hold rights. SIGTERM lets them cancel their orders first."""
-        found = processes.find_ours(self.paths.runtime)
+        found = shared.all_live_processes(self.paths)
         participants = {child.name for child in self.children if not child.simulator}
         orphans = [entry for entry in found if entry.name in participants]
         if not orphans:
@@ -202,9 +202,9 @@ class Supervisor:
         self.exit_code = code
         self.events.write("supervisor", "start_failed", level="error", text=text)
         self._report("failed", text)
-        for child in self.children:
-            if child.process is not None and processes.is_alive(child.process):
-                processes.terminate([child.process], grace_s=4.0)
+        keep_venues = is_latched(self.paths.latch)  # a kill during the start wants to ask them
+        ending = [c.process for c in self.children if c.process and not (c.simulator and keep_venues)]
+        processes.terminate([process for process in ending if processes.is_alive(process)], grace_s=4.0)
 
     def _close(self) -> None:
         self.events.write("supervisor", "supervisor_stopped", exit_code=int(self.exit_code))
@@ -218,8 +218,7 @@ class Supervisor:
 
     def _on_signal(self) -> None:
         # SIGTERM is how `control kill` ends the supervisor: the venues must stay up to be asked.
-        halted = self.ledger is not None and self.ledger.state == LedgerState.HALTED
-        self.stop_simulators = not (halted and is_latched(self.paths.latch))
+        self.stop_simulators = not is_latched(self.paths.latch)
         self.stopping.set()
 
     def step(self, text: str) -> None:
@@ -468,7 +467,7 @@ class Supervisor:
             if page is None or page.torn:
                 continue
             try:
-                _, lost = self._fills.take(name, page.fills, page.fills_total)
+                _, lost = self._fills.take(name, page)
                 self._fills.sync()
             except OSError as error:
                 self.events.write("supervisor", "fills_not_written", level="error", text=str(error))

@@ -108,7 +108,7 @@ def _pnl(picture: Record) -> Text:
 
 
 def _age(age_ms: int | None) -> str:
-    return "never" if age_ms is None else f"{age_ms} ms"
+    return "-" if age_ms is None else f"{age_ms} ms"
 
 
 def _tables(picture: Record) -> Iterable[tuple[str, tuple[str, ...], list[list[Any]]]]:
