@@ -65,6 +65,7 @@ struct venue {
     /* kept by the connector, read by the engine */
     int session_state;
     int64_t feed_ns;
+    int64_t received_ns; /* while a frame is being worked on: when its bytes were read; else 0 */
     int64_t dead_man_armed_ns, dead_man_expires_ns;
     int64_t clock_offset_ns;
     int64_t validity_window_ns; /* after which an unanswered order can no longer land */

@@ -479,17 +479,19 @@ static int parse_url(struct websocket *ws, const char *url, bool *plain)
     const char *host = url + (*plain ? 5 : 6);
     const char *target = host + strcspn(host, "/?");
     const char *end = target;
-    if (*host == '[') {
+    bool brackets = *host == '[';
+    if (brackets) {
         host++;
         end = host + strcspn(host, "]");
     } else {
         end = host + strcspn(host, ":/?");
     }
     size_t host_length = (size_t)(end - host);
-    end += *end == ']';
+    bool closed = *end == ']';
+    end += closed;
     const char *port = *end == ':' ? end + 1 : "";
     size_t port_length = *end == ':' ? (size_t)(target - port) : 0;
-    if (host_length == 0 || end > target || host_length >= sizeof ws->host ||
+    if (host_length == 0 || end > target || brackets != closed || host_length >= sizeof ws->host ||
         port_length >= sizeof ws->port || strlen(target) + 2 > sizeof ws->target)
         return status_set(STATUS_CONFIG, "the address %.80s cannot be understood", url);
     memcpy(ws->host, host, host_length);

@@ -1,11 +1,11 @@
 /*
  * binance_connector_session.h: the connector's state, shared by its parts only:
  *   binance_connector.c  the venue interface, the links' life, the session's state
- *   binance_connector_rest.c             REST calls, clock, reference data, listen key, dead-man switch
- *   binance_connector_books.c            books: deltas, snapshots, the check against bookTicker, silence
- *   binance_connector_orders.c           the WS API: place, cancel, query, time-outs
- *   binance_connector_user.c             the user stream
- *   binance_connector_reconcile.c        open orders, missed fills, positions
+ *   binance_connector_rest.c  REST calls, clock, reference data, listen key, dead-man switch
+ *   binance_connector_books.c  books: deltas, snapshots, the check against bookTicker, silence
+ *   binance_connector_orders.c  the WS API: place, cancel, query, time-outs
+ *   binance_connector_user.c  the user stream
+ *   binance_connector_reconcile.c  open orders, missed fills, positions
  */
 #ifndef PURSER_CONNECTORS_BINANCE_CONNECTOR_SESSION_H
 #define PURSER_CONNECTORS_BINANCE_CONNECTOR_SESSION_H

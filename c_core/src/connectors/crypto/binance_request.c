@@ -48,7 +48,7 @@ static void append_hex(char *out, uint64_t value, int digits)
 
 void binance_prefix_make(struct binance_prefix *out, char environment, uint16_t host)
 {
-    memcpy(out->text, "ps?????-", sizeof out->text);
+    memcpy(out->text, "psx0000-", sizeof out->text);
     out->text[2] = environment;
     append_hex(out->text + 3, host, 4);
 }
