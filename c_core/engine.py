@@ -1,8 +1,8 @@
 """The engine and its order book from Python, through libengine.
 
 Integers everywhere: prices, quantities and ratios times 1e9 (`*_e9`), money in micro-USD, commissions in USD
-times 1e8, as in bridge/protocol.h; the bare OrderBook counts ticks and lots. An Engine runs on a C thread of its
-own and holds no Python lock while it trades; every call here may come from any Python thread.
+times 1e8, as in bridge/protocol.h; the bare OrderBook counts ticks and lots. An Engine runs on a C thread of
+its own and holds no Python lock while it trades; every call here may come from any Python thread.
 """
 
 from __future__ import annotations

@@ -115,11 +115,15 @@ static void judge_refusal(struct engine *engine, const struct order *order,
 static void tell_strategies(struct engine *engine, const struct engine_market *market,
                             const struct order *order, const struct execution_report *report)
 {
+    int64_t outer_ns = engine->tick_received_ns;
+    if (outer_ns == 0) /* an order that answers a fill is timed from the fill's frame */
+        engine->tick_received_ns = market->venue->received_ns;
     for (int n = 0; n < engine->strategy_count; n++) {
         struct strategy *strategy = engine->strategies[n];
         if (strategy->id == order->strategy && strategy->operations->on_execution)
             strategy->operations->on_execution(strategy, market, order, report, engine->now_ns);
     }
+    engine->tick_received_ns = outer_ns;
 }
 
 struct oms_entry *engine_leave_behind(struct engine *engine, struct engine_market *market,

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../../base/heap_trap.h"
 #include "binance_connector_session.h"
 
 #define BACKOFF_FIRST_NS 250000000LL
@@ -268,12 +269,14 @@ static int venue_do_work(struct venue *venue, int64_t now_ns)
     if (!b->started || now_ns < b->next_turn_ns)
         return work;
     b->next_turn_ns = now_ns + TURN_NS;
+    binance_orders_turn(b, now_ns);
+    int trap = heap_trap_pause(); /* the control path may use libcurl and open connections */
     if (!b->refused)
         binance_rest_turn(b, now_ns);
     links_turn(b, now_ns);
     binance_market_turn(b, now_ns);
-    binance_orders_turn(b, now_ns);
     binance_reconcile_turn(b, now_ns);
+    heap_trap_resume(trap);
     binance_session_update(b, now_ns);
     return work + b->work;
 }
@@ -427,6 +430,7 @@ void binance_connector_free(struct venue *venue)
 {
     struct binance *b = binance_of(venue);
     venue_stop(venue);
+    venue->events = NULL;
     if (b->http != NULL)
         http_free(b->http);
     tls_context_fini(&b->tls);

@@ -192,6 +192,7 @@ void binance_market_message(void *context, const char *bytes, size_t length, int
     struct binance *b = link->session;
     b->counters.frames++;
     b->work++;
+    b->venue.received_ns = received_ns;
     heap_trap_arm();
     if (binance_wire_market(b->market_event, b->levels, BINANCE_LEVELS_MAX, &b->known, bytes,
                             length) != STATUS_OK) {
@@ -205,6 +206,7 @@ void binance_market_message(void *context, const char *bytes, size_t length, int
         market_dispatch(b, b->market_event, received_ns);
     }
     heap_trap_disarm();
+    b->venue.received_ns = 0;
 }
 
 /* --- snapshots and silence -------------------------------------------------------------------- */

@@ -309,6 +309,7 @@ void binance_api_message(void *context, const char *bytes, size_t length, int64_
     struct binance_reply reply;
     b->counters.frames++;
     b->work++;
+    b->venue.received_ns = received_ns;
     heap_trap_arm();
     if (binance_wire_reply(&reply, &b->known, bytes, length) != STATUS_OK) {
         b->counters.malformed_frames++;
@@ -319,6 +320,7 @@ void binance_api_message(void *context, const char *bytes, size_t length, int64_
         api_reply(b, &reply, received_ns);
     }
     heap_trap_disarm();
+    b->venue.received_ns = 0;
 }
 
 /* --- silence ---------------------------------------------------------------------------------- */

@@ -105,6 +105,7 @@ void binance_user_message(void *context, const char *bytes, size_t length, int64
     struct binance_user_event *event = b->user_event;
     b->counters.frames++;
     b->work++;
+    b->venue.received_ns = received_ns;
     heap_trap_arm();
     if (binance_wire_user(event, &b->known, bytes, length) != STATUS_OK) {
         /* It may have been a fill: a new connection makes the engine reconcile. */
@@ -131,4 +132,5 @@ void binance_user_message(void *context, const char *bytes, size_t length, int64
         }
     }
     heap_trap_disarm();
+    b->venue.received_ns = 0;
 }
