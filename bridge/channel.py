@@ -13,7 +13,7 @@ import socket
 import stat
 import struct
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 from bridge.ledger import now_ns
 from bridge.messages import (
@@ -100,8 +100,8 @@ class Channel(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Checks who is there, says HELLO."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports do not inherit from asyncio.Transport, though they keep its interface.
+        self._transport = cast(asyncio.Transport, transport)
         if not _peer_is_ours(transport.get_extra_info("socket")):
             self.close("the peer runs as another user")
             return

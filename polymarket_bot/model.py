@@ -277,8 +277,8 @@ def fee_e8(fee: Fee, price: int, size: int) -> int:
     """Taker fee in 1e-8 USD, rounded half up at the venue's fifth decimal."""
     if fee.rate_e6 == 0:
         return 0
-    numerator = size * fee.rate_e6 * (price * (ONE - price)) ** fee.exponent
-    denominator = 10**7 * ONE ** (2 * fee.exponent)  # to 1e-5 USD: 1e6 * 1e6 / 1e5 = 1e7
+    numerator: int = size * fee.rate_e6 * (price * (ONE - price)) ** fee.exponent
+    denominator: int = 10**7 * ONE ** (2 * fee.exponent)  # to 1e-5 USD: 1e6 * 1e6 / 1e5 = 1e7
     return (2 * numerator + denominator) // (2 * denominator) * 1000
 
 
@@ -286,5 +286,5 @@ def fee_ceiling_micros(fee: Fee, size: int) -> int:
     """Most that a fill of this size can cost in fees: p (1 - p) is largest at one half."""
     if fee.rate_e6 == 0:
         return 0
-    denominator = ONE * 4**fee.exponent
+    denominator: int = ONE * 4**fee.exponent
     return -(-(size * fee.rate_e6) // denominator) + 10  # plus one unit of the fifth decimal

@@ -12,7 +12,15 @@ import stat
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from polymarket_bot.api.decimals import parse_scaled
 from polymarket_bot.errors import BotError, ConfigurationError, CredentialsError
@@ -64,7 +72,7 @@ class EndpointSettings(Section):
         if (self.simulator is None) == all(url is None for url in urls):
             raise ValueError('give either "simulator" or all of clob, ws, gamma, data, relayer, rpc')
         if self.simulator is None and not all(urls):
-            raise ValueError("give all of clob, ws, gamma, data, relayer, rpc: what is left out is not guessed")
+            raise ValueError("give all of clob, ws, gamma, data, relayer, rpc: none is guessed")
         return self
 
 
@@ -218,9 +226,7 @@ def json_schema() -> str:
 
 # --- files with secrets --------------------------------------------------------------------------
 
-KEYS_EXAMPLE = (
-    '{"private_key": "0x…", "wallet": "0x…", "api_key": "…", "api_secret": "…", "passphrase": "…"}'
-)
+KEYS_EXAMPLE = '{"private_key": "0x…", "wallet": "0x…", "api_key": "…", "api_secret": "…", "passphrase": "…"}'
 
 
 def read_private(path: Path, what: str, example: str) -> dict[str, Any]:

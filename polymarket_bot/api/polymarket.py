@@ -34,6 +34,7 @@ from polymarket.errors import (
     RequestRejectedError,
     UserInputError,
 )
+from polymarket.models.clob.cancel import CancelOrdersResponse
 from polymarket.models.clob.order_response import AcceptedOrder, OrderResponse
 from polymarket.models.clob.orders import SignedOrder
 from polymarket.models.gamma.market import Market as GammaMarket
@@ -311,7 +312,9 @@ class Polymarket:
             pages = 0
             paginator = self._reading.list_markets(closed=False, tag_id=choice.tag_id, page_size=100)
             async for page in paginator:
-                found += [m for item in page.items if (m := read_market(item, choice, now_wall_ns)) is not None]
+                found += [
+                    m for item in page.items if (m := read_market(item, choice, now_wall_ns)) is not None
+                ]
                 pages += 1
                 if pages >= 20:
                     break
@@ -390,7 +393,9 @@ class Polymarket:
         except (PolymarketError, TimeoutError) as error:
             return [submit_error(error)] * len(orders)
         if len(answers) != len(orders):
-            return [SubmitResult(Verdict.UNKNOWN, text="the answer has another number of orders")] * len(orders)
+            return [SubmitResult(Verdict.UNKNOWN, text="the answer has another number of orders")] * len(
+                orders
+            )
         return [submit_answer(answer) for answer in answers]
 
     async def cancel(self, order_ids: Sequence[str]) -> CancelResult:
@@ -399,12 +404,16 @@ class Polymarket:
                 answer = await self._client.cancel_order(order_id=order_ids[0])
             else:
                 answer = await self._client.cancel_orders(order_ids=list(order_ids))
-        return CancelResult(frozenset(map(str, answer.canceled)), {str(k): v for k, v in answer.not_canceled.items()})
+        return CancelResult(
+            frozenset(map(str, answer.canceled)), {str(k): v for k, v in answer.not_canceled.items()}
+        )
 
     async def cancel_all(self) -> CancelResult:
         async with _asking("cancel-all", SUBMIT_TIMEOUT_S):
             answer = await self._client.cancel_all()
-        return CancelResult(frozenset(map(str, answer.canceled)), {str(k): v for k, v in answer.not_canceled.items()})
+        return CancelResult(
+            frozenset(map(str, answer.canceled)), {str(k): v for k, v in answer.not_canceled.items()}
+        )
 
     # --- private reads ---
 
@@ -469,7 +478,7 @@ async def _asking(what: str, timeout_s: float) -> AsyncIterator[None]:
             yield
     except RequestRejectedError as error:
         if error.status == 401:
-            raise VenueAccountError(f"Polymarket refuses the API key ({what}): check the keys file.") from error
+            raise VenueAccountError(f"Polymarket refuses the API key ({what}): check the keys.") from error
         raise VenueError(f"{what}: {error.status} {error}") from error
     except (PolymarketError, TimeoutError) as error:
         raise VenueError(f"{what}: {type(error).__name__} {error}") from error
@@ -493,9 +502,17 @@ def submit_answer(answer: OrderResponse) -> SubmitResult:
     """The meaning of one order's part of a 200 answer."""
     if isinstance(answer, AcceptedOrder):
         return SubmitResult(
-            Verdict.ACCEPTED, order_id=str(answer.order_id), matched=answer.status != "live", text=answer.status
+            Verdict.ACCEPTED,
+            order_id=str(answer.order_id),
+            matched=answer.status != "live",
+            text=answer.status,
         )
     return classify(200, answer.message)
+
+
+def _cancel_result(answer: CancelOrdersResponse) -> CancelResult:
+    kept = {str(order_id): reason for order_id, reason in answer.not_canceled.items()}
+    return CancelResult(frozenset(map(str, answer.canceled)), kept)
 
 
 def _order_update(item: Any) -> OrderUpdate:
@@ -599,4 +616,3 @@ def read_market(item: GammaMarket, choice: MarketChoice, now_wall_ns: int) -> Ma
         expiry_ns=expiry_ns,
         reference=choice.reference,
     )
-

@@ -58,7 +58,9 @@ class Book:
             raise BookError(f"price {price} is not on the tick grid {self.tick}")
         return price // self.tick
 
-    def load(self, bids: Iterable[tuple[int, int]], asks: Iterable[tuple[int, int]], tick: int, wall_ms: int) -> None:
+    def load(
+        self, bids: Iterable[tuple[int, int]], asks: Iterable[tuple[int, int]], tick: int, wall_ms: int
+    ) -> None:
         """Replace everything. The venue sends the best level last, but order is not relied upon."""
         if tick > 0:
             self.tick = tick
@@ -154,8 +156,14 @@ class Channel:
 
     async def _session(self) -> None:
         async with connect(
-            self._url, ssl=self._ssl, open_timeout=5, close_timeout=1, ping_interval=None, max_size=FRAME_MAX,
-            compression=None, proxy=None,
+            self._url,
+            ssl=self._ssl,
+            open_timeout=5,
+            close_timeout=1,
+            ping_interval=None,
+            max_size=FRAME_MAX,
+            compression=None,
+            proxy=None,
         ) as socket:
             self._socket = socket
             await socket.send(msgspec.json.encode(self.greeting()).decode())
@@ -293,7 +301,12 @@ class MarketStream(Channel):
         if book is None:
             return
         tick = parse_scaled(event["tick_size"]) if event.get("tick_size") else book.tick
-        book.load(_levels(event["bids"]), _levels(event["asks"]), tick, parse_wall_ns(event.get("timestamp")) // 1_000_000)
+        book.load(
+            _levels(event["bids"]),
+            _levels(event["asks"]),
+            tick,
+            parse_wall_ns(event.get("timestamp")) // 1_000_000,
+        )
         self._done(book)
 
     def _price_change(self, event: Mapping[str, Any]) -> None:
@@ -304,7 +317,9 @@ class MarketStream(Channel):
             if book is None or book.state is not BookState.SYNCED or 0 < wall_ms < book.wall_ms:
                 continue
             try:
-                book.set_level(Side[change["side"]], parse_scaled(change["price"]), parse_scaled(change["size"]))
+                book.set_level(
+                    Side[change["side"]], parse_scaled(change["price"]), parse_scaled(change["size"])
+                )
             except BookError as error:
                 self._stale(book, str(error))
                 continue
@@ -365,7 +380,9 @@ class MarketStream(Channel):
 
     async def _fetch(self, tokens: list[str]) -> None:
         await asyncio.sleep(0.05)  # the snapshot of a fresh subscription is usually on its way
-        tokens = [token for token in tokens if (b := self.books.get(token)) and b.state is not BookState.SYNCED]
+        tokens = [
+            token for token in tokens if (b := self.books.get(token)) and b.state is not BookState.SYNCED
+        ]
         if not tokens:
             return
         for snapshot in await self._reader.books(tokens):
@@ -467,5 +484,3 @@ def read_order(event: Mapping[str, Any]) -> OrderUpdate:
         live,
         status,
     )
-
-

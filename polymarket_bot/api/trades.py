@@ -29,7 +29,9 @@ class TradeReader:
         """Raises VenueError when a field that decides about money is missing or malformed."""
         try:
             status = str(trade["status"]).removeprefix(STATUS_PREFIX)
-            matched = parse_wall_ns(trade.get("match_time") or trade.get("matchtime") or trade.get("timestamp"))
+            matched = parse_wall_ns(
+                trade.get("match_time") or trade.get("matchtime") or trade.get("timestamp")
+            )
             makers = trade.get("maker_orders") or []
             fills = [self._maker_leg(trade, leg, matched) for leg in makers if self._is_ours(leg)]
             if self._is_taker(trade):
@@ -52,8 +54,16 @@ class TradeReader:
     def _taker_leg(self, trade: Mapping[str, Any], matched: int) -> Fill:
         token, price, size = str(trade["asset_id"]), parse_scaled(trade["price"]), parse_scaled(trade["size"])
         return Fill(
-            str(trade["id"]), str(trade["taker_order_id"]), str(trade["market"]), token, Side[trade["side"]],
-            Price(price), Size(size), False, fee_e8(self._fee_of(token), price, size), matched,
+            str(trade["id"]),
+            str(trade["taker_order_id"]),
+            str(trade["market"]),
+            token,
+            Side[trade["side"]],
+            Price(price),
+            Size(size),
+            False,
+            fee_e8(self._fee_of(token), price, size),
+            matched,
         )
 
     def _maker_leg(self, trade: Mapping[str, Any], leg: Mapping[str, Any], matched: int) -> Fill:
@@ -64,6 +74,14 @@ class TradeReader:
             taker = Side[trade["side"]]
             side = taker.opposite if token == trade["asset_id"] else taker
         return Fill(
-            str(trade["id"]), str(leg["order_id"]), str(trade["market"]), token, side,
-            Price(parse_scaled(leg["price"])), Size(parse_scaled(leg["matched_amount"])), True, 0, matched,
+            str(trade["id"]),
+            str(leg["order_id"]),
+            str(trade["market"]),
+            token,
+            side,
+            Price(parse_scaled(leg["price"])),
+            Size(parse_scaled(leg["matched_amount"])),
+            True,
+            0,
+            matched,
         )

@@ -74,6 +74,9 @@ class DryRunExchange:
             for order_id, i in self._open.items()
         ]
 
+    async def order(self, order_id: str) -> OrderUpdate | None:
+        return next((update for update in await self.open_orders() if update.order_id == order_id), None)
+
     async def trades(self, after_s: int) -> list[TradeUpdate]:
         return []
 

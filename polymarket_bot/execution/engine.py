@@ -69,6 +69,7 @@ class MarketView:
     fair: Price | None  # of YES
     mark: Price | None  # of YES
     tick: Price
+    may_place: bool  # False: what rests may stay, nothing new is placed
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,11 @@ class ExecutionEngine:
         self._risk.markets[market.condition_id].market = market
         self._sync_held(market.condition_id)
 
+    def drop_market(self, condition_id: str) -> None:
+        """Forget a market that is over: nothing held, nothing open."""
+        self.markets.pop(condition_id, None)
+        self._risk.markets.pop(condition_id, None)
+
     def set_tick(self, condition_id: str, tick: Price) -> None:
         market = self.markets[condition_id]
         if market.tick != tick and tick > 0:
@@ -144,7 +150,7 @@ class ExecutionEngine:
     def day_account(self) -> tuple[int, int, int]:
         """Realized and unrealized micros and fees (1e-8) of the day, over all tokens."""
         realized = unrealized = fees = 0
-        marks = self._marks()
+        marks = self.marks()
         for token, entry in self.settlement.tokens.items():
             position = entry.position
             realized += position.realized_micros
@@ -153,7 +159,7 @@ class ExecutionEngine:
                 unrealized += position.unrealized_micros(marks.get(token, _average(position)))
         return realized, unrealized, fees
 
-    def _marks(self) -> dict[str, int]:
+    def marks(self) -> dict[str, int]:
         marks: dict[str, int] = {}
         for risk in self._risk.markets.values():
             marks[risk.market.tokens[0]] = risk.mark
@@ -161,7 +167,7 @@ class ExecutionEngine:
         return marks
 
     def mark_of(self, token: str) -> int:
-        return self._marks().get(token, 0)
+        return self.marks().get(token, 0)
 
     def _refresh_day(self) -> None:
         realized, unrealized, fees = self.day_account()
@@ -182,10 +188,10 @@ class ExecutionEngine:
         now = self._clock.now_ns()
         state = self._budget.state()
         for condition_id, view in views.items():
-            if view.mark is not None and condition_id in self._risk.markets:
-                if self._risk.markets[condition_id].mark != view.mark:
-                    self._risk.set_mark(condition_id, view.mark)
-                    self._dirty = True
+            risk = self._risk.markets.get(condition_id)
+            if risk is not None and view.mark is not None and risk.mark != view.mark:
+                risk.mark = view.mark
+                self._dirty = True
         lease = self._budget.lease_fresh(now)
         stopped = stopping or state in (LedgerState.HALTED, LedgerState.CANCEL_ONLY) or not lease
         if state is LedgerState.HALTED:
@@ -230,7 +236,7 @@ class ExecutionEngine:
                 elif order.state is not OrderState.PENDING_NEW:
                     cancels.append(order)
                 blocked.add((order.intent.outcome, order.intent.side))
-            if view is not None and now >= self._paused_until:
+            if view is not None and view.may_place and now >= self._paused_until:
                 places += self._wanted_intents(market, wanted, blocked, now)
         if reducing_only:
             places = [intent for intent in places if self._reduces(intent)]
@@ -240,7 +246,12 @@ class ExecutionEngine:
 
     def _match(self, order: Order, wanted: Iterable[Quote], view: MarketView | None) -> Quote | None:
         """The wanted quote that this resting order already is, near enough to keep its place."""
-        if view is None or view.fair is None or order.cancel_requested_ns or order.state is OrderState.UNKNOWN:
+        if (
+            view is None
+            or view.fair is None
+            or order.cancel_requested_ns
+            or order.state is OrderState.UNKNOWN
+        ):
             return None
         intent = order.intent
         resting = Quote(intent.outcome, intent.side, intent.price, Size(order.remaining))
@@ -262,7 +273,10 @@ class ExecutionEngine:
             key = (market.condition_id, quote.outcome, quote.side)
             if (quote.outcome, quote.side) in blocked or key in busy:
                 continue
-            if now - self._last_placed.get(key, -self._settings.requote_interval_ns) < self._settings.requote_interval_ns:
+            if (
+                now - self._last_placed.get(key, -self._settings.requote_interval_ns)
+                < self._settings.requote_interval_ns
+            ):
                 continue
             self._last_placed[key] = now
             intents.append(
@@ -506,9 +520,7 @@ class ExecutionEngine:
             slot, order.slot = order.slot, -1
             self._budget.release(slot, self._risk.used(), self._risk.positions(), self._clock.now_ns())
 
-    def _set_state(
-        self, order: Order, state: OrderState, execution: ExecutionType, text: str = ""
-    ) -> None:
+    def _set_state(self, order: Order, state: OrderState, execution: ExecutionType, text: str = "") -> None:
         order.state = state
         self._store.save_order(order)
         self._report.order(order, execution, RejectReason.NONE, text)
@@ -536,13 +548,7 @@ class ExecutionEngine:
 
     def _on_change(self, change: Change) -> None:
         fill = change.fill
-        status = {
-            ChangeKind.BOOKED: FillStatus.FINAL if _is_final(change, self.settlement) else FillStatus.PROVISIONAL,
-            ChangeKind.FINAL: FillStatus.FINAL,
-            ChangeKind.REVERSED: FillStatus.REVERSED,
-            ChangeKind.IGNORED: FillStatus.REVERSED,
-        }[change.kind]
-        self._store.save_change(change, status)
+        self._store.save_change(change, self.settlement.status(fill.key) or FillStatus.PROVISIONAL)
         self.last_trade_s = max(self.last_trade_s, fill.matched_wall_ns // 1_000_000_000)
         if change.kind in (ChangeKind.FINAL, ChangeKind.IGNORED):
             return
@@ -624,9 +630,9 @@ class ExecutionEngine:
             return
         if order.state is OrderState.PENDING_NEW or not order.sent_ns or order.sent_ns > asked_ns:
             return
-        if order.state is OrderState.UNKNOWN and not _matched(order):
-            if asked_ns - order.sent_ns < UNKNOWN_WINDOW_NS and not order.ended:
-                return
+        unseen = order.state is OrderState.UNKNOWN and not _matched(order) and not order.ended
+        if unseen and asked_ns - order.sent_ns < UNKNOWN_WINDOW_NS:
+            return
         self._ended(order, _matched(order))
 
     async def settle(self, market: Market) -> bool:
@@ -648,7 +654,9 @@ class ExecutionEngine:
         mark = Price(self.mark_of(token))
         change = self.settlement.adopt(market, token, quantity, mark, self._clock.wall_ns())
         if change is not None:
-            self._report.event(2, "position_differed", f"{token[-8:]}: the venue holds {quantity} micro-shares")
+            self._report.event(
+                2, "position_differed", f"{token[-8:]}: the venue holds {quantity} micro-shares"
+            )
             self._on_change(change)
 
     def roll_day(self) -> dict[str, Any] | None:
@@ -671,7 +679,7 @@ class ExecutionEngine:
             found = max(found, len(open_now))
             await self._exchange.cancel_all()
             await asyncio.sleep(0.1)
-        raise VenueError("open orders of an earlier process are still there after cancel-all: cancel them by hand.")
+        raise VenueError("open orders are still there after cancel-all: cancel them at the venue by hand.")
 
     def rebuild(self) -> None:
         """Tell the ledger the truth after reconcile."""
@@ -679,7 +687,7 @@ class ExecutionEngine:
         keep = [order.intent.client_order_id for order in self.orders.values()]
         now = self._clock.now_ns()
         if not self._budget.rebuild(self._risk.used(), self._risk.positions(), keep, now):
-            self._report.event(1, "budget_short", "positions need more than can be drawn: only reducing orders")
+            self._report.event(1, "budget_short", "positions need more than can be drawn: reducing only")
 
     async def stop(self, limit_s: float) -> int:
         """Cancel everything and wait for the confirmations; the number of orders still open after it."""
@@ -704,10 +712,6 @@ class ExecutionEngine:
 def _matched(order: Order) -> int:
     """Everything that the venue has matched, fills that failed later included."""
     return order.filled + order.reversed_size
-
-
-def _is_final(change: Change, settlement: Settlement) -> bool:
-    return settlement.status(change.fill.key) is FillStatus.FINAL
 
 
 def _average(position: Any) -> int:

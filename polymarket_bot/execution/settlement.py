@@ -133,6 +133,13 @@ class Settlement:
     def known(self, key: tuple[str, str]) -> bool:
         return key in self._fills
 
+    def latest_match_s(self) -> int:
+        """When the newest trade that we know was matched, in seconds; 0 when there is none. While fills
+        are provisional, from the oldest of them, so that their fate is read again."""
+        times = [b.fill.matched_wall_ns for b in self._fills.values() if b.fill.trade_id.count(":") == 0]
+        waiting = [fill.matched_wall_ns for fill in self.provisional()]
+        return min(waiting, default=max(times, default=0)) // 1_000_000_000
+
     def provisional(self) -> list[Fill]:
         return [b.fill for b in self._fills.values() if b.status is FillStatus.PROVISIONAL]
 
@@ -202,8 +209,16 @@ class Settlement:
             if quantity > 0:
                 worth = Price(1_000_000 if outcome is winner else 0)
                 fill = Fill(
-                    f"resolution:{market.condition_id}", token, market.condition_id, token, Side.SELL,
-                    worth, Size(quantity), True, 0, wall_ns,
+                    f"resolution:{market.condition_id}",
+                    token,
+                    market.condition_id,
+                    token,
+                    Side.SELL,
+                    worth,
+                    Size(quantity),
+                    True,
+                    0,
+                    wall_ns,
                 )
                 if not self.known(fill.key):
                     changes.append(self._book(fill, FillStatus.FINAL))
@@ -216,8 +231,16 @@ class Settlement:
             return None
         side = Side.BUY if difference > 0 else Side.SELL
         fill = Fill(
-            f"adopted:{wall_ns}", token, market.condition_id, token, side, price, Size(abs(difference)),
-            True, 0, wall_ns,
+            f"adopted:{wall_ns}",
+            token,
+            market.condition_id,
+            token,
+            side,
+            price,
+            Size(abs(difference)),
+            True,
+            0,
+            wall_ns,
         )
         return self._book(fill, FillStatus.FINAL)
 

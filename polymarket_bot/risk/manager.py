@@ -287,7 +287,9 @@ def trades_with_own(intent: Intent, orders: Iterable[OpenRisk]) -> bool:
         if other.outcome is intent.outcome:
             if same_side:
                 continue
-            buy, sell = (intent.price, other.price) if intent.side is Side.BUY else (other.price, intent.price)
+            buy, sell = (
+                (intent.price, other.price) if intent.side is Side.BUY else (other.price, intent.price)
+            )
             if buy >= sell:
                 return True
         elif same_side:

@@ -12,13 +12,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from polymarket_bot.errors import BotError, ConfigurationError
 from polymarket_bot.execution.settlement import Booked, Change, ChangeKind, Position
-from polymarket_bot.model import Fill, FillStatus, Order, OrderState, Price, Side, Size
+from polymarket_bot.model import Fill, FillStatus, Market, Order, OrderState, Price, Side, Size
 from polymarket_bot.storage import schema
 
 COMMIT_TIMEOUT_S = 5.0
@@ -45,6 +46,7 @@ class Database:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._queue: asyncio.Queue[tuple[sa.Executable | None, asyncio.Future[None] | None]] = asyncio.Queue()
+        self._day_ns = 0
         self.failed: str = ""
 
     @classmethod
@@ -69,7 +71,9 @@ class Database:
 
     async def _check_version(self, connection: AsyncConnection) -> None:
         row = (
-            await connection.execute(sa.select(schema.meta.c.value).where(schema.meta.c.name == "schema_version"))
+            await connection.execute(
+                sa.select(schema.meta.c.value).where(schema.meta.c.name == "schema_version")
+            )
         ).scalar_one_or_none()
         if row is None:
             await connection.execute(
@@ -186,6 +190,22 @@ class Database:
         }
         self._put(self._upsert(schema.fills, values))
 
+    def save_market(self, market: Market) -> None:
+        values = {
+            "condition_id": market.condition_id,
+            "yes_symbol": market.symbols[0],
+            "yes_token": market.tokens[0],
+            "no_symbol": market.symbols[1],
+            "no_token": market.tokens[1],
+            "definition": msgspec.json.encode(market).decode(),
+        }
+        self._put(self._upsert(schema.markets, values, ("definition",)))
+
+    async def load_markets(self) -> list[Market]:
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(sa.select(schema.markets.c.definition))).scalars().all()
+        return [msgspec.json.decode(row, type=Market) for row in rows]
+
     def save_openings(self, day: int, openings: dict[str, Position]) -> None:
         for token, position in openings.items():
             values = {
@@ -205,7 +225,17 @@ class Database:
             "fees_e8": fees_e8,
             "fills": fills,
         }
-        self._put(self._upsert(schema.days, values, ("realized_micros", "unrealized_micros", "fees_e8", "fills")))
+        self._put(
+            self._upsert(schema.days, values, ("realized_micros", "unrealized_micros", "fees_e8", "fills"))
+        )
+
+    def note_day(
+        self, day: int, realized: int, unrealized: int, fees_e8: int, fills: int, now_ns: int
+    ) -> None:
+        """The day's result once every ten seconds."""
+        if now_ns - self._day_ns >= 10_000_000_000:
+            self._day_ns = now_ns
+            self.save_day(day, realized, unrealized, fees_e8, fills)
 
     # --- reading, at start ---
 
@@ -230,8 +260,16 @@ class Database:
         return [
             Booked(
                 Fill(
-                    row.trade_id, row.order_id, row.condition_id, row.token, Side(row.side),
-                    Price(row.price), Size(row.size), bool(row.maker), row.fee_e8, row.matched_wall_ns,
+                    row.trade_id,
+                    row.order_id,
+                    row.condition_id,
+                    row.token,
+                    Side(row.side),
+                    Price(row.price),
+                    Size(row.size),
+                    bool(row.maker),
+                    row.fee_e8,
+                    row.matched_wall_ns,
                 ),
                 FillStatus(row.status),
                 row.sequence,
@@ -250,7 +288,8 @@ class Database:
         async with self._engine.connect() as connection:
             rows = (await connection.execute(query)).all()
         return {
-            row.venue_order_id: (int(row.client_order_id), row.strategy, OrderState(row.state)) for row in rows
+            row.venue_order_id: (int(row.client_order_id), row.strategy, OrderState(row.state))
+            for row in rows
         }
 
     async def end_orders(self, venue_order_ids: Iterable[str]) -> None:
@@ -260,9 +299,7 @@ class Database:
         for start in range(0, len(ids), 200):
             chunk = ids[start : start + 200]
             self._put(
-                table.update()
-                .where(table.c.venue_order_id.in_(chunk))
-                .values(state=int(OrderState.CANCELED))
+                table.update().where(table.c.venue_order_id.in_(chunk)).values(state=int(OrderState.CANCELED))
             )
         await self.flush()
 

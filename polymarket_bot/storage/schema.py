@@ -50,6 +50,18 @@ fills = sa.Table(
     sa.Column("matched_wall_ns", sa.BigInteger, nullable=False),
 )
 
+# Markets that were ever traded: a token of an earlier run is still known by name and terms.
+markets = sa.Table(
+    "markets",
+    metadata,
+    sa.Column("condition_id", sa.String(80), primary_key=True),
+    sa.Column("yes_symbol", sa.String(32), nullable=False),
+    sa.Column("yes_token", sa.String(80), nullable=False, index=True),
+    sa.Column("no_symbol", sa.String(32), nullable=False),
+    sa.Column("no_token", sa.String(80), nullable=False, index=True),
+    sa.Column("definition", sa.Text, nullable=False),  # JSON of model.Market
+)
+
 # What each UTC day began with, per token.
 openings = sa.Table(
     "openings",

@@ -1,0 +1,98 @@
+"""The shared ledger, as the execution engine uses it: the bot's line, in the bot's units."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from bridge.ledger import Amounts, Ledger, LedgerView, client_order_id
+from bridge.ledger import Order as LedgerOrder
+from bridge.messages import (
+    HaltReason,
+    LedgerState,
+    OrderSide,
+    ParticipantRole,
+    RejectReason,
+    StrategyId,
+    VenueId,
+)
+from polymarket_bot.model import Intent
+from polymarket_bot.risk.manager import Used
+
+E9 = 1_000
+LEASE_NS = 2_000_000_000
+
+
+class LedgerBudget:
+    """One participant's view. `symbol_of` names a token as every view shows it. `own_lease`: there is no
+    supervisor, and this process renews its own permission."""
+
+    def __init__(self, ledger: Ledger, symbol_of: Callable[[str], str], own_lease: bool) -> None:
+        self._ledger = ledger
+        self._symbol_of = symbol_of
+        self._own_lease = own_lease
+        self._sequence = 0
+        self._generation = ledger.join(ParticipantRole.BOT)
+        self.fits = True
+
+    def next_client_order_id(self) -> int:
+        self._sequence += 1
+        return client_order_id(ParticipantRole.BOT, self._generation, self._sequence)
+
+    def state(self) -> LedgerState:
+        return self._ledger.state
+
+    def snapshot(self) -> LedgerView:
+        return self._ledger.snapshot()
+
+    def lease_fresh(self, now_ns: int) -> bool:
+        return now_ns <= self._ledger.snapshot(now_ns).lease_deadline_ns
+
+    def reserve(self, intent: Intent, reducing: bool, used: Used, now_ns: int) -> tuple[RejectReason, int]:
+        order = LedgerOrder(
+            intent.client_order_id,
+            VenueId.POLYMARKET,
+            self._symbol_of(intent.token),
+            OrderSide(intent.side),
+            intent.price * E9,
+            intent.size * E9,
+            StrategyId(intent.strategy),
+            reducing,
+        )
+        return self._ledger.reserve(order, Amounts(*used), now_ns)
+
+    def gate(self, slot: int, used_before: Used, now_ns: int) -> RejectReason:
+        return self._ledger.gate(slot, Amounts(*used_before), now_ns)
+
+    def live(self, slot: int) -> None:
+        self._ledger.live(slot)
+
+    def unknown(self, slot: int) -> None:
+        self._ledger.unknown(slot)
+
+    def filled(self, slot: int, filled: int, used: Used, positions: Used, now_ns: int) -> None:
+        self._ledger.filled(slot, filled * E9, Amounts(*used), Amounts(*positions), now_ns)
+
+    def release(self, slot: int, used: Used, positions: Used, now_ns: int) -> None:
+        self._ledger.release(slot, Amounts(*used), Amounts(*positions), now_ns)
+
+    def reprice(self, used: Used, positions: Used, now_ns: int) -> bool:
+        self.fits = self._ledger.reprice(Amounts(*used), Amounts(*positions), now_ns)
+        return self.fits
+
+    def rebuild(self, used: Used, positions: Used, keep: Sequence[int], now_ns: int) -> bool:
+        fits = self._ledger.rebuild(Amounts(*used), Amounts(*positions), keep, now_ns)
+        if self._own_lease and self._ledger.state is LedgerState.INIT:
+            self._ledger.set_state(LedgerState.ACTIVE)
+        return fits
+
+    def beat(self, halted: bool, now_ns: int) -> None:
+        if self._own_lease:
+            self._ledger.heartbeat(LEASE_NS, now_ns)
+        self._ledger.beat(halted, now_ns)
+
+    def halt(self, reason: HaltReason) -> None:
+        self._ledger.halt(reason)
+
+    def leave(self) -> None:
+        self._ledger.leave()
+        self._ledger.close()
