@@ -1,7 +1,7 @@
 """The referee's port, the same for every venue: what happened, and the levers to make it happen.
 
 GET  /account  own orders, fills, positions, cash and fees per key, as integers
-GET  /log      every request in order (the newest 100,000)
+GET  /log      every request in order (the newest 30,000); ?since=N: only later ones
 GET  /clock    the venue's time and the state of its market
 GET  /orders   the book
 GET  /faults   the switches;     POST /faults  change them
@@ -19,7 +19,7 @@ from aiohttp import web
 
 from simulators.faults import FaultError, Faults
 
-LOG_ENTRIES_MAX = 100_000
+LOG_ENTRIES_MAX = 30_000
 
 
 class RefereeError(ValueError):

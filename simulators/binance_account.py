@@ -19,6 +19,7 @@ from simulators.state import StateFolder
 
 LISTEN_KEY_VALID_MS = 3_600_000
 WALLET_START_E8 = 100_000 * 10**8
+ENDED_ORDERS_KEPT = 20_000
 MAKER_FEE_E4 = 2
 TAKER_FEE_E4 = 5
 OPEN_STATES = ("NEW", "PARTIALLY_FILLED")
@@ -134,18 +135,25 @@ class Account:
     open_by_client: dict[str, Order] = field(default_factory=dict)
     latest_by_client: dict[str, Order] = field(default_factory=dict)
     fills: list[Fill] = field(default_factory=list)
+    _ended_unfilled: dict[int, None] = field(default_factory=dict)
     last_order_id: int = 0
     last_trade_id: int = 0
 
     def restore(self) -> None:
-        """Rebuild everything from the state folder."""
+        """Rebuild everything from the state folder; a file full of superseded records is rewritten."""
+        count = 0
         for record in self.folder.replay():
+            count += 1
             if "settings" in record:
                 self.settings = Settings(**record["settings"])
             if "order" in record:
                 self._index(msgspec.convert(record["order"], Order))
             if "fill" in record:
                 self._book(msgspec.convert(record["fill"], Fill))
+        if count > 2 * (len(self.orders) + len(self.fills)) + 1000:
+            orders: list[dict[str, Any]] = [{"order": order} for order in self.orders.values()]
+            fills: list[dict[str, Any]] = [{"fill": fill} for fill in self.fills]
+            self.folder.rewrite([{"settings": _settings_fields(self.settings)}, *orders, *fills])
 
     def save_settings(self, **changes: int | str) -> None:
         """Change settings."""
@@ -255,8 +263,19 @@ class Account:
             self.open_by_client[order.client_id] = order
         else:
             self.open.pop(order.order_id, None)
+            if order.executed == 0:
+                self._forget_oldest(order)
             if self.open_by_client.get(order.client_id) is order:
                 del self.open_by_client[order.client_id]
+
+    def _forget_oldest(self, order: Order) -> None:
+        """Orders that ended without a fill are aged out, as at the venue (there after three days)."""
+        self._ended_unfilled[order.order_id] = None
+        if len(self._ended_unfilled) > ENDED_ORDERS_KEPT:
+            oldest = self.orders.pop(next(iter(self._ended_unfilled)))
+            del self._ended_unfilled[oldest.order_id]
+            if self.latest_by_client.get(oldest.client_id) is oldest:
+                del self.latest_by_client[oldest.client_id]
 
     def _book(self, fill: Fill) -> None:
         value = fill.price * fill.quantity * self.instrument.micros

@@ -11,6 +11,8 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from simulators.binance_account import LISTEN_KEY_VALID_MS, Account, Fill, Order
 from simulators.binance_rules import CLIENT_ID, CLIENT_ID_TEXT, Profile, VenueError, not_modelled, scaled_text
 from simulators.clock import Clock
@@ -123,6 +125,25 @@ class Exchange:
         self.check_symbol(params)
         self._cancel_every_order()
         return {"code": 200, "msg": "The operation of cancel all open order is done."}
+
+    def place_batch(self, params: Params) -> list[dict[str, Any]]:
+        """`POST /fapi/v1/batchOrders`: up to five, each answered by an order or an error."""
+        orders = _json_list(params, "batchOrders", 5)
+        return [self._each(self.place, ws_text(order)) for order in orders]
+
+    def cancel_batch(self, params: Params) -> list[dict[str, Any]]:
+        """`DELETE /fapi/v1/batchOrders`: up to ten, by orderIdList or origClientOrderIdList."""
+        name = "orderIdList" if "orderIdList" in params else "origClientOrderIdList"
+        single = "orderId" if name == "orderIdList" else "origClientOrderId"
+        symbol = required(params, "symbol")
+        named = _json_list(params, name, 10)
+        return [self._each(self.cancel, {"symbol": symbol, single: str(value)}) for value in named]
+
+    def _each(self, act: Callable[[Params], dict[str, Any]], params: Params) -> dict[str, Any]:
+        try:
+            return act(params)
+        except VenueError as error:
+            return error.body()
 
     def query(self, params: Params) -> dict[str, Any]:
         """`GET /fapi/v1/order`."""
@@ -561,6 +582,31 @@ def whole(params: Params, name: str, default: int) -> int:
     if not text.isdigit() or len(text) > 18:
         raise VenueError(-1102, name)
     return int(text)
+
+
+def ws_text(raw: Any) -> dict[str, str]:
+    """JSON parameters as text: numbers as written, booleans in lower case."""
+    if not isinstance(raw, dict):
+        raise VenueError(-1102, "params")
+    params: dict[str, str] = {}
+    for name, value in raw.items():
+        if isinstance(value, bool):
+            params[name] = "true" if value else "false"
+        elif isinstance(value, str | int | float):
+            params[name] = str(value)
+        else:
+            raise VenueError(-1102, name)
+    return params
+
+
+def _json_list(params: Params, name: str, most: int) -> list[Any]:
+    try:
+        values = msgspec.json.decode(required(params, name).encode())
+    except msgspec.DecodeError as error:
+        raise VenueError(-1130, name) from error
+    if not isinstance(values, list) or not 1 <= len(values) <= most:
+        raise VenueError(-1130, name)
+    return values
 
 
 def flag(params: Params, name: str) -> bool:

@@ -91,23 +91,6 @@ def rest_params(query: str, body: str) -> dict[str, str]:
     return params
 
 
-def ws_params(raw: Any) -> dict[str, str]:
-    """WS API parameters as text: numbers as written, booleans in lower case."""
-    if raw is None:
-        return {}
-    if not isinstance(raw, dict):
-        raise VenueError(-1102, "params")
-    params: dict[str, str] = {}
-    for name, value in raw.items():
-        if isinstance(value, bool):
-            params[name] = "true" if value else "false"
-        elif isinstance(value, str | int | float):
-            params[name] = str(value)
-        else:
-            raise VenueError(-1102, name)
-    return params
-
-
 def ws_prehash(params: dict[str, str]) -> str:
     """The parameters without the signature, sorted by name."""
     return "&".join(f"{name}={params[name]}" for name in sorted(params) if name != "signature")

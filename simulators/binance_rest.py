@@ -17,7 +17,7 @@ from aiohttp import web
 
 from simulators.admin import RequestLog
 from simulators.binance_account import Key
-from simulators.binance_exchange import Exchange, Params
+from simulators.binance_exchange import Exchange, Params, whole
 from simulators.binance_requests import (
     RateLimits,
     check_clock,
@@ -43,6 +43,7 @@ class Route:
     weight: Callable[[Params], int]
     answer: Callable[[dict[str, str]], Any]
     orders: bool = False
+    batch: bool = False
 
 
 class RestApi:
@@ -103,6 +104,8 @@ class RestApi:
         if route.orders:
             refuse_by_fault(self._faults)
             self._limits.charge_orders()
+        elif route.batch:
+            self._limits.charge_orders(5, 1)
         document = route.answer(params)
         if route.orders:
             await answer_by_fault(self._faults, self._exchange)
@@ -139,8 +142,7 @@ class RestApi:
             return lambda params: single if "symbol" in params else every
 
         def depth_weight(params: Params) -> int:
-            text = params.get("limit", "500")
-            return DEPTH_LIMITS.get(int(text) if text.isdigit() else 0, 10)
+            return DEPTH_LIMITS.get(whole(params, "limit", 500), 10)
 
         listen_key = "/fapi/v1/listenKey"
         table = {
@@ -162,6 +164,8 @@ class RestApi:
             "POST /fapi/v1/order/test": Route(SIGNED, free, lambda params: exchange.place(params, test=True)),
             "GET /fapi/v1/order": Route(SIGNED, one, exchange.query),
             "DELETE /fapi/v1/order": Route(SIGNED, one, exchange.cancel),
+            "POST /fapi/v1/batchOrders": Route(SIGNED, five, exchange.place_batch, batch=True),
+            "DELETE /fapi/v1/batchOrders": Route(SIGNED, one, exchange.cancel_batch),
             "DELETE /fapi/v1/allOpenOrders": Route(SIGNED, one, exchange.cancel_all),
             "GET /fapi/v1/openOrder": Route(SIGNED, one, exchange.open_order),
             "GET /fapi/v1/openOrders": Route(SIGNED, per_symbol(1, 40), exchange.open_orders),

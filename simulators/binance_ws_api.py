@@ -16,13 +16,12 @@ from aiohttp import web
 
 from simulators.admin import RequestLog
 from simulators.binance_account import Key
-from simulators.binance_exchange import Exchange
+from simulators.binance_exchange import Exchange, whole, ws_text
 from simulators.binance_requests import (
     RateLimits,
     check_clock,
     check_signature,
     key_of,
-    ws_params,
     ws_prehash,
 )
 from simulators.binance_rest import UNKNOWN_TEXT, refuse_by_fault
@@ -106,7 +105,7 @@ class WsApi:
                 raise VenueError(-1102, "method")
             request_id, method = request.get("id"), request["method"]
             orders = method in _ORDERS
-            params = ws_params(request.get("params"))
+            params = ws_text(request.get("params") or {})
             answer = {"id": request_id, "status": 200, "result": self._answer(connection, method, params)}
         except msgspec.DecodeError:
             answer = _error(None, VenueError(-1013, text="Invalid JSON request."))
@@ -138,9 +137,9 @@ class WsApi:
         if known is None:
             raise not_modelled(f"the method {method!r}")
         security, weight, answer = known
-        self._limits.charge(
-            DEPTH_LIMITS.get(int(params.get("limit", "500")), 10) if method == "depth" else weight
-        )
+        if method == "depth":
+            weight = DEPTH_LIMITS.get(whole(params, "limit", 500), 10)
+        self._limits.charge(weight)
         if security != NONE:
             self._authorize(connection, security, params)
         if method.startswith("session."):

@@ -10,7 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,15 @@ class StateFolder:
         line = msgspec.json.encode(record) + b"\n"
         if os.write(self._file, line) != len(line):
             raise StateError(f"{self._path} could not be written: make room on the disk")
+
+    def rewrite(self, records: Iterable[dict[str, Any]]) -> None:
+        """Replace the whole file by these records, atomically."""
+        partial = self.folder / "events.jsonl.new"
+        with partial.open("wb") as file:
+            file.writelines(msgspec.json.encode(record) + b"\n" for record in records)
+        os.replace(partial, self._path)
+        os.close(self._file)
+        self._file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
 
     def write_document(self, name: str, document: Any) -> None:
         """Replace `<folder>/<name>` by this JSON document, atomically."""

@@ -53,7 +53,8 @@ async def trade(client: AsyncClient) -> dict:
         )  # fmt: skip
         seen["placed"] = order["status"]
         seen["event_new"] = (await wanted_event(user, "conformance-1", "NEW"))["i"] == order["orderId"]
-        seen["open"] = [entry["clientOrderId"] for entry in await client.futures_get_open_orders(symbol=SYMBOL)]
+        resting = await client.futures_get_open_orders(symbol=SYMBOL)
+        seen["open"] = [entry["clientOrderId"] for entry in resting]
         cancelled = await client.futures_cancel_order(symbol=SYMBOL, origClientOrderId="conformance-1")
         seen["cancelled"] = cancelled["status"]
         seen["event_cancelled"] = (await wanted_event(user, "conformance-1", "CANCELED"))["X"]

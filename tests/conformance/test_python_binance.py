@@ -23,7 +23,8 @@ CLIENT = Path(__file__).with_name("python_binance_client.py")
 def client_python() -> Path:
     """The interpreter of python-binance's environment, made on first use from hashed requirements."""
     python = ENVIRONMENT / "bin" / "python"
-    if subprocess.run([python, "-c", "import binance"], capture_output=True).returncode if python.exists() else 1:
+    probe = [python, "-c", "import binance"]
+    if not python.exists() or subprocess.run(probe, capture_output=True).returncode:
         subprocess.run([sys.executable, "-m", "venv", ENVIRONMENT], check=True)
         install = [python, "-m", "pip", "install", "-q", "--require-hashes", "-r", REQUIREMENTS]
         subprocess.run(install, check=True, timeout=300)

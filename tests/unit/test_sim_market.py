@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def synthetic(seed: int, seconds: int) -> tuple[SyntheticMarket, Recorder]:
 def test_synthetic_depth_chain_has_gaps_but_no_breaks() -> None:
     """Each event names the last id before it, ids leave gaps, and the diffs rebuild book and top."""
     market, sink = synthetic(seed=7, seconds=60)
-    for (_, last, _), (first, _, previous) in zip(sink.events, sink.events[1:], strict=False):
+    for (_, last, _), (first, _, previous) in itertools.pairwise(sink.events):
         assert previous == last < first
     assert any(first > previous + 1 for first, _, previous in sink.events)
     assert sink.levels[BUY] == dict(market.book.levels(BUY, 1 << 20))
@@ -167,7 +168,7 @@ def test_second_pass_continues_the_chain_of_ids(tmp_path: Path) -> None:
     links = [(data["pu"], data["u"]) for kind, data in sink.frames if kind == "depth"]
     bridge = sink.events[0]
     links.insert(2, (bridge[2], bridge[1]))
-    for (_, last), (previous, _) in zip(links, links[1:], strict=False):
+    for (_, last), (previous, _) in itertools.pairwise(links):
         assert previous == last
     ids = [data["t"] for kind, data in sink.frames if kind == "trade"]
     assert ids == [1, 2]
