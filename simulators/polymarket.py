@@ -47,6 +47,7 @@ FAULTS = {
     "disabled": "503 for orders and cancels",
     "drop_price_change": "the next N price_change frames are not sent",
     "duplicate_trade_event": "the next N trade events are sent twice",
+    "eoa_refused": "orders of a plain wallet are refused, as a new account's are",
     "fail_after_mined": "the next N trades fail after they were MINED",
     "fail_trade": "the next N trades go RETRYING and then FAILED",
     "hold_trade_event": "the next N trade events come after the event that follows them",

@@ -11,7 +11,15 @@ import random
 from dataclasses import dataclass, field
 
 from simulators.polymarket_fair_value import digital_value
-from simulators.polymarket_markets import ABOVE, HOUR_MS, UP_DOWN, Market, make_market, next_listing
+from simulators.polymarket_markets import (
+    ABOVE,
+    HOUR_MS,
+    STRIKE_STEP,
+    UP_DOWN,
+    Market,
+    make_market,
+    next_listing,
+)
 from simulators.polymarket_matching import BUY, LOTS_PER_SHARE, NO, PRICE_ONE, SELL, YES
 from simulators.polymarket_reference import Reference
 from simulators.polymarket_venue import Venue
@@ -23,6 +31,7 @@ TAKERS_PER_S = 0.35
 TAKER_REACH_TICKS = 3.0
 OPINION_TICKS = 1.2
 NEAR_END_MS = 600_000
+STRIKE_REACH = 2 * STRIKE_STEP
 
 
 @dataclass(slots=True)
@@ -74,16 +83,19 @@ class Flow:
                 self._venue.resolve_market(market, market.outcome_wins(self._reference.tenths))
         if not self._reference.price:
             return
-        kinds = {market.kind for market in self._open_markets()}
-        if ABOVE not in kinds:
-            end_ms, strikes = next_listing(now_ms, self._reference.tenths)
+        price, kinds = self._reference.tenths, {market.kind for market in self._open_markets()}
+        above = {(market.strike, market.end_ms) for market in self._open_markets() if market.kind == ABOVE}
+        # A price that has left all strikes behind gets new ones before the old expire.
+        if not any(abs(strike - price) <= STRIKE_REACH for strike, _ in above):
+            end_ms, strikes = next_listing(now_ms, price)
             for strike in strikes:
-                self._list(ABOVE, strike, now_ms, end_ms)
+                if (strike, end_ms) not in above:
+                    self._list(ABOVE, strike, now_ms, end_ms)
         if UP_DOWN not in kinds:
             start_ms = now_ms // HOUR_MS * HOUR_MS
             if now_ms - start_ms > HOUR_MS - NEAR_END_MS:
                 start_ms += HOUR_MS
-            self._list(UP_DOWN, self._reference.tenths, start_ms, start_ms + HOUR_MS)
+            self._list(UP_DOWN, price, start_ms, start_ms + HOUR_MS)
 
     def _list(self, kind: str, strike: int, start_ms: int, end_ms: int) -> None:
         number = 900_001 + len(self._venue.markets)

@@ -40,6 +40,7 @@ from simulators.polymarket_wire import best_of, book_view, clob_market, order_ro
 CLOCK_SKEW_S = 60
 ORDERS_MAX, CANCELS_MAX, BOOKS_MAX = 15, 1000, 500
 PAGE_ROWS = 100
+LOGGED_BODY = 1000
 CURSOR_END = "LTE="
 MICROS_PER_LOT = 10_000
 _ORDER_PATHS = ("/order", "/orders", "/cancel-all", "/cancel-market-orders")
@@ -131,7 +132,7 @@ class Rest:
             response = _json(result.body if isinstance(result, Answer) else result, 200, headers)
             response = await self._spoil(request, response)
         self._log.add("rest", request.method, request.path_qs, response.status,
-                      body=body.decode(errors="replace")[:4000])  # fmt: skip
+                      body=body.decode(errors="replace")[:LOGGED_BODY])  # fmt: skip
         return response
 
     def _check_mode(self, request: web.Request) -> None:

@@ -190,6 +190,8 @@ class Venue:
         maker = submission.message.maker
         wallet = next((known for known in self.accounts.wallets if known.lower() == maker.lower()), maker)
         if wallet.lower() == key.address.lower():
+            if self.faults.value("eoa_refused"):
+                raise Refusal(400, "maker address not allowed, please use the deposit wallet flow")
             return key.address
         if self.accounts.wallet_owner.setdefault(wallet.lower(), key.address) != key.address:
             raise Refusal(400, "maker address not allowed, please use the deposit wallet flow")

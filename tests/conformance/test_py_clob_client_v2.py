@@ -23,10 +23,10 @@ CLIENT = Path(__file__).with_name("py_clob_client_v2_client.py")
 def client_python() -> Path:
     """The interpreter of the client's environment, made on first use from hashed requirements."""
     python = ENVIRONMENT / "bin" / "python"
-    probe = [python, "-c", "import py_clob_client_v2"]
+    probe = [str(python), "-c", "import py_clob_client_v2"]
     if not python.exists() or subprocess.run(probe, capture_output=True).returncode:
-        subprocess.run([sys.executable, "-m", "venv", ENVIRONMENT], check=True)
-        install = [python, "-m", "pip", "install", "-q", "--require-hashes", "-r", REQUIREMENTS]
+        subprocess.run([sys.executable, "-m", "venv", str(ENVIRONMENT)], check=True)
+        install = [str(python), "-m", "pip", "install", "-q", "--require-hashes", "-r", str(REQUIREMENTS)]
         subprocess.run(install, check=True, timeout=300)
     return python
 
