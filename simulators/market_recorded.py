@@ -246,6 +246,8 @@ class RecordedMarket:
             gone = [(price, 0) for price in before[side] if price not in now]
             changes.append(gone + [level for level in now.items() if before[side].get(level[0]) != level[1]])
         self._sink.depth(previous + 1, self._published_id, previous, changes[0], changes[1])
+        _, bids, asks = self.snapshot(1)
+        self._sink.top(self._published_id, bids[0], asks[0])
         self._ticker_id = 0
 
     def _stamped(self, text: bytes, frame: _Data) -> bytes:

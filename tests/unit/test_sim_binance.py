@@ -299,7 +299,7 @@ def test_ioc_self_trade_and_reduce_only_expire_with_their_reason(simulator: Simu
     """IOC remainder er 2, self-trade er 1 on the maker, reduce-only clamp er 4."""
 
     async def act(client: Client) -> None:
-        bid, ask = await client.quiet_market()
+        bid, _ask = await client.quiet_market()
         async with client.user() as user:
             await client.order("BUY", f"{bid - 1:.1f}", timeInForce="IOC")
             event = await order_event(user, "EXPIRED")
@@ -356,7 +356,8 @@ def test_ws_api_places_cancels_and_reports_limits(simulator: Simulator) -> None:
         bid, _ = await client.quiet_market()
         async with client.socket("/ws-fapi/v1") as socket:
             place = {"symbol": SYMBOL, "side": "BUY", "type": "LIMIT", "timeInForce": "GTX",
-                     "quantity": "0.002", "price": f"{bid - 50:.1f}", "newClientOrderId": "ws-1", "recvWindow": 1500}  # fmt: skip
+                     "quantity": "0.002", "price": f"{bid - 50:.1f}", "newClientOrderId": "ws-1",
+                     "recvWindow": 1500}  # fmt: skip
             await socket.send_json(client.ws_request("order.place", **place))
             answer = await receive(socket)
             assert (answer["id"], answer["status"], answer["result"]["status"]) == (7, 200, "NEW")
