@@ -232,24 +232,6 @@ static int ssl_start(struct tls *tls)
     return STATUS_OK;
 }
 
-int tls_connect(struct tls *tls, struct tls_context *context, const char *host, const char *port)
-{
-    *tls = (struct tls){.fd = -1, .context = context};
-    if (strlen(host) >= sizeof tls->host || strlen(port) >= sizeof tls->port)
-        return status_set(STATUS_CONFIG, "the host name %.60s… or its port is too long", host);
-    strcpy(tls->host, host);
-    strcpy(tls->port, port);
-    int result = lookup_start(tls);
-    if (result != STATUS_OK) {
-        tls_close(tls);
-        return result;
-    }
-    result = tls_advance(tls);
-    if (result < 0 && result != STATUS_AGAIN)
-        return result;
-    return STATUS_AGAIN;
-}
-
 static int socket_start(struct tls *tls, const struct tls_lookup *lookup)
 {
     tls->fd = socket(lookup->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -258,6 +240,7 @@ static int socket_start(struct tls *tls, const struct tls_lookup *lookup)
     int on = 1;
     (void)setsockopt(tls->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     tls->state = TLS_CONNECTING;
+    tls->wants_write = true;
     if (connect(tls->fd, (const struct sockaddr *)&lookup->address, lookup->address_length) != 0 &&
         errno != EINPROGRESS)
         return status_set(STATUS_IO, "cannot connect to %s:%s (%s)", tls->host, tls->port,
@@ -280,6 +263,28 @@ static int advance_resolving(struct tls *tls)
     tls->lookup = NULL;
     lookup_release(lookup);
     return result;
+}
+
+int tls_connect(struct tls *tls, struct tls_context *context, const char *host, const char *port)
+{
+    *tls = (struct tls){.fd = -1, .context = context};
+    if (strlen(host) >= sizeof tls->host || strlen(port) >= sizeof tls->port)
+        return status_set(STATUS_CONFIG, "the host name %.60s… or its port is too long", host);
+    strcpy(tls->host, host);
+    strcpy(tls->port, port);
+    int result = lookup_start(tls);
+    if (result != STATUS_OK) {
+        tls_close(tls);
+        return result;
+    }
+    if (!is_numeric(tls->lookup->host)) /* a thread resolves it */
+        return STATUS_AGAIN;
+    result = advance_resolving(tls);
+    if (result != STATUS_OK) {
+        tls_close(tls);
+        return result;
+    }
+    return STATUS_AGAIN; /* even when it is connected already: the socket is writable then */
 }
 
 static int advance_connecting(struct tls *tls)
