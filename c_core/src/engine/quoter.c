@@ -46,6 +46,25 @@ static bool has_room(const struct quoter *quoter, const struct engine_market *ma
     return side == SIDE_BUY ? held + lots <= most : held - lots >= -most;
 }
 
+/* The new quote does not wait until the old one is confirmed gone, as long as both could fill within
+ * the maximum. An old quote of the other side that it would trade with must be gone first: its end
+ * brings us back here. */
+static bool may_replace(const struct quoter *quoter, const struct engine_market *market, int side,
+                        int64_t ticks)
+{
+    if (exposure_crosses(&market->exposure, side, (struct price){ticks}, false))
+        return false;
+    int64_t lots = quoter->config.quantity_e9 / market->instrument->lot_e9;
+    for (int n = 0; n < market->exposure.count; n++) {
+        const struct exposure_order *open = &market->exposure.orders[n];
+        if (open->strategy == STRATEGY_QUOTER && open->side == side)
+            lots += open->remaining.lots;
+    }
+    int64_t most = quoter->config.max_position_e9 / market->instrument->lot_e9;
+    int64_t held = market->strategy_lots[STRATEGY_QUOTER];
+    return side == SIDE_BUY ? held + lots <= most : held - lots >= -most;
+}
+
 static void place(struct quoter *quoter, const struct engine_market *market, int side, int level,
                   int64_t ticks, int64_t now_ns)
 {
@@ -83,15 +102,15 @@ static void quote_level(struct quoter *quoter, const struct engine_market *marke
     int64_t ticks = wanted_ticks(quoter, market, side, level);
     if (ticks <= 0)
         return;
-    if (!order) {
-        if (now_ns >= own->retry_ns)
-            place(quoter, market, side, level, ticks, now_ns);
-        return;
-    }
-    int64_t off = ticks > order->price.ticks ? ticks - order->price.ticks
-                                             : order->price.ticks - ticks;
-    if (off >= quoter->config.requote_ticks && !order->cancel_requested)
+    if (order && !order->cancel_requested) {
+        int64_t off = ticks > order->price.ticks ? ticks - order->price.ticks
+                                                 : order->price.ticks - ticks;
+        if (off < quoter->config.requote_ticks)
+            return;
         engine_withdraw(engine, order->client_order_id);
+    }
+    if (now_ns >= own->retry_ns && may_replace(quoter, market, side, ticks))
+        place(quoter, market, side, level, ticks, now_ns);
 }
 
 static void quote(struct quoter *quoter, const struct engine_market *market, int64_t now_ns)

@@ -1,0 +1,1043 @@
+/* The engine against a venue that this program plays, with a real ledger file and a real journal:
+ * what is sent, what is charged, what is booked, and what a restart finds. */
+#include <dirent.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../../c_core/src/book/order_book.h"
+#include "../../c_core/src/engine/engine.h"
+
+#define MS 1000000LL
+#define SECOND 1000000000LL
+#define USD 1000000LL
+#define SENT 4096
+#define BTC 60000
+
+/* ---- the venue ------------------------------------------------------------------------------ */
+
+enum answer { ANSWER_ACK, ANSWER_REJECT, ANSWER_SILENCE, ANSWER_BUSY };
+
+struct fake {
+    struct venue venue;
+    struct instrument instrument;
+    struct arena arena;
+    struct order_book book;
+    struct order sent[SENT]; /* every order handed over */
+    int sent_count;
+    bool open[SENT];
+    int64_t filled[SENT];
+    uint64_t canceled_ids[SENT];
+    int cancels, queries, reconciles, next_execution;
+    int orders_answered, cancels_answered, reconciles_answered;
+    enum answer answer;
+    bool answer_cancels, answer_reconciles;
+    bool may_renew;
+    /* told at the next reconcile */
+    struct execution_report missed[8];
+    int missed_count;
+    struct execution_report left[8];
+    int left_count;
+    int64_t position_lots;
+    int64_t entry_ticks;
+    char since[48];
+};
+
+static struct fake fake;
+static int64_t now;
+static int64_t wall = 1800000000 * SECOND;
+
+static int64_t test_wall(void)
+{
+    return wall;
+}
+
+static int64_t test_clock(void)
+{
+    return now + 700;
+}
+
+static struct execution_report report_on(const struct order *order, int type)
+{
+    return (struct execution_report){
+        .client_order_id = order->client_order_id,
+        .venue_order_id = order->client_order_id & 0xFFFFFF,
+        .instrument = &fake.instrument,
+        .execution_type = (uint8_t)type,
+        .side = order->side,
+        .price = order->price,
+        .quantity = order->quantity,
+    };
+}
+
+static void tell(const struct execution_report *report)
+{
+    fake.venue.events->on_execution(fake.venue.events->context, &fake.venue, report);
+}
+
+static int fake_start(struct venue *venue, struct loop *loop, int64_t now_ns)
+{
+    (void)venue;
+    (void)loop;
+    (void)now_ns;
+    return STATUS_OK;
+}
+
+static int fake_do_work(struct venue *venue, int64_t now_ns)
+{
+    (void)venue;
+    (void)now_ns;
+    return 0;
+}
+
+static int fake_submit(struct venue *venue, const struct order *order, int64_t now_ns)
+{
+    (void)venue;
+    (void)now_ns;
+    if (fake.answer == ANSWER_BUSY)
+        return STATUS_AGAIN;
+    CHECK(fake.sent_count < SENT);
+    fake.open[fake.sent_count] = fake.answer != ANSWER_REJECT;
+    fake.sent[fake.sent_count++] = *order;
+    return STATUS_OK;
+}
+
+static int fake_cancel(struct venue *venue, const struct order *order, int64_t now_ns)
+{
+    (void)venue;
+    (void)now_ns;
+    fake.canceled_ids[fake.cancels++ % SENT] = order->client_order_id;
+    return STATUS_OK;
+}
+
+static int fake_cancel_all(struct venue *venue, int64_t now_ns)
+{
+    (void)venue;
+    (void)now_ns;
+    return STATUS_OK;
+}
+
+static int fake_query(struct venue *venue, const struct order *order, int64_t now_ns)
+{
+    (void)venue;
+    (void)order;
+    (void)now_ns;
+    fake.queries++;
+    return STATUS_OK;
+}
+
+static int fake_reconcile(struct venue *venue, const char *since, int64_t now_ns)
+{
+    (void)venue;
+    (void)now_ns;
+    fake.reconciles++;
+    snprintf(fake.since, sizeof fake.since, "%s", since);
+    return STATUS_OK;
+}
+
+static void fake_set_dead_man(struct venue *venue, bool may_renew)
+{
+    (void)venue;
+    fake.may_renew = may_renew;
+}
+
+static void fake_stop(struct venue *venue)
+{
+    (void)venue;
+}
+
+static struct order_book *fake_book(struct venue *venue, uint16_t instrument_index)
+{
+    (void)venue;
+    return instrument_index == 0 ? &fake.book : NULL;
+}
+
+static void fake_init(void)
+{
+    static const struct venue_operations operations = {
+        .start = fake_start,
+        .do_work = fake_do_work,
+        .submit = fake_submit,
+        .cancel = fake_cancel,
+        .cancel_all = fake_cancel_all,
+        .query = fake_query,
+        .reconcile = fake_reconcile,
+        .set_dead_man = fake_set_dead_man,
+        .stop = fake_stop,
+    };
+    static bool made;
+    if (!made) {
+        CHECK(arena_init(&fake.arena, 16 << 20) == STATUS_OK);
+        order_book_init(&fake.book, &fake.arena);
+    }
+    made = true;
+    struct arena arena = fake.arena;
+    struct order_book book = fake.book;
+    memset(&fake, 0, sizeof fake);
+    fake.arena = arena;
+    fake.book = book;
+    order_book_clear(&fake.book);
+    fake.answer_cancels = fake.answer_reconciles = fake.may_renew = true;
+    fake.next_execution = 1000;
+    fake.instrument = (struct instrument){
+        .venue = VENUE_BINANCE,
+        .symbol = "BTCUSDT",
+        .tick_e9 = 100000000,
+        .lot_e9 = 1000000,
+        .min_quantity = {1},
+        .min_notional = {100 * USD},
+        .maker_fee_ppm = 200,
+        .taker_fee_ppm = 500,
+        .shock_ppm = 100000,
+        .trading = true,
+    };
+    fake.venue = (struct venue){
+        .id = VENUE_BINANCE,
+        .name = "binance",
+        .operations = &operations,
+        .validity_window_ns = 2 * SECOND,
+        .book = fake_book,
+    };
+}
+
+static int index_of(uint64_t id)
+{
+    for (int n = fake.sent_count - 1; n >= 0; n--)
+        if (fake.sent[n].client_order_id == id)
+            return n;
+    return -1;
+}
+
+/* The venue fills part of an order and says so. */
+static struct execution_report fill(int n, int64_t lots, bool maker)
+{
+    struct execution_report report = report_on(&fake.sent[n], EXEC_TRADE);
+    fake.filled[n] += lots;
+    report.cumulative.lots = fake.filled[n];
+    report.last_price = fake.sent[n].price;
+    report.last_quantity.lots = lots;
+    report.maker = maker;
+    report.fee_e8 = lots * 1200000;
+    snprintf(report.execution_id, sizeof report.execution_id, "%d", fake.next_execution++);
+    fake.position_lots += fake.sent[n].side == SIDE_BUY ? lots : -lots;
+    if (fake.filled[n] == fake.sent[n].quantity.lots)
+        fake.open[n] = false;
+    return report;
+}
+
+/* ---- the world ------------------------------------------------------------------------------ */
+
+static char folder[64], ledger_path[96], journal_folder[96];
+static struct ledger *supervisor, *ledger;
+static struct engine *engine;
+static struct engine_config config;
+
+static void dead_man_ack(void)
+{
+    fake.venue.events->on_dead_man(fake.venue.events->context, &fake.venue, now, now + 12 * SECOND);
+}
+
+static void tick(int64_t bid_ticks)
+{
+    order_book_clear(&fake.book);
+    order_book_set(&fake.book, BOOK_BID, (struct price){bid_ticks}, (struct quantity){5});
+    order_book_set(&fake.book, BOOK_ASK, (struct price){bid_ticks + 1}, (struct quantity){7});
+    fake.venue.feed_ns = now;
+    fake.venue.events->on_book(fake.venue.events->context, &fake.venue, 0, now);
+}
+
+static void answer_orders(void)
+{
+    for (; fake.orders_answered < fake.sent_count; fake.orders_answered++) {
+        int answered = fake.orders_answered;
+        struct execution_report report = report_on(
+            &fake.sent[answered], fake.answer == ANSWER_REJECT ? EXEC_REJECTED : EXEC_NEW);
+        report.reject_reason = fake.answer == ANSWER_REJECT ? REJECT_INSUFFICIENT_BALANCE : 0;
+        report.cumulative.lots = fake.filled[answered];
+        if (fake.answer != ANSWER_SILENCE && fake.filled[answered] == 0)
+            tell(&report);
+    }
+}
+
+static void answer_cancels(void)
+{
+    for (; fake.cancels_answered < fake.cancels; fake.cancels_answered++) {
+        int n = index_of(fake.canceled_ids[fake.cancels_answered % SENT]);
+        if (n < 0 || !fake.open[n] || !fake.answer_cancels)
+            continue;
+        fake.open[n] = false;
+        struct execution_report report = report_on(&fake.sent[n], EXEC_CANCELED);
+        report.cumulative.lots = fake.filled[n];
+        tell(&report);
+    }
+}
+
+static void answer_reconcile(void)
+{
+    if (fake.reconciles_answered == fake.reconciles || !fake.answer_reconciles)
+        return;
+    fake.reconciles_answered = fake.reconciles;
+    const struct venue_events *events = fake.venue.events;
+    for (int n = 0; n < fake.left_count; n++)
+        events->on_open_order(events->context, &fake.venue, &fake.left[n]);
+    for (int n = 0; n < fake.sent_count; n++)
+        if (fake.open[n]) {
+            struct execution_report report = report_on(&fake.sent[n], EXEC_STATUS);
+            report.order_state = ORDER_WORKING;
+            report.cumulative.lots = fake.filled[n];
+            events->on_open_order(events->context, &fake.venue, &report);
+        }
+    for (int n = 0; n < fake.missed_count; n++)
+        tell(&fake.missed[n]);
+    if (fake.position_lots)
+        events->on_position(events->context, &fake.venue, &fake.instrument,
+                            (struct quantity){fake.position_lots},
+                            (struct price){fake.entry_ticks});
+    events->on_reconciled(events->context, &fake.venue);
+}
+
+static void check_ledger(void)
+{
+    char text[256];
+    struct ledger_view view;
+    CHECK(ledger_audit(supervisor, text, sizeof text) == 0);
+    ledger_snapshot(supervisor, &view, now);
+    for (int d = 0; d < 2; d++)
+        CHECK(view.participants[ROLE_ENGINE].used_micros[d] <=
+              view.participants[ROLE_ENGINE].alloc_micros[d]);
+}
+
+static void turn(int64_t step_ns)
+{
+    now += step_ns;
+    wall += step_ns;
+    engine_do_work(engine, now);
+}
+
+/* Steps of 10 ms in which the venue answers and the supervisor renews the lease. */
+static void run(int steps)
+{
+    for (int n = 0; n < steps; n++) {
+        ledger_heartbeat_supervisor(supervisor, now, now + 2 * SECOND);
+        if (fake.may_renew)
+            dead_man_ack();
+        turn(10 * MS);
+        answer_orders();
+        answer_cancels();
+        answer_reconcile();
+        check_ledger();
+    }
+}
+
+static void start_engine(void)
+{
+    engine = engine_new(&config);
+    CHECK(engine != NULL);
+    CHECK(ledger_open(&ledger, ledger_path) == 0);
+    CHECK(ledger_join(ledger, ROLE_ENGINE, now) == 0);
+    engine_attach_ledger(engine, ledger);
+    CHECK(engine_add_venue(engine, &fake.venue, false));
+}
+
+static void connect_venue(void)
+{
+    const struct venue_events *events = fake.venue.events;
+    events->on_instrument(events->context, &fake.venue, &fake.instrument);
+    fake.venue.session_state = SESSION_SYNCING;
+    events->on_session(events->context, &fake.venue, SESSION_SYNCING, "user stream open");
+    dead_man_ack();
+    tick(BTC * 10);
+    fake.venue.session_state = SESSION_READY;
+    events->on_session(events->context, &fake.venue, SESSION_READY, "ready");
+}
+
+static void disconnect_venue(void)
+{
+    fake.venue.session_state = SESSION_CONNECTING;
+    fake.venue.events->on_session(fake.venue.events->context, &fake.venue, SESSION_CONNECTING,
+                                  "socket closed");
+}
+
+static void remove_files(const char *path)
+{
+    DIR *directory = opendir(path);
+    if (!directory)
+        return;
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+        char name[512];
+        snprintf(name, sizeof name, "%s/%s", path, entry->d_name);
+        unlink(name);
+    }
+    closedir(directory);
+}
+
+static void begin_with_limit(int64_t limit_usd)
+{
+    const int64_t limit[2] = {limit_usd * USD, 20 * limit_usd * USD};
+    const int64_t headroom[2] = {limit_usd * USD / 50, 20 * limit_usd * USD / 50};
+    int adopted;
+    remove_files(journal_folder);
+    unlink(ledger_path);
+    fake_init();
+    now = ledger_now_ns();
+    CHECK(ledger_create(&supervisor, &adopted, ledger_path, limit, headroom, now) == 0);
+    ledger_heartbeat_supervisor(supervisor, now, now + 2 * SECOND);
+    config = (struct engine_config){
+        .mode = 1,
+        .journal_folder = journal_folder,
+        .risk = {.max_order_quantity_e9 = 50000000,
+                 .max_order_notional_micros = 5000 * USD,
+                 .max_position_e9 = 50000000,
+                 .price_collar_ppm = 10000,
+                 .stale_ns = 3 * SECOND,
+                 .daily_loss_micros = 500 * USD,
+                 .max_open_orders = 20,
+                 .orders_per_10s = 2000},
+        .quoter = {.enabled = true,
+                   .quantity_e9 = 2000000,
+                   .max_position_e9 = 10000000,
+                   .spread_ticks = 2,
+                   .requote_ticks = 3,
+                   .levels = 1},
+        .signal = {.enabled = true,
+                   .interval_ns = 50 * MS,
+                   .half_life_ns = 30 * SECOND,
+                   .volatility_floor_e9 = 200000000},
+        .hedger = {.enabled = true,
+                   .max_position_e9 = 50000000,
+                   .min_order_e9 = 2000000,
+                   .collar_ppm = 500,
+                   .interval_ns = 250 * MS},
+        .clock_ns = test_clock,
+        .wall_ns = test_wall,
+    };
+}
+
+static void begin_engine(void)
+{
+    start_engine();
+    connect_venue();
+    run(2);
+    CHECK(ledger_set_state(supervisor, LEDGER_ACTIVE, HALT_NONE, 0) >= 0);
+    run(3);
+}
+
+static void begin(void)
+{
+    begin_with_limit(1000);
+    begin_engine();
+}
+
+static void end(void)
+{
+    engine_free(engine);
+    ledger_leave(ledger);
+    ledger_close(ledger);
+    ledger_close(supervisor);
+}
+
+static int open_of(int strategy, int side)
+{
+    struct order orders[64];
+    int count = engine_open_orders(engine, orders, 64), found = 0;
+    for (int n = 0; n < count; n++)
+        found += orders[n].strategy == strategy && (side < 0 || orders[n].side == side);
+    return found;
+}
+
+static int last_sent(int side)
+{
+    for (int n = fake.sent_count - 1; n >= 0; n--)
+        if (fake.sent[n].side == side && fake.open[n])
+            return n;
+    CHECK(!"an open order of that side");
+    return -1;
+}
+
+static int manual(int side, int64_t ticks, int64_t lots, uint64_t *id)
+{
+    struct message_new_order order = {
+        .venue = VENUE_BINANCE,
+        .side = (uint8_t)side,
+        .type = ORDER_LIMIT,
+        .time_in_force = TIF_GTC,
+        .symbol = "BTCUSDT",
+        .price_e9 = ticks * 100000000,
+        .quantity_e9 = lots * 1000000,
+    };
+    return engine_submit(engine, &order, id);
+}
+
+static const struct pnl *books(void)
+{
+    return &engine_market_at(engine, 0)->pnl;
+}
+
+/* ---- behaviour ------------------------------------------------------------------------------- */
+
+/* Quotes stand on both sides, post-only, and each is reserved in the ledger before it is sent. */
+static void quotes_both_sides(void)
+{
+    begin();
+    CHECK(open_of(STRATEGY_QUOTER, SIDE_BUY) == 1 && open_of(STRATEGY_QUOTER, SIDE_SELL) == 1);
+    const struct order *buy = &fake.sent[last_sent(SIDE_BUY)];
+    CHECK(buy->time_in_force == TIF_POST_ONLY && buy->price.ticks == BTC * 10);
+    CHECK(fake.sent[last_sent(SIDE_SELL)].price.ticks == BTC * 10 + 1);
+    struct ledger_slot slots[8];
+    CHECK(ledger_slots(supervisor, ROLE_ENGINE, slots, 8) == 2);
+    CHECK(slots[0].state == SLOT_LIVE);
+    /* Either side fills: 0.002 BTC at 10 % shock and the taker's fee. */
+    struct ledger_view view;
+    ledger_snapshot(supervisor, &view, now);
+    CHECK(view.participants[ROLE_ENGINE].used_micros[BUDGET_LOSS] >= 12 * USD);
+    CHECK(view.participants[ROLE_ENGINE].used_micros[BUDGET_LOSS] < 13 * USD);
+    /* A small move keeps the place in the queue, a larger one moves both. */
+    int cancels = fake.cancels;
+    tick(BTC * 10 + 2);
+    run(2);
+    CHECK(fake.cancels == cancels);
+    tick(BTC * 10 + 5);
+    run(3);
+    CHECK(fake.cancels == cancels + 2);
+    CHECK(fake.sent[last_sent(SIDE_BUY)].price.ticks == BTC * 10 + 5);
+    CHECK(engine_page(engine)->tick_to_order.count > 0);
+    CHECK(engine_page(engine)->order_to_ack.count > 0);
+    end();
+}
+
+/* A fill is booked once however often it is told, and P&L, ledger and page follow it. */
+static void books_fills_once(void)
+{
+    begin();
+    struct execution_report report = fill(last_sent(SIDE_BUY), 2, true);
+    tell(&report);
+    tell(&report);
+    run(3);
+    CHECK(books()->position_lots == 2 && books()->cost_micros == 120 * USD);
+    CHECK(books()->fees_e8 == 2400000);
+    const struct participant_page *page = engine_page(engine);
+    engine_publish(engine, now);
+    CHECK(page->fills_total == 1 && page->fills[0].sequence == 1 && page->fills[0].maker == 1);
+    CHECK(page->counters[COUNTER_DUPLICATE_EXECUTIONS] == 1);
+    CHECK(page->positions_count == 1 && page->positions[0].quantity_e9 == 2000000);
+    CHECK(page->positions[0].cash_flow_micros == -120 * USD);
+    struct ledger_view view;
+    ledger_snapshot(supervisor, &view, now);
+    CHECK(view.participants[ROLE_ENGINE].positions_micros[BUDGET_LOSS] >= 12 * USD);
+    end();
+}
+
+/* A halt from anywhere cancels everything, is acknowledged, and no order follows. */
+static void obeys_a_halt(void)
+{
+    begin();
+    int64_t epoch = ledger_halt(supervisor, HALT_OPERATOR);
+    int sent = fake.sent_count;
+    turn(1 * MS);
+    CHECK(fake.cancels >= 2);
+    struct ledger_view view;
+    ledger_snapshot(supervisor, &view, now);
+    CHECK(view.participants[ROLE_ENGINE].halt_ack == (uint32_t)epoch);
+    tick(BTC * 10 + 50);
+    run(5);
+    uint64_t id;
+    CHECK(manual(SIDE_BUY, BTC * 10, 2, &id) == REJECT_HALTED);
+    CHECK(fake.sent_count == sent && open_of(STRATEGY_QUOTER, -1) == 0);
+    CHECK(!fake.may_renew);
+    struct ledger_slot slots[8];
+    CHECK(ledger_slots(supervisor, ROLE_ENGINE, slots, 8) == 0);
+    CHECK(ledger_set_state(supervisor, LEDGER_ACTIVE, HALT_NONE, 1) > epoch);
+    dead_man_ack();
+    run(5);
+    tick(BTC * 10);
+    run(3);
+    CHECK(open_of(STRATEGY_QUOTER, -1) == 2);
+    end();
+}
+
+/* Without a fresh lease quotes are pulled and the dead-man switch is left to expire. */
+static void pulls_quotes_without_lease(void)
+{
+    begin();
+    turn(3 * SECOND);
+    answer_cancels();
+    turn(10 * MS);
+    CHECK(open_of(STRATEGY_QUOTER, -1) == 0 && !fake.may_renew);
+    uint64_t id;
+    tick(BTC * 10);
+    dead_man_ack();
+    CHECK(manual(SIDE_BUY, BTC * 10 - 10, 2, &id) == REJECT_LEASE_EXPIRED);
+    run(3);
+    tick(BTC * 10);
+    run(3);
+    CHECK(open_of(STRATEGY_QUOTER, -1) == 2 && fake.may_renew);
+    end();
+}
+
+/* A silent feed makes the market stale: quotes are pulled until data comes again. */
+static void pulls_quotes_on_stale_data(void)
+{
+    begin();
+    run(350);
+    CHECK(open_of(STRATEGY_QUOTER, -1) == 0);
+    uint64_t id;
+    CHECK(manual(SIDE_BUY, BTC * 10 - 10, 2, &id) == REJECT_STALE_DATA);
+    tick(BTC * 10);
+    run(3);
+    CHECK(open_of(STRATEGY_QUOTER, -1) == 2);
+    end();
+}
+
+/* An unanswered order stays charged and is asked for; "not found" counts only after its window. */
+static void unknown_orders_stay_charged(void)
+{
+    begin_with_limit(1000);
+    config.quoter.enabled = false;
+    begin_engine();
+    fake.answer = ANSWER_SILENCE;
+    uint64_t id;
+    CHECK(manual(SIDE_BUY, BTC * 10 - 10, 2, &id) == REJECT_NONE);
+    tick(BTC * 10);
+    run(150);
+    CHECK(engine_order(engine, id)->state == ORDER_UNKNOWN && fake.queries > 0);
+    struct ledger_slot slots[8];
+    CHECK(ledger_slots(supervisor, ROLE_ENGINE, slots, 8) == 1 && slots[0].state == SLOT_UNKNOWN);
+    struct execution_report missing = report_on(&fake.sent[0], EXEC_STATUS);
+    missing.not_found = 1;
+    for (int n = 0; n < 5; n++)
+        tell(&missing);
+    CHECK(engine_order(engine, id)->state == ORDER_UNKNOWN);
+    tick(BTC * 10);
+    run(250);
+    tell(&missing);
+    tell(&missing);
+    CHECK(ledger_slots(supervisor, ROLE_ENGINE, slots, 8) == 1);
+    tell(&missing);
+    CHECK(engine_order(engine, id)->state == ORDER_REJECTED);
+    CHECK(ledger_slots(supervisor, ROLE_ENGINE, slots, 8) == 0);
+    end();
+}
+
+/* A cancel told before the fill it speaks of frees nothing until the fill is booked. */
+static void cancel_before_its_fill(void)
+{
+    begin_with_limit(1000);
+    config.quoter.enabled = false;
+    begin_engine();
+    uint64_t id;
+    CHECK(manual(SIDE_BUY, BTC * 10 - 10, 4, &id) == REJECT_NONE);
+    run(2);
+    struct execution_report late = fill(0, 1, true);
+    struct execution_report canceled = report_on(&fake.sent[0], EXEC_CANCELED);
+    fake.open[0] = false;
+    canceled.cumulative.lots = 1;
+    tell(&canceled);
+    struct ledger_slot slots[8];
+    CHECK(ledger_slots(supervisor, ROLE_ENGINE, slots, 8) == 1);
+    CHECK(engine_order(engine, id)->state == ORDER_UNKNOWN);
+    tell(&late);
+    CHECK(engine_order(engine, id)->state == ORDER_CANCELED && books()->position_lots == 1);
+    CHECK(ledger_slots(supervisor, ROLE_ENGINE, slots, 8) == 0);
+    end();
+}
+
+/* A dropped connection makes orders on their way UNKNOWN; reconcile finds out and trading resumes. */
+static void reconnects(void)
+{
+    begin();
+    fake.answer = ANSWER_SILENCE;
+    fake.answer_cancels = false;
+    tick(BTC * 10 + 20);
+    turn(1 * MS);
+    disconnect_venue();
+    uint64_t id;
+    CHECK(manual(SIDE_BUY, BTC * 10, 2, &id) == REJECT_SESSION);
+    int first_buy = last_sent(SIDE_BUY);
+    struct execution_report missed = fill(first_buy, 2, true);
+    fake.missed[fake.missed_count++] = missed;
+    fake.answer = ANSWER_ACK;
+    fake.answer_cancels = true;
+    run(3);
+    connect_venue();
+    run(200);
+    CHECK(books()->position_lots == 2);
+    for (int n = 0; n < fake.sent_count; n++) {
+        const struct order *order = engine_order(engine, fake.sent[n].client_order_id);
+        if (!order || order->state != ORDER_UNKNOWN)
+            continue;
+        struct execution_report status = report_on(order, EXEC_STATUS);
+        status.order_state = ORDER_CANCELED;
+        status.cumulative.lots = order->filled.lots;
+        fake.open[n] = false;
+        tell(&status);
+    }
+    tick(BTC * 10);
+    run(5);
+    CHECK(open_of(STRATEGY_QUOTER, -1) == 2);
+    end();
+}
+
+/* A refused order is released, counted, and a streak of them stops trading for a person to look. */
+static void refusals_trip_the_guard(void)
+{
+    begin();
+    fake.answer = ANSWER_REJECT;
+    for (int n = 0; n < 60; n++) {
+        tick(BTC * 10 + (n % 2) * 10);
+        run(5);
+    }
+    const struct participant_page *page = engine_page(engine);
+    CHECK(page->refusals[REJECT_INSUFFICIENT_BALANCE] >= 20);
+    CHECK(ledger_state_now(supervisor) == LEDGER_HALTED);
+    end();
+}
+
+/* Nothing leaves when the socket takes nothing: the reservation is given back at once. */
+static void busy_socket_leaves_no_charge(void)
+{
+    begin_with_limit(1000);
+    config.quoter.enabled = false;
+    begin_engine();
+    fake.answer = ANSWER_BUSY;
+    uint64_t id;
+    CHECK(manual(SIDE_BUY, BTC * 10 - 10, 2, &id) == REJECT_SESSION);
+    struct ledger_slot slots[8];
+    CHECK(ledger_slots(supervisor, ROLE_ENGINE, slots, 8) == 0);
+    struct ledger_view view;
+    run(1);
+    ledger_snapshot(supervisor, &view, now);
+    CHECK(view.participants[ROLE_ENGINE].used_micros[BUDGET_LOSS] == 0);
+    end();
+}
+
+/* The budget refuses what does not fit and takes what reduces, even when it is full. */
+static void budget_refuses(void)
+{
+    begin_with_limit(30);
+    config.quoter.enabled = false;
+    begin_engine();
+    uint64_t id;
+    CHECK(manual(SIDE_BUY, BTC * 10, 4, &id) == REJECT_NONE);
+    run(2);
+    CHECK(manual(SIDE_BUY, BTC * 10, 4, &id) == REJECT_BUDGET);
+    struct execution_report report = fill(0, 4, true);
+    tell(&report);
+    tick(BTC * 10);
+    run(2);
+    CHECK(manual(SIDE_BUY, BTC * 10, 2, &id) == REJECT_BUDGET);
+    CHECK(manual(SIDE_SELL, BTC * 10 + 5, 4, &id) == REJECT_NONE);
+    CHECK(engine_page(engine)->refusals[REJECT_BUDGET] == 2);
+    end();
+}
+
+/* A restarted engine knows its books, cancels what was left, and books missed fills once. */
+static void restarts(void)
+{
+    begin();
+    struct execution_report seen = fill(last_sent(SIDE_BUY), 2, true);
+    tell(&seen);
+    run(2);
+    int sell = last_sent(SIDE_SELL);
+    int64_t fills_before = engine_page(engine)->fills_total;
+    /* Killed here: nothing is said to the venue, the quotes stay there. */
+    engine_free(engine);
+    ledger_close(ledger);
+    CHECK(ledger_reclaim(supervisor, ROLE_ENGINE) >= 1);
+    struct execution_report missed = fill(sell, 1, true);
+    fake.missed[fake.missed_count++] = seen;
+    fake.missed[fake.missed_count++] = missed;
+    int cancels = fake.cancels;
+    start_engine();
+    connect_venue();
+    CHECK(books()->position_lots == 2 && books()->cost_micros == 120 * USD);
+    CHECK(books()->fees_e8 == 2400000);
+    uint64_t id;
+    turn(1 * MS);
+    CHECK(manual(SIDE_BUY, BTC * 10 - 10, 2, &id) == REJECT_NOT_RECONCILED);
+    CHECK(strcmp(fake.since, "1000") == 0);
+    run(20);
+    CHECK(fake.cancels > cancels);
+    CHECK(books()->position_lots == 1 && books()->fees_e8 == 3600000);
+    CHECK(books()->realized_micros == 60000100 - 60000000);
+    CHECK(engine_page(engine)->fills_total == fills_before + 1);
+    CHECK(engine_market_at(engine, 0)->strategy_lots[STRATEGY_QUOTER] == 1);
+    tick(BTC * 10);
+    run(3);
+    CHECK(open_of(STRATEGY_QUOTER, -1) == 2);
+    end();
+}
+
+/* An empty journal takes the venue's position over; fills inside it are not booked again. */
+static void adopts_a_first_position(void)
+{
+    begin_with_limit(1000);
+    fake.position_lots = -3;
+    fake.entry_ticks = 600000;
+    struct order old = {.client_order_id = 77, .side = SIDE_SELL, .price = {600000},
+                        .quantity = {3}};
+    struct execution_report report = report_on(&old, EXEC_TRADE);
+    report.last_price = old.price;
+    report.last_quantity = old.quantity;
+    snprintf(report.execution_id, sizeof report.execution_id, "900");
+    fake.missed[fake.missed_count++] = report;
+    begin_engine();
+    CHECK(books()->position_lots == -3 && books()->cost_micros == -180 * USD);
+    CHECK(open_of(STRATEGY_QUOTER, -1) == 2);
+    CHECK(ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    end();
+}
+
+/* A difference between our position and the venue's that stays halts trading. */
+static void mismatch_halts(void)
+{
+    begin();
+    fake.position_lots += 1;
+    disconnect_venue();
+    connect_venue();
+    run(10);
+    CHECK(ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    CHECK(engine_page(engine)->counters[COUNTER_POSITION_MISMATCHES] == 1);
+    tick(BTC * 10);
+    run(500);
+    CHECK(ledger_state_now(supervisor) == LEDGER_HALTED);
+    end();
+}
+
+static struct message_hedge hedge_to(int64_t target_e9, int64_t expires_ns)
+{
+    return (struct message_hedge){
+        .request_id = 1,
+        .symbol = "BTCUSDT",
+        .target_e9 = target_e9,
+        .price_limit_ppm = 300,
+        .expires_ns = expires_ns,
+    };
+}
+
+static int bridge_positions;
+static int64_t bridge_quantity_e9;
+
+static void bridge_send(void *context, uint16_t kind, const void *body, uint32_t size)
+{
+    (void)context;
+    (void)size;
+    if (kind != MESSAGE_POSITION)
+        return;
+    bridge_positions++;
+    bridge_quantity_e9 = ((const struct message_position *)body)->quantity_e9;
+}
+
+/* A hedge goes out as one IOC at the collar after the quoter has stepped aside, up to the absolute
+ * target, and not after it has expired. */
+static void hedges_to_a_target(void)
+{
+    begin();
+    struct engine_bridge bridge = {.send = bridge_send};
+    engine_attach_bridge(engine, &bridge);
+    struct message_hedge expired = hedge_to(6000000, now - 1);
+    engine_hedge(engine, &expired);
+    run(5);
+    CHECK(engine_page(engine)->counters[COUNTER_HEDGE_ORDERS] == 0);
+    struct message_hedge hedge = hedge_to(6000000, now + 60 * SECOND);
+    engine_hedge(engine, &hedge);
+    tick(BTC * 10);
+    run(3);
+    int order = fake.sent_count - 1;
+    while (order >= 0 && fake.sent[order].strategy != STRATEGY_HEDGER)
+        order--;
+    CHECK(order >= 0);
+    CHECK(fake.sent[order].time_in_force == TIF_IOC && fake.sent[order].quantity.lots == 6);
+    CHECK(fake.sent[order].price.ticks == 600180);
+    CHECK(open_of(STRATEGY_QUOTER, SIDE_SELL) == 0);
+    int sent = fake.sent_count;
+    struct execution_report report = fill(order, 4, false);
+    tell(&report);
+    struct execution_report expired_rest = report_on(&fake.sent[order], EXEC_EXPIRED);
+    expired_rest.cumulative.lots = 4;
+    fake.open[order] = false;
+    tell(&expired_rest);
+    CHECK(engine_market_at(engine, 0)->strategy_lots[STRATEGY_HEDGER] == 4);
+    CHECK(bridge_positions >= 3 && bridge_quantity_e9 == 4000000);
+    tick(BTC * 10);
+    run(60);
+    int second = -1;
+    for (int n = sent; n < fake.sent_count; n++)
+        if (fake.sent[n].strategy == STRATEGY_HEDGER) {
+            CHECK(second < 0);
+            second = n;
+        }
+    CHECK(second >= 0 && fake.sent[second].quantity.lots == 2);
+    report = fill(second, 2, false);
+    tell(&report);
+    engine_hedge(engine, &hedge);
+    tick(BTC * 10);
+    run(150);
+    CHECK(engine_page(engine)->counters[COUNTER_HEDGE_ORDERS] == 2);
+    CHECK(open_of(STRATEGY_QUOTER, -1) == 2);
+    end();
+}
+
+static void limit_file_size(rlim_t bytes)
+{
+    struct rlimit limit;
+    CHECK(getrlimit(RLIMIT_FSIZE, &limit) == 0);
+    limit.rlim_cur = bytes;
+    CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+}
+
+/* When the disk takes no more, orders that add risk are refused with JOURNAL, those that reduce still
+ * leave, no fill is lost, and trading goes on when there is space again. */
+static void survives_a_full_disk(void)
+{
+    begin_with_limit(1000);
+    config.journal_segment_bytes = 64 * 1024;
+    begin_engine();
+    limit_file_size(4096);
+    bool refused = false;
+    for (int n = 0; n < 400 && !refused; n++) {
+        tick(BTC * 10 + (n % 2) * 10);
+        run(2);
+        refused = engine_page(engine)->refusals[REJECT_JOURNAL] > 0;
+    }
+    CHECK(refused);
+    uint64_t id;
+    CHECK(manual(SIDE_BUY, BTC * 10 - 20, 2, &id) == REJECT_JOURNAL);
+    CHECK(ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    limit_file_size(RLIM_INFINITY);
+    for (int n = 0; n < 150; n++) {
+        tick(BTC * 10);
+        run(1);
+    }
+    CHECK(open_of(STRATEGY_QUOTER, -1) == 2);
+    struct execution_report report = fill(last_sent(SIDE_BUY), 2, true);
+    tell(&report);
+    run(1);
+    int64_t realized = books()->realized_micros;
+    engine_free(engine);
+    engine = engine_new(&config);
+    CHECK(engine != NULL);
+    CHECK(engine_page(engine)->fills_total == 1);
+    CHECK(engine_page(engine)->counters[COUNTER_JOURNAL_DAMAGED] == 0);
+    CHECK(realized == 0);
+    end();
+}
+
+/* Today's loss survives a restart; a new UTC day starts at zero only at a restart or a halt. */
+static void the_day_rolls_at_a_restart(void)
+{
+    begin();
+    struct execution_report report = fill(last_sent(SIDE_BUY), 2, true);
+    tell(&report);
+    run(2);
+    wall += 86400 * SECOND;
+    run(2);
+    CHECK(books()->fees_e8 == 2400000);
+    engine_free(engine);
+    ledger_close(ledger);
+    ledger_reclaim(supervisor, ROLE_ENGINE);
+    start_engine();
+    connect_venue();
+    CHECK(books()->fees_e8 == 0 && books()->position_lots == 2 && books()->realized_micros == 0);
+    run(20);
+    int64_t day = books()->day;
+    ledger_halt(supervisor, HALT_OPERATOR);
+    run(5);
+    wall += 86400 * SECOND;
+    run(2);
+    CHECK(books()->day == day + 1);
+    wall -= 2 * 86400 * SECOND;
+    run(2);
+    CHECK(books()->day == day + 1);
+    end();
+}
+
+/* A graceful end cancels everything and is done when the venue has confirmed. */
+static void drains(void)
+{
+    begin();
+    engine_drain(engine);
+    CHECK(!engine_drained(engine));
+    run(3);
+    CHECK(engine_drained(engine));
+    end();
+}
+
+/* Loss beyond the day's limit halts by itself. */
+static void daily_loss_halts(void)
+{
+    begin_with_limit(1000);
+    config.quoter.enabled = false;
+    config.risk.daily_loss_micros = 10 * USD;
+    begin_engine();
+    uint64_t id;
+    CHECK(manual(SIDE_BUY, BTC * 10, 10, &id) == REJECT_NONE);
+    struct execution_report report = fill(0, 10, true);
+    tell(&report);
+    tick(BTC * 10 - 9000);
+    run(1);
+    CHECK(ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    tick(BTC * 10 - 12000);
+    run(1);
+    CHECK(ledger_state_now(supervisor) == LEDGER_HALTED);
+    end();
+}
+
+/* Telemetry messages carry the layout's kinds and sizes, and signals their numbers. */
+static void telemetry_and_signals(void)
+{
+    begin();
+    struct engine_message message;
+    int signals = 0, reports = 0;
+    while (engine_telemetry_pop(engine, &message)) {
+        CHECK(message.header.length >= sizeof message.header);
+        if (message.header.kind == MESSAGE_SIGNAL) {
+            struct message_signal signal;
+            memcpy(&signal, message.body, sizeof signal);
+            CHECK(signal.mid_e9 == 60000050000000 && signal.volatility_e9 == 200000000);
+            CHECK(signal.microprice_e9 > signal.bid_e9 && signal.microprice_e9 < signal.mid_e9);
+            signals++;
+        }
+        reports += message.header.kind == MESSAGE_EXECUTION_REPORT;
+    }
+    CHECK(signals >= 1 && reports == 2);
+    end();
+}
+
+int main(void)
+{
+    snprintf(folder, sizeof folder, "/dev/shm/test-engine-XXXXXX");
+    CHECK(mkdtemp(folder) != NULL);
+    snprintf(ledger_path, sizeof ledger_path, "%s/ledger", folder);
+    snprintf(journal_folder, sizeof journal_folder, "%s/engine", folder);
+    CHECK(mkdir(journal_folder, 0700) == 0);
+    signal(SIGXFSZ, SIG_IGN);
+    quotes_both_sides();
+    books_fills_once();
+    obeys_a_halt();
+    pulls_quotes_without_lease();
+    pulls_quotes_on_stale_data();
+    unknown_orders_stay_charged();
+    cancel_before_its_fill();
+    reconnects();
+    refusals_trip_the_guard();
+    busy_socket_leaves_no_charge();
+    budget_refuses();
+    restarts();
+    adopts_a_first_position();
+    mismatch_halts();
+    hedges_to_a_target();
+    survives_a_full_disk();
+    the_day_rolls_at_a_restart();
+    drains();
+    daily_loss_halts();
+    telemetry_and_signals();
+    remove_files(journal_folder);
+    rmdir(journal_folder);
+    unlink(ledger_path);
+    rmdir(folder);
+    return 0;
+}
