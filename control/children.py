@@ -52,6 +52,11 @@ class Child:
         """True for a local venue, which holds no rights in the ledger."""
         return self.role is None
 
+    @property
+    def pid(self) -> int:
+        """Its process now, 0 when it never had one."""
+        return self.process.pid if self.process else 0
+
     def record(self) -> dict[str, Any]:
         """Its entry in supervisor.json."""
         return {

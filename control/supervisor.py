@@ -35,6 +35,7 @@ from control.children import Child
 from control.config import Budget, Paper, load, micros, usd
 from control.errors import ControlError, Exit
 from control.guard import Guard
+from control.keeper import Keeper, StartFailed
 from control.latch import describe, is_latched, set_latch
 from control.processes import ProcessId
 from control.recorder import EventLog, FillRecorder
@@ -47,21 +48,13 @@ Duty = Callable[[], Awaitable[None]]
 Report = Callable[[str, str], None]  # kind ("step", "failed", "healthy"), text
 
 
-class StartFailed(Exception):
-    """Start-up cannot succeed; carries the command's exit code."""
-
-    def __init__(self, text: str, code: Exit) -> None:
-        super().__init__(text)
-        self.code = code
-
-
 class Supervisor:
     """One run, from `control start` to `control stop` or `control kill`."""
 
     def __init__(self, paths: Paths, options: dict[str, Any], report: Report) -> None:
         self.paths = paths
         self.options = options
-        self._report = report
+        self.report = report
         self._folder = Path(options["config"])
         self.settings = load(Paper, self._folder / "paper.json")
         self.budget = Budget.model_validate(options["budget"])
@@ -70,14 +63,15 @@ class Supervisor:
         self.children: list[Child] = []
         self.ledger: Ledger | None = None
         self.healthy = False
-        self._adopted = False
+        self.adopted = False
         self.stopping = asyncio.Event()
         self.stop_simulators = True
         self.exit_code = Exit.OK
         self._lock = -1
+        self._keeper = Keeper(self)
         self._started_wall_ns = time.time_ns()
         self._started = time.monotonic()
-        self._earlier = read_json(paths.supervisor_json) or {}
+        self.earlier = read_json(paths.supervisor_json) or {}
         self._sweeps: set[asyncio.Task[str]] = set()
         self._me = ProcessId(os.getpid(), processes.start_time_of(os.getpid()) or 0)
 
@@ -96,7 +90,7 @@ class Supervisor:
             self._prepare()
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._for_ever(name, duty)) for name, duty in self._duties()]
-                starter = group.create_task(self._start_all())
+                starter = group.create_task(self._keeper.run())
                 await self.stopping.wait()
                 starter.cancel()
                 await self._shut_down()
@@ -168,7 +162,7 @@ class Supervisor:
                 "Look at that folder; `control doctor` helps.",
                 Exit.ERROR,
             ) from None
-        self._adopted = adopted = self.ledger.adopted
+        self.adopted = adopted = self.ledger.adopted
         if adopted:
             self._apply_limit()
             for child in self.children:
@@ -201,7 +195,7 @@ class Supervisor:
     def _fail(self, text: str, code: Exit) -> None:
         self.exit_code = code
         self.events.write("supervisor", "start_failed", level="error", text=text)
-        self._report("failed", text)
+        self.report("failed", text)
         keep_venues = is_latched(self.paths.latch)  # a kill during the start wants to ask them
         ending = [c.process for c in self.children if c.process and not (c.simulator and keep_venues)]
         processes.terminate([process for process in ending if processes.is_alive(process)], grace_s=4.0)
@@ -223,218 +217,17 @@ class Supervisor:
 
     def step(self, text: str) -> None:
         """Tell whoever waits for the start, and the log."""
-        self._report("step", text)
+        self.report("step", text)
 
     def _public_options(self) -> dict[str, Any]:
         return {key: value for key, value in self.options.items() if value is not None}
-
-    # ---- start -----------------------------------------------------------------------------
-
-    async def _start_all(self) -> None:
-        binance, polymarket, engine, bot = self.children
-        began = time.monotonic()
-        await self._start_simulator(binance)
-        if self._adopted:
-            swept = await self._empty_venue("binance", time.monotonic() + 2.0)
-            self.events.write("supervisor", "venues_swept", binance=swept)
-        # The engine needs only Binance: it connects while the second venue comes up.
-        self._start_participant(engine)
-        await self._start_simulator(polymarket)
-        self._start_participant(bot)
-        async with asyncio.TaskGroup() as group:
-            for child in self.children:
-                group.create_task(self._keep(child))
-            group.create_task(self._announce_health(began))
-
-    async def _announce_health(self, began: float) -> None:
-        waiting = {child.name: child for child in self.children if not child.simulator}
-        while waiting:
-            view = self._ledger().snapshot()
-            for name, child in list(waiting.items()):
-                if shared.is_reconciled(view, child.role):
-                    seconds = time.monotonic() - child.started
-                    title = child.title[0].upper() + child.title[1:]
-                    self.step(f"{title} connected and reconciled ({seconds:.1f} s)")
-                    del waiting[name]
-            await asyncio.sleep(0.05)
-        while not self.healthy:
-            if self._ledger().state == LedgerState.ACTIVE and self._venues_ready():
-                self.healthy = True
-                self.write_supervisor_json()
-            else:
-                await asyncio.sleep(0.05)
-        seconds = time.monotonic() - began
-        self.events.write("supervisor", "trading_started", seconds=round(seconds, 2))
-        self._report("healthy", f"Trading is on ({seconds:.1f} s)")
-
-    def _venues_ready(self) -> bool:
-        for name in words.PARTICIPANTS[1:]:
-            page = shared.read_page(self.paths, name)
-            if page is None or not any(venue["state"] == "READY" for venue in page.venues):
-                return False
-        return True
-
-    async def _start_simulator(self, child: Child) -> None:
-        if await self._adopt_simulator(child):
-            self.step(f"{child.title} still running, kept (pid {self._pid(child)})")
-            return
-        ready = await self._launch_simulator(child)
-        if ready is None:
-            raise StartFailed(self._why_failed(child), Exit.ERROR)
-        port, admin = kids.ports_of(ready)
-        self.step(f"{child.title} ready (port {port}, referee's view on {admin})")
-
-    async def _adopt_simulator(self, child: Child) -> bool:
-        """Keep a simulator that an earlier supervisor started the same way and that still answers."""
-        running = [e for e in processes.find_ours(self.paths.runtime) if e.name == child.name]
-        children = self._earlier.get("children", [])
-        argv = next((entry.get("argv") for entry in children if entry.get("name") == child.name), None)
-        ready = venues.read_ready(self.paths.sim_ready(child.venue))
-        if len(running) == 1 and ready is not None and argv == child.argv and await _answers(ready):
-            child.process, child.handle, child.state = running[0].process, None, "running"
-            child.started = time.monotonic()
-            self.write_supervisor_json()
-            return True
-        await asyncio.to_thread(processes.terminate, [e.process for e in running], 4.0)
-        return False
-
-    async def _launch_simulator(self, child: Child) -> dict[str, Any] | None:
-        ready_path = self.paths.sim_ready(child.venue)
-        settings = self.settings.binance if child.venue == "binance" else self.settings.polymarket
-        port, admin = settings.port, settings.admin_port
-        before = venues.read_ready(ready_path)
-        if child.restarts and before is not None:  # its clients know it by its address
-            port, admin = kids.ports_of(before)
-        self.paths.sim_state(child.venue).mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._spawn(child, kids.with_ports(child.argv, port, admin))
-        ready = await kids.wait_ready_line(child, ready_path, timeout_s=20.0)
-        if ready is not None:
-            child.state = "running"
-            self.write_supervisor_json()
-        return ready
-
-    def _start_participant(self, child: Child) -> None:
-        self._spawn(child, child.argv)
-
-    def _spawn(self, child: Child, argv: list[str]) -> None:
-        environment = {
-            **os.environ,
-            "PURSER_HOME": str(self.paths.home),
-            "PURSER_RUNTIME": str(self.paths.runtime),
-            "PYTHONUNBUFFERED": "1",
-        }
-        try:
-            kids.start_child(child, argv, environment)
-        except OSError as error:
-            raise StartFailed(
-                f"{child.argv[0]} cannot be run: {error.strerror}. Build it with `make trader`.",
-                Exit.CONFIGURATION,
-            ) from None
-        self.events.write("supervisor", "child_started", child=child.name, pid=self._pid(child))
-        self.write_supervisor_json()
-
-    def _why_failed(self, child: Child) -> str:
-        code = child.handle.poll() if child.handle is not None else child.exit_code
-        end = f"ended with code {code}" if code is not None else "did not become ready in time"
-        tail = "\n".join("    " + line for line in kids.last_lines(child.log))
-        return f"The {child.title} {end}. The end of {child.log}:\n{tail}"
-
-    # ---- keep alive ------------------------------------------------------------------------
-
-    async def _keep(self, child: Child) -> None:
-        """Wait for the child's end, put things right, start it again; for ever."""
-        while True:
-            code = await kids.wait_child(child)
-            if self.stopping.is_set():
-                return
-            child.state = "down"
-            self.events.write("supervisor", "child_ended", level="warning", child=child.name, exit_code=code)
-            if not self.healthy and not child.simulator:
-                known = {int(Exit.CONFIGURATION), int(Exit.HALTED), int(Exit.USAGE)}
-                raise StartFailed(self._why_failed(child), Exit(code) if code in known else Exit.ERROR)
-            died = time.monotonic()
-            if child.role is not None:
-                await self._clear_after_death(child, died)
-            if child.too_many_deaths(died):
-                child.state = "failed"
-                self.write_supervisor_json()
-                text = f"the {child.title} died {len(child.deaths)} times in ten minutes"
-                self.halt(HaltReason.RESTARTS, text)
-                await self._wait_until_resumed()
-                child.deaths.clear()
-            await asyncio.sleep(max(0.0, child.backoff_s() - (time.monotonic() - died)))
-            if not child.simulator:
-                await self._wait_until_resumed()
-            await self._restart(child)
-
-    async def _clear_after_death(self, child: Child, died: float) -> None:
-        """After the certain death of a participant: its slots become UNKNOWN, its venue is emptied
-        by our own connection, twice, the second time after any order in flight must have landed."""
-        assert child.role is not None
-        child.state = "recovering"
-        self.write_supervisor_json()
-        charged = self._ledger().reclaim(ParticipantRole(child.role))
-        first = await self._empty_venue(child.venue, died + 3.0)
-        await asyncio.sleep(max(0.0, venues.VALIDITY_WINDOW_S[child.venue] - (time.monotonic() - died)))
-        second = await self._empty_venue(child.venue, time.monotonic() + 2.0)
-        self.events.write(
-            "supervisor",
-            "participant_reclaimed",
-            level="warning",
-            child=child.name,
-            slots_charged=charged,
-            first_sweep=first,
-            second_sweep=second,
-        )
-
-    async def _empty_venue(self, name: str, deadline: float) -> str:
-        ready = venues.read_ready(self.paths.sim_ready(name))
-        if ready is None:
-            return "unreachable: its address is not known"
-        try:
-            symbols = self._known_symbols(name)
-            async with venues.open_venue(name, ready, timeout_s=1.0) as venue:
-                count, left = await venues.cancel_until_none(venue, symbols, deadline)
-        except venues.VenueError as error:
-            return f"unreachable: {error}"
-        return f"{count} cancelled, {len(left)} open"
-
-    def _known_symbols(self, venue: str) -> set[str]:
-        return shared.known_symbols(self.paths, self.ledger, venue)
-
-    async def _restart(self, child: Child) -> None:
-        child.restarts += 1
-        if child.simulator:
-            if await self._launch_simulator(child) is None:
-                self.events.write(
-                    "supervisor",
-                    "restart_failed",
-                    level="error",
-                    child=child.name,
-                    text=self._why_failed(child),
-                )
-                if child.handle is not None and child.process is not None:
-                    await asyncio.to_thread(processes.terminate, [child.process], 1.0)
-            return
-        try:
-            self._start_participant(child)
-        except StartFailed as failure:
-            # The dead process is waited for again at once, so the next round backs off further.
-            self.events.write(
-                "supervisor", "restart_failed", level="error", child=child.name, text=str(failure)
-            )
-
-    async def _wait_until_resumed(self) -> None:
-        """The halt is a word in shared memory and a file: both can only be looked at."""
-        while is_latched(self.paths.latch) or self._ledger().state == LedgerState.HALTED:  # noqa: ASYNC110
-            await asyncio.sleep(BEAT_S)
 
     # ---- duties ----------------------------------------------------------------------------
 
     async def _beat(self) -> None:
         """Heartbeat, lease, and INIT to ACTIVE; nothing here waits for anything else."""
         required = [child.role for child in self.children if child.role is not None]
-        ledger = self._ledger()
+        ledger = self.live_ledger()
         while True:
             ledger.heartbeat(LEASE_NS)
             if ledger.state == LedgerState.INIT and not is_latched(self.paths.latch):
@@ -446,7 +239,7 @@ class Supervisor:
             await asyncio.sleep(BEAT_S)
 
     def _note_child_health(self) -> None:
-        view = self._ledger().snapshot()
+        view = self.live_ledger().snapshot()
         for child in self.children:
             if child.role is not None and child.state in ("starting", "running", "hung"):
                 age = shared.heartbeat_age_ms(view, child.role)
@@ -493,7 +286,7 @@ class Supervisor:
 
     def halt(self, reason: HaltReason, text: str) -> None:
         """Raise the ledger to HALTED, latch, and empty the venues by our own connections too."""
-        epoch = self._ledger().halt(reason)
+        epoch = self.live_ledger().halt(reason)
         self.events.write(
             "supervisor",
             "trading_halted",
@@ -503,7 +296,9 @@ class Supervisor:
         )
         self.latch(reason, text, epoch)
         for name in venues.VENUES:
-            sweep = asyncio.get_running_loop().create_task(self._empty_venue(name, time.monotonic() + 5.0))
+            sweep = asyncio.get_running_loop().create_task(
+                self._keeper.empty_venue(name, time.monotonic() + 5.0)
+            )
             self._sweeps.add(sweep)  # a task that nobody holds may be collected before it ran
             sweep.add_done_callback(self._sweeps.discard)
 
@@ -516,7 +311,7 @@ class Supervisor:
 
     async def _shut_down(self) -> None:
         """Participants first, so that they cancel their orders while the venues are up."""
-        ledger = self._ledger()
+        ledger = self.live_ledger()
         if ledger.state in (LedgerState.INIT, LedgerState.ACTIVE, LedgerState.REDUCING):
             ledger.set_state(LedgerState.CANCEL_ONLY)
         participants = [c for c in self.children if not c.simulator and c.process is not None]
@@ -526,7 +321,7 @@ class Supervisor:
         self.record_fills_now()
         if self.children and self.stop_simulators:
             swept = await asyncio.gather(
-                *(self._empty_venue(n, time.monotonic() + 2.0) for n in venues.VENUES)
+                *(self._keeper.empty_venue(n, time.monotonic() + 2.0) for n in venues.VENUES)
             )
             self.events.write("supervisor", "venues_swept", **dict(zip(venues.VENUES, swept, strict=True)))
         self.write_snapshot()
@@ -559,7 +354,7 @@ class Supervisor:
         with contextlib.suppress(OSError):
             write_atomically(self.paths.supervisor_json, content)
 
-    def _ledger(self) -> Ledger:
+    def live_ledger(self) -> Ledger:
         if self.ledger is None:
             raise ControlError("the supervisor has no ledger")
         return self.ledger
@@ -577,7 +372,7 @@ class Supervisor:
 
     def _apply_limit(self) -> None:
         limits, headrooms = self.budget.limits_micros, self.budget.headrooms_micros
-        self._ledger().set_limit(Amounts(*limits), Amounts(*headrooms))
+        self.live_ledger().set_limit(Amounts(*limits), Amounts(*headrooms))
 
     @property
     def daily_loss_micros(self) -> int:
@@ -588,16 +383,6 @@ class Supervisor:
 def _first(group: BaseExceptionGroup[StartFailed]) -> StartFailed:
     found = group.exceptions[0]
     return _first(found) if isinstance(found, BaseExceptionGroup) else found
-
-
-async def _answers(ready: dict[str, Any]) -> bool:
-    import httpx
-
-    try:
-        async with httpx.AsyncClient(timeout=1.0, trust_env=False) as client:
-            return (await client.get(f"{ready['admin']}/clock")).status_code == 200
-    except (httpx.HTTPError, KeyError):
-        return False
 
 
 def _reporter(descriptor: int) -> Report:

@@ -1,0 +1,274 @@
+"""Starting the children and keeping them alive: the supervisor's longest duty.
+
+A child's death is handled in a fixed order, and only after the process is certainly gone: its slots
+become UNKNOWN, its venue is emptied by the supervisor's own connection, again after any order in
+flight must have landed, and only then is it started anew, later each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from bridge.messages import HaltReason, LedgerState, ParticipantRole
+from control import children as kids
+from control import processes, shared, venues, words
+from control.children import Child
+from control.errors import Exit
+from control.latch import is_latched
+
+if TYPE_CHECKING:
+    from control.supervisor import Supervisor
+
+LOOK_S = 0.1
+
+
+class StartFailed(Exception):
+    """Start-up cannot succeed; carries the command's exit code."""
+
+    def __init__(self, text: str, code: Exit) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Keeper:
+    """Starts the children of one supervisor, in order, and keeps them running."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+
+    # ---- start -----------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        binance, polymarket, engine, bot = self._supervisor.children
+        began = time.monotonic()
+        await self._start_simulator(binance)
+        if self._supervisor.adopted:
+            swept = await self.empty_venue("binance", time.monotonic() + 2.0)
+            self._supervisor.events.write("supervisor", "venues_swept", binance=swept)
+        # The engine needs only Binance: it connects while the second venue comes up.
+        self._start_participant(engine)
+        await self._start_simulator(polymarket)
+        await self._sweep_after_adoption(polymarket)
+        self._start_participant(bot)
+        async with asyncio.TaskGroup() as group:
+            for child in self._supervisor.children:
+                group.create_task(self._keep(child))
+            group.create_task(self._announce_health(began))
+
+    async def _sweep_after_adoption(self, child: Child) -> None:
+        """Charges of an earlier run may belong to orders that are still open at the venue."""
+        if self._supervisor.adopted:
+            swept = await self.empty_venue(child.venue, time.monotonic() + 2.0)
+            self._supervisor.events.write("supervisor", "venue_swept", venue=child.venue, result=swept)
+
+    async def _announce_health(self, began: float) -> None:
+        waiting = {child.name: child for child in self._supervisor.children if not child.simulator}
+        while waiting:
+            view = self._supervisor.live_ledger().snapshot()
+            for name, child in list(waiting.items()):
+                if shared.is_reconciled(view, child.role):
+                    seconds = time.monotonic() - child.started
+                    title = child.title[0].upper() + child.title[1:]
+                    self._supervisor.step(f"{title} connected and reconciled ({seconds:.1f} s)")
+                    del waiting[name]
+            await asyncio.sleep(0.05)
+        while not self._supervisor.healthy:
+            if self._supervisor.live_ledger().state == LedgerState.ACTIVE and self._venues_ready():
+                self._supervisor.healthy = True
+                self._supervisor.write_supervisor_json()
+            else:
+                await asyncio.sleep(0.05)
+        seconds = time.monotonic() - began
+        self._supervisor.events.write("supervisor", "trading_started", seconds=round(seconds, 2))
+        self._supervisor.report("healthy", f"Trading is on ({seconds:.1f} s)")
+
+    def _venues_ready(self) -> bool:
+        pids = {child.pid for child in self._supervisor.children}
+        for name in words.PARTICIPANTS[1:]:
+            page = shared.read_page(self._supervisor.paths, name)
+            # A page outlives its writer, so an old one may still say READY.
+            if (
+                page is None
+                or page.pid not in pids
+                or not any(venue["state"] == "READY" for venue in page.venues)
+            ):
+                return False
+        return True
+
+    async def _start_simulator(self, child: Child) -> None:
+        if await self._adopt_simulator(child):
+            self._supervisor.step(f"{child.title} still running, kept (pid {child.pid})")
+            return
+        ready = await self._launch_simulator(child)
+        if ready is None:
+            raise StartFailed(self._why_failed(child), Exit.ERROR)
+        port, admin = kids.ports_of(ready)
+        self._supervisor.step(f"{child.title} ready (port {port}, referee's view on {admin})")
+
+    async def _adopt_simulator(self, child: Child) -> bool:
+        """Keep a simulator that an earlier supervisor started the same way and that still answers."""
+        running = [e for e in processes.find_ours(self._supervisor.paths.runtime) if e.name == child.name]
+        children = self._supervisor.earlier.get("children", [])
+        argv = next((entry.get("argv") for entry in children if entry.get("name") == child.name), None)
+        ready = venues.read_ready(self._supervisor.paths.sim_ready(child.venue))
+        if len(running) == 1 and ready is not None and argv == child.argv and await _answers(ready):
+            child.process, child.handle, child.state = running[0].process, None, "running"
+            child.started = time.monotonic()
+            self._supervisor.write_supervisor_json()
+            return True
+        await asyncio.to_thread(processes.terminate, [e.process for e in running], 4.0)
+        return False
+
+    async def _launch_simulator(self, child: Child) -> dict[str, Any] | None:
+        ready_path = self._supervisor.paths.sim_ready(child.venue)
+        settings = (
+            self._supervisor.settings.binance
+            if child.venue == "binance"
+            else self._supervisor.settings.polymarket
+        )
+        port, admin = settings.port, settings.admin_port
+        before = venues.read_ready(ready_path)
+        if child.restarts and before is not None:  # its clients know it by its address
+            port, admin = kids.ports_of(before)
+        self._supervisor.paths.sim_state(child.venue).mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._spawn(child, kids.with_ports(child.argv, port, admin))
+        ready = await kids.wait_ready_line(child, ready_path, timeout_s=20.0)
+        if ready is not None:
+            child.state = "running"
+            self._supervisor.write_supervisor_json()
+        return ready
+
+    def _start_participant(self, child: Child) -> None:
+        self._spawn(child, child.argv)
+
+    def _spawn(self, child: Child, argv: list[str]) -> None:
+        environment = {
+            **os.environ,
+            "PURSER_HOME": str(self._supervisor.paths.home),
+            "PURSER_RUNTIME": str(self._supervisor.paths.runtime),
+            "PYTHONUNBUFFERED": "1",
+        }
+        try:
+            kids.start_child(child, argv, environment)
+        except OSError as error:
+            raise StartFailed(
+                f"{child.argv[0]} cannot be run: {error.strerror}. Build it with `make trader`.",
+                Exit.CONFIGURATION,
+            ) from None
+        self._supervisor.events.write("supervisor", "child_started", child=child.name, pid=child.pid)
+        self._supervisor.write_supervisor_json()
+
+    def _why_failed(self, child: Child) -> str:
+        code = child.handle.poll() if child.handle is not None else child.exit_code
+        end = f"ended with code {code}" if code is not None else "did not become ready in time"
+        tail = "\n".join("    " + line for line in kids.last_lines(child.log))
+        return f"The {child.title} {end}. The end of {child.log}:\n{tail}"
+
+    # ---- keep alive ------------------------------------------------------------------------
+
+    async def _keep(self, child: Child) -> None:
+        """Wait for the child's end, put things right, start it again; for ever."""
+        while True:
+            code = await kids.wait_child(child)
+            if self._supervisor.stopping.is_set():
+                return
+            child.state = "down"
+            self._supervisor.events.write(
+                "supervisor", "child_ended", level="warning", child=child.name, exit_code=code
+            )
+            if not self._supervisor.healthy and not child.simulator:
+                known = {int(Exit.CONFIGURATION), int(Exit.HALTED), int(Exit.USAGE)}
+                raise StartFailed(self._why_failed(child), Exit(code) if code in known else Exit.ERROR)
+            died = time.monotonic()
+            if child.role is not None:
+                await self._clear_after_death(child, died)
+            if child.too_many_deaths(died):
+                child.state = "failed"
+                self._supervisor.write_supervisor_json()
+                text = f"the {child.title} died {len(child.deaths)} times in ten minutes"
+                self._supervisor.halt(HaltReason.RESTARTS, text)
+                await self._wait_until_resumed()
+                child.deaths.clear()
+            await asyncio.sleep(max(0.0, child.backoff_s() - (time.monotonic() - died)))
+            if not child.simulator:
+                await self._wait_until_resumed()
+            await self._restart(child)
+
+    async def _clear_after_death(self, child: Child, died: float) -> None:
+        """After the certain death of a participant: its slots become UNKNOWN, its venue is emptied
+        by our own connection, twice, the second time after any order in flight must have landed."""
+        assert child.role is not None
+        child.state = "recovering"
+        self._supervisor.write_supervisor_json()
+        charged = self._supervisor.live_ledger().reclaim(ParticipantRole(child.role))
+        first = await self.empty_venue(child.venue, died + 3.0)
+        await asyncio.sleep(max(0.0, venues.VALIDITY_WINDOW_S[child.venue] - (time.monotonic() - died)))
+        second = await self.empty_venue(child.venue, time.monotonic() + 2.0)
+        self._supervisor.events.write(
+            "supervisor",
+            "participant_reclaimed",
+            level="warning",
+            child=child.name,
+            slots_charged=charged,
+            first_sweep=first,
+            second_sweep=second,
+        )
+
+    async def empty_venue(self, name: str, deadline: float) -> str:
+        ready = venues.read_ready(self._supervisor.paths.sim_ready(name))
+        if ready is None:
+            return "unreachable: its address is not known"
+        try:
+            symbols = self._known_symbols(name)
+            async with venues.open_venue(name, ready, timeout_s=1.0) as venue:
+                count, left = await venues.cancel_until_none(venue, symbols, deadline)
+        except venues.VenueError as error:
+            return f"unreachable: {error}"
+        return f"{count} cancelled, {len(left)} open"
+
+    def _known_symbols(self, venue: str) -> set[str]:
+        return shared.known_symbols(self._supervisor.paths, self._supervisor.ledger, venue)
+
+    async def _restart(self, child: Child) -> None:
+        child.restarts += 1
+        if child.simulator:
+            if await self._launch_simulator(child) is None:
+                self._supervisor.events.write(
+                    "supervisor",
+                    "restart_failed",
+                    level="error",
+                    child=child.name,
+                    text=self._why_failed(child),
+                )
+                if child.handle is not None and child.process is not None:
+                    await asyncio.to_thread(processes.terminate, [child.process], 1.0)
+            return
+        try:
+            self._start_participant(child)
+        except StartFailed as failure:
+            # The dead process is waited for again at once, so the next round backs off further.
+            self._supervisor.events.write(
+                "supervisor", "restart_failed", level="error", child=child.name, text=str(failure)
+            )
+
+    async def _wait_until_resumed(self) -> None:
+        """The halt is a word in shared memory and a file: both can only be looked at."""
+        while self._is_halted():  # noqa: ASYNC110
+            await asyncio.sleep(LOOK_S)
+
+    def _is_halted(self) -> bool:
+        supervisor = self._supervisor
+        return is_latched(supervisor.paths.latch) or supervisor.live_ledger().state == LedgerState.HALTED
+
+
+async def _answers(ready: dict[str, Any]) -> bool:
+    import httpx
+
+    try:
+        async with httpx.AsyncClient(timeout=1.0, trust_env=False) as client:
+            return (await client.get(f"{ready['admin']}/clock")).status_code == 200
+    except (httpx.HTTPError, KeyError):
+        return False

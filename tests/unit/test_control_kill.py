@@ -1,0 +1,241 @@
+"""The kill contract against real simulators, a real ledger and real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from bridge.ledger import Amounts, Ledger
+from bridge.messages import LedgerState
+from bridge.paths import Paths
+from control import processes, shared
+from control.latch import is_latched
+from control.records import write_atomically
+from control.status import snapshot
+from control.venues import BinanceVenue
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+LIMIT = Amounts(1_000_000_000, 20_000_000_000)
+
+
+class System:
+    """Simulators and participants of one test, without a supervisor."""
+
+    def __init__(self, folder: Path) -> None:
+        self.environment = {
+            **os.environ, "PURSER_HOME": str(folder / "home"), "PURSER_RUNTIME": str(folder / "run"),
+            "PYTHONPATH": str(ROOT),
+        }  # fmt: skip
+        self.paths = Paths.from_environment("paper", self.environment)
+        self.ready: dict[str, dict[str, Any]] = {}
+        self.children: dict[str, subprocess.Popen[bytes]] = {}
+        # Made and closed at once: whoever holds it as its supervisor would be ended by the kill.
+        Ledger.create(self.paths.ledger, LIMIT).close()
+        self.ledger = Ledger.open(self.paths.ledger)
+        self.ledger.heartbeat(60_000_000_000)
+
+    def spawn(self, name: str, *argv: str) -> subprocess.Popen[bytes]:
+        """Start a child whose stdout is a file."""
+        with (self.paths.runtime / f"{name}.out").open("wb") as out:
+            child = subprocess.Popen([sys.executable, *argv], cwd=ROOT, env=self.environment, stdout=out)
+        self.children[name] = child
+        return child
+
+    def start_venue(self, venue: str) -> None:
+        """Start a simulator and keep its ready line, as the supervisor does."""
+        name = f"sim-{venue}"
+        arguments = ["-m", "simulators", venue, "--state", str(self.paths.sim_state(venue))]
+        if venue == "polymarket":
+            arguments += ["--reference", str(self.paths.sim_ready("binance"))]
+        self.paths.sim_state(venue).mkdir(parents=True, exist_ok=True)
+        self.spawn(name, *arguments)
+        out = self.paths.runtime / f"{name}.out"
+        wait_for(lambda: out.read_bytes().endswith(b"\n"), 20)
+        self.ready[venue] = json.loads(out.read_text())
+        write_atomically(self.paths.sim_ready(venue), self.ready[venue])
+
+    def start_participant(self, name: str) -> subprocess.Popen[bytes]:
+        """Start a participant and wait until it has reconciled."""
+        child = self.spawn(name, str(ROOT / "tests/unit/control_participant.py"), name)
+        role = 1 if name == "engine" else 2
+        wait_for(lambda: shared.is_reconciled(self.ledger.snapshot(), role), 10)
+        return child
+
+    def place(self, count: int) -> None:
+        """Rest some orders on Binance, far from the market."""
+
+        async def work() -> None:
+            async with BinanceVenue(self.ready["binance"], 5.0) as venue:
+                bid, _ = await venue.top("BTCUSDT")
+                for number in range(count):
+                    price = f"{int(bid.split('.')[0]) - 500 - number}.0"
+                    order = {
+                        "symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC",
+                        "quantity": "0.010", "price": price, "newClientOrderId": f"t{number}",
+                    }  # fmt: skip
+                    await venue._signed("POST", "/fapi/v1/order", order)
+
+        asyncio.run(work())
+
+    def open_at_binance(self) -> int:
+        """Open orders by the simulator's own account."""
+        account = httpx.get(f"{self.ready['binance']['admin']}/account", trust_env=False).json()
+        return sum(len(key["open_orders"]) for key in account["keys"].values())
+
+    def control(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the command as a person would."""
+        return subprocess.run(
+            [sys.executable, "-m", "control", *arguments], cwd=ROOT, env=self.environment,
+            capture_output=True, text=True, timeout=30, check=False,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """End every child."""
+        for child in self.children.values():
+            if child.poll() is None:
+                child.send_signal(signal.SIGCONT)
+                child.kill()
+            child.wait()
+        self.ledger.close()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float) -> None:
+    """Poll until the condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> Iterator[System]:
+    """Two venues, an engine and a bot."""
+    made = System(tmp_path)
+    try:
+        made.start_venue("binance")
+        made.start_venue("polymarket")
+        made.start_participant("engine")
+        made.start_participant("polymarket_bot")
+        made.ledger.set_state(LedgerState.ACTIVE)
+        yield made
+    finally:
+        made.close()
+
+
+def test_kill_confirms_within_three_seconds(system: System) -> None:
+    """Both processes acknowledge and end, nothing is left at the venues, a start is refused until resume."""
+    system.place(4)
+    began = time.monotonic()
+    killed = system.control("kill", "--reason", "test")
+    assert time.monotonic() - began < 3.0
+    assert killed.returncode == 0, killed.stdout + killed.stderr
+    assert "4 cancelled" in killed.stdout
+    assert system.open_at_binance() == 0
+    assert system.children["engine"].wait(5) == 0
+    assert system.children["polymarket_bot"].wait(5) == 0
+    assert system.ledger.state == LedgerState.HALTED
+    assert is_latched(system.paths.latch)
+    refused = system.control("start", "--paper")
+    assert refused.returncode == 8 and "control resume" in refused.stderr
+    assert system.control("kill").returncode == 0
+    assert system.control("resume").returncode == 2  # no terminal, no --yes
+    assert system.control("resume", "--yes").returncode == 0
+    assert not is_latched(system.paths.latch)
+    assert system.ledger.state == LedgerState.INIT
+
+
+def test_stopped_engine_is_killed(system: System) -> None:
+    """A paused process cannot acknowledge: it is ended by SIGKILL and its orders by the command's own key."""
+    system.place(3)
+    os.kill(system.children["engine"].pid, signal.SIGSTOP)
+    killed = system.control("kill")
+    assert killed.returncode == 0, killed.stdout + killed.stderr
+    assert "did not acknowledge: SIGKILL" in killed.stdout
+    assert system.children["engine"].wait(5) == -signal.SIGKILL
+    assert system.open_at_binance() == 0
+
+
+def test_kill_works_without_the_runtime_folder(system: System) -> None:
+    """With ledger and addresses gone the venues are found through their processes."""
+    system.place(2)
+    moved = system.paths.runtime.with_name("moved")
+    system.paths.runtime.rename(moved)
+    try:
+        killed = system.control("kill")
+    finally:
+        shutil.rmtree(system.paths.runtime, ignore_errors=True)
+        moved.rename(system.paths.runtime)
+    assert killed.returncode == 0, killed.stdout + killed.stderr
+    assert system.open_at_binance() == 0
+    assert is_latched(system.paths.latch)
+
+
+def test_unreachable_venue_is_unverified(system: System) -> None:
+    """A venue that does not answer is named, the other one is emptied all the same, and the code is 7."""
+    system.place(2)
+    system.children["sim-polymarket"].kill()
+    system.children["sim-polymarket"].wait()
+    killed = system.control("kill")
+    assert killed.returncode == 7
+    assert "polymarket: UNVERIFIED" in killed.stdout
+    assert "binance: 2 cancelled" in killed.stdout
+    assert system.open_at_binance() == 0
+
+
+def test_resume_is_refused_while_orders_are_open(system: System) -> None:
+    """A halt is not lifted while a venue still shows an open order."""
+    assert system.control("kill").returncode == 0
+    system.place(1)
+    refused = system.control("resume", "--yes")
+    assert refused.returncode == 1 and "1 open orders" in refused.stderr
+    assert is_latched(system.paths.latch)
+
+
+def test_status_is_complete_without_a_supervisor(system: System) -> None:
+    """The picture comes from shared memory: every promised field is there, and the code is 3."""
+    shown = system.control("status", "--json")
+    assert shown.returncode == 3
+    picture = json.loads(shown.stdout)
+    assert picture["state"] == "STOPPED" and picture["mode"] == "paper"
+    assert picture["budget"]["limit_micros"] == LIMIT.loss
+    assert picture["budget"]["used_micros"] == 2_000_000
+    assert picture["budget"]["positions_micros"] == 1_200_000
+    assert {row["name"] for row in picture["budget"]["participants"]} == {"engine", "polymarket_bot"}
+    assert picture["pnl"]["day_micros"] == -10
+    assert [row["state"] for row in picture["venues"]] == ["READY", "READY"]
+    keys = {
+        "schema_version", "mode", "state", "uptime_s", "budget", "pnl", "processes", "venues", "positions",
+        "orders", "fills", "refusals", "signals", "latency",
+    }  # fmt: skip
+    assert keys <= set(picture)
+    assert {"p50", "p99", "p999", "count"} <= set(picture["latency"]["tick_to_order_ns"])
+
+
+def test_kill_with_nothing_running_still_latches(tmp_path: Path) -> None:
+    """On a machine where nothing was ever started the command latches and confirms."""
+    environment = {
+        **os.environ,
+        "PURSER_HOME": str(tmp_path / "home"),
+        "PURSER_RUNTIME": str(tmp_path / "run"),
+    }
+    argv = [sys.executable, "-m", "control", "kill"]
+    killed = subprocess.run(
+        argv, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert killed.returncode == 0, killed.stdout
+    paths = Paths.from_environment("paper", environment, create=False)
+    assert is_latched(paths.latch)
+    assert snapshot(paths)["state"] == "HALTED"
+    assert processes.find_ours(paths.runtime) == []

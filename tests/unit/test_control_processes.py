@@ -1,0 +1,102 @@
+"""Processes by pid and start time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from control import processes
+from control.latch import clear_latch, describe, is_latched, set_latch
+from control.processes import ProcessId
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    """A child that sleeps."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    yield child
+    child.kill()
+    child.wait()
+
+
+def identity(child: subprocess.Popen[bytes]) -> ProcessId:
+    """The child's identity."""
+    found = processes.identify(child.pid)
+    assert found is not None
+    return found
+
+
+def test_another_start_time_is_another_process(sleeper: subprocess.Popen[bytes]) -> None:
+    """A reused pid is never signalled: the start time must match."""
+    real = identity(sleeper)
+    stranger = ProcessId(real.pid, real.start_time + 1)
+    assert processes.is_alive(real)
+    assert not processes.is_alive(stranger)
+    assert not processes.send_signal(stranger, signal.SIGKILL)
+    assert processes.is_alive(real)
+
+
+def test_stopped_process_is_killed_without_waiting(sleeper: subprocess.Popen[bytes]) -> None:
+    """SIGTERM cannot end a stopped process, so no grace is spent on it."""
+    process = identity(sleeper)
+    processes.send_signal(process, signal.SIGSTOP)
+    deadline = time.monotonic() + 5
+    while not processes.is_stopped(process):
+        assert time.monotonic() < deadline
+    began = time.monotonic()
+    assert processes.terminate([process], grace_s=30.0) == []
+    assert time.monotonic() - began < 5
+
+
+def test_zombie_counts_as_gone(sleeper: subprocess.Popen[bytes]) -> None:
+    """A process that ended but was not waited for is not alive."""
+    process = identity(sleeper)
+    sleeper.kill()
+    assert processes.wait_gone([process], 5.0) == []
+    assert not processes.is_alive(process)
+
+
+def test_processes_are_found_by_environment_and_command_line(tmp_path: Path) -> None:
+    """Ours is what runs one of our programs with this runtime folder, whoever started it."""
+    trader = tmp_path / "trader"
+    trader.symlink_to("/bin/sleep")
+    environment = {**os.environ, "PURSER_RUNTIME": str(tmp_path)}
+    children = [
+        subprocess.Popen([str(trader), "60"], env=environment),
+        subprocess.Popen([str(trader), "60"]),
+        subprocess.Popen(["/bin/sleep", "60"], env=environment),
+    ]
+    try:
+        found = [(entry.name, entry.process.pid) for entry in processes.find_ours(tmp_path)]
+        assert found == [("engine", children[0].pid)]
+    finally:
+        for child in children:
+            child.kill()
+            child.wait()
+
+
+def test_latch_keeps_its_first_reason(tmp_path: Path) -> None:
+    """Halting twice keeps the reason that has to be looked into; only clearing removes the latch."""
+    latch = tmp_path / "home" / "HALTED"
+    assert not is_latched(latch)
+    set_latch(latch, "operator", "first", 3)
+    set_latch(latch, "bug", "second", 4)
+    assert is_latched(latch)
+    assert "first" in describe(latch)
+    clear_latch(latch)
+    clear_latch(latch)
+    assert not is_latched(latch)
+
+
+def test_unreadable_latch_counts_as_latched(tmp_path: Path) -> None:
+    """A path that cannot be looked into may hide a latch."""
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("")
+    assert is_latched(in_the_way / "HALTED")
