@@ -8,6 +8,7 @@
 #include "../../c_core/src/base/check.h"
 
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/sha.h>
@@ -84,7 +85,9 @@ static inline SSL_CTX *server_tls(const char *ca_path, const char *alternative)
 static inline bool server_accept(struct peer *peer, int listener, SSL_CTX *context)
 {
     *peer = (struct peer){.fd = accept(listener, NULL, NULL)};
+    int on = 1;
     CHECK(peer->fd >= 0);
+    CHECK(setsockopt(peer->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0);
     if (context == NULL)
         return true;
     peer->ssl = SSL_new(context);
