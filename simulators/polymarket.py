@@ -58,6 +58,7 @@ FAULTS = {
     "no_book_on_subscribe": "the next N market subscriptions get no snapshot",
     "post_only_mode": "only post-only orders are taken; the value is retry_after_seconds",
     "rate_limited": "the next N order or cancel calls get 429",
+    "replace_hash": "the next N trades are CONFIRMED under another transaction hash",
     "response_lost": "the next N order or cancel calls are done; the connection is cut before the answer",
     "restart_425": "order endpoints answer 425",
     "retry_trade": "the next N trades go RETRYING before they are MINED",

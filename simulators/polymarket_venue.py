@@ -398,7 +398,7 @@ class Venue:
         else:
             follow = CONFIRMED
         trade.status, trade.update_ms = status, now_ms
-        if status == MINED:
+        if status == MINED or (status == CONFIRMED and self.faults.take("replace_hash")):
             trade.hash = "0x" + keccak(f"{trade.trade_id}{now_ms}".encode()).hex()
         if status == FAILED:
             trade.hash = ""
