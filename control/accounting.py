@@ -7,6 +7,8 @@ fees_e8, cash_flow_micros.
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from control import venues
@@ -16,6 +18,7 @@ from control.status import snapshot
 if TYPE_CHECKING:
     from bridge.paths import Paths
 
+COMPARED = ("quantity_e9", "cost_micros", "realized_micros", "fees_e8", "cash_flow_micros")
 SUMMED = (
     "cost_micros",
     "realized_micros",
@@ -28,13 +31,34 @@ SUMMED = (
 
 def positions(paths: Paths) -> Record:
     """Every position that was held today, ours, one object a symbol."""
-    return {"schema_version": 1, "positions": snapshot(paths)["positions"]}
+    return {"schema_version": 1, "positions": with_assets(paths, snapshot(paths)["positions"])}
+
+
+def with_assets(paths: Paths, rows: list[Record]) -> list[Record]:
+    """The rows with the venue's own name of the thing held: the outcome token's id on Polymarket,
+    which is too long for the status page, and the symbol elsewhere."""
+    tokens = outcome_tokens(paths)
+    return [{**row, "asset_id": tokens.get(row["symbol"], row["symbol"])} for row in rows]
+
+
+def outcome_tokens(paths: Paths) -> dict[str, str]:
+    """Outcome symbol to token id, from the bot's table of markets; empty without one."""
+    if not paths.bot_db.exists():
+        return {}
+    try:
+        with closing(sqlite3.connect(f"file:{paths.bot_db}?mode=ro", uri=True, timeout=1.0)) as database:
+            rows = database.execute(
+                "SELECT yes_symbol, yes_token, no_symbol, no_token FROM markets"
+            ).fetchall()
+    except sqlite3.Error:
+        return {}
+    return {symbol: token for row in rows for symbol, token in (row[:2], row[2:])}
 
 
 def pnl(paths: Paths) -> Record:
     """Today's P&L: in total as the participants publish it, and summed per venue and symbol."""
     picture = snapshot(paths)
-    rows: list[Record] = picture["positions"]
+    rows = with_assets(paths, picture["positions"])
     by_venue: dict[str, Record] = {}
     for row in rows:
         sums = by_venue.setdefault(row["venue"], {"venue": row["venue"], **dict.fromkeys(SUMMED, 0)})
@@ -72,5 +96,42 @@ def accounts(paths: Paths) -> Record:
             kept = paths.sim_state(name) / "account.json"
             account, source = read_json(kept), str(kept)
         if account is not None:
-            result[name] = {"source": source, "account": account}
+            result[name] = {"source": source, **_summary(account), "account": account}
     return {"schema_version": 1, "venues": result}
+
+
+def _summary(account: Record) -> Record:
+    """Open orders, fills and positions over all keys of one venue's account."""
+    keys = list((account.get("keys") or account.get("accounts") or {}).values())
+    return {
+        "open_orders": sum(len(key.get("open_orders") or []) for key in keys),
+        "fills": sum(len(key.get("fills") or []) for key in keys),
+        "positions": [
+            {**row, "asset_id": row.get("asset_id") or row["symbol"]}
+            for key in keys
+            for row in key.get("positions") or []
+        ],
+    }
+
+
+def compare(paths: Paths) -> tuple[bool, list[Record]]:
+    """Ours beside the venues', per symbol, every integer that both keep. True when all are equal.
+
+    Ours is today's and theirs is since the account began, so they differ after a midnight UTC."""
+    ours = {(row["venue"], row["asset_id"]): row for row in positions(paths)["positions"]}
+    theirs = {
+        (venue, row["asset_id"]): row
+        for venue, book in accounts(paths)["venues"].items()
+        for row in book["positions"]
+    }
+    rows = []
+    for venue, asset in sorted(ours.keys() | theirs.keys()):
+        mine, its = ours.get((venue, asset), {}), theirs.get((venue, asset), {})
+        differences = {
+            key: {"ours": mine.get(key, 0), "venue": its.get(key, 0)}
+            for key in COMPARED
+            if mine.get(key, 0) != its.get(key, 0)
+        }
+        symbol = mine.get("symbol") or its.get("symbol") or asset
+        rows.append({"venue": venue, "symbol": symbol, "asset_id": asset, "differences": differences})
+    return bool(theirs) and not any(row["differences"] for row in rows), rows

@@ -33,40 +33,38 @@ class BusReader:
     """Subscribes to both participants and keeps their events."""
 
     def __init__(self, paths: Paths, events: EventLog) -> None:
-        self._paths = paths
         self._events = events
+        self._endpoints = {"engine": paths.engine_pub, "polymarket_bot": paths.bot_pub}
 
     async def run(self) -> None:
         """Drain until cancelled. ZeroMQ reconnects by itself when a participant is replaced."""
         context = zmq.asyncio.Context()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for source, endpoint in self._endpoints.items():
+                    group.create_task(self._drain(context, source, endpoint))
+        finally:
+            context.destroy(linger=0)
+
+    async def _drain(self, context: zmq.asyncio.Context, source: str, endpoint: str) -> None:
         socket = context.socket(zmq.SUB)
-        socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.RCVHWM, QUEUE)
+        socket.setsockopt(zmq.MAXMSGSIZE, COMMAND_MAX)
         socket.setsockopt(zmq.RECONNECT_IVL, 100)
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
-        for topic in (b"event", b"execution_report"):
-            socket.setsockopt(zmq.SUBSCRIBE, topic)
-        try:
-            socket.connect(self._paths.engine_pub)
-            socket.connect(self._paths.bot_pub)
-            while True:
-                frames = await socket.recv_multipart()
-                if len(frames) == 2:
-                    self._keep(frames[0], frames[1])
-        finally:
-            socket.close()
-            context.term()
+        socket.setsockopt(zmq.SUBSCRIBE, b"event")
+        socket.connect(endpoint)
+        while True:
+            self._keep(source, (await socket.recv_multipart())[-1])
 
-    def _keep(self, topic: bytes, payload: bytes) -> None:
+    def _keep(self, source: str, payload: bytes) -> None:
         try:
-            record = shared.decode_telemetry(topic.decode("ascii", "replace"), payload)
+            record = shared.decode_event(payload)
         except ValueError as error:
-            self._events.write("supervisor", "telemetry_malformed", level="warning", text=str(error))
+            self._events.write(source, "telemetry_malformed", level="warning", text=str(error))
             return
         if record is not None:
-            name = record.pop("name")
-            source = record.pop("source")
-            level = record.pop("level")
+            name, level = record.pop("name"), record.pop("level")
             self._events.write(source, name, level=level, **record)
 
 

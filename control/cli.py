@@ -315,15 +315,29 @@ def pnl(as_json: Json = False) -> None:
 
 
 @app.command()
-def account() -> None:
+def account(
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Compare with our books; ends with 1 when they differ.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON, which is also the default.")] = True,
+) -> None:
     """What each venue's own books say (JSON): to compare with `positions --json` and `pnl --json`."""
     from control.accounting import accounts
+    from control.accounting import compare as compare_books
 
-    content = accounts(open_paths())
-    emit(content)
+    paths = open_paths()
+    content = accounts(paths)
     if not content["venues"]:
         say("No venue runs and none left an account. `control start --paper` starts them.")
         raise typer.Exit(int(Exit.NOT_RUNNING))
+    if not compare:
+        emit(content)
+        return
+    equal, rows = compare_books(paths)
+    emit({"schema_version": 1, "equal": equal, "symbols": rows})
+    say("✓ Our books equal the venues'." if equal else "✗ Our books differ from the venues'.")
+    if not equal:
+        raise typer.Exit(int(Exit.ERROR))
 
 
 @app.command()

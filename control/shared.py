@@ -267,48 +267,22 @@ def read_page(paths: Paths, name: str) -> Page | None:
 # ---- telemetry -----------------------------------------------------------------------------------
 
 
-def decode_telemetry(topic: str, payload: bytes) -> Record | None:
-    """A bus message as an event record, None when it is not one to keep. ValueError when malformed."""
-    source = "engine"
+def decode_event(payload: bytes) -> Record | None:
+    """A bus message as an event record, None when it is of another kind. ValueError when malformed."""
     size = messages.MessageHeader.SIZE
     try:
-        header = messages.MessageHeader.unpack(payload[:size])
-        if topic == "event" and header.kind == messages.MessageKind.EVENT:
-            return _event(messages.MessageEvent.unpack(payload[size:]), source)
-        if topic == "execution_report" and header.kind == messages.MessageKind.EXECUTION_REPORT:
-            return _rejection(messages.MessageExecutionReport.unpack(payload[size:]), source)
+        if messages.MessageHeader.unpack(payload[:size]).kind != messages.MessageKind.EVENT:
+            return None
+        event = messages.MessageEvent.unpack(payload[size:])
     except StructError as error:
-        raise ValueError(f"topic {topic}: {error}") from None
-    return None
-
-
-def _event(event: messages.MessageEvent, source: str) -> Record:
+        raise ValueError(str(error)) from None
     return {
-        "source": words.word(words.PARTICIPANTS, event.client_order_id >> 56)
-        if event.client_order_id
-        else source,
         "name": event.name or "event",
         "level": words.word(words.EVENT_LEVELS, event.level),
         "venue": words.word(words.VENUES, event.venue),
         "reason": reason_name(event.reason) if event.reason else None,
+        "client_order_id": f"{event.client_order_id:016x}" if event.client_order_id else None,
         "text": event.text,
-    }
-
-
-def _rejection(report: messages.MessageExecutionReport, source: str) -> Record | None:
-    if report.execution_type != messages.ExecutionType.REJECTED:
-        return None
-    return {
-        "source": words.word(words.PARTICIPANTS, report.client_order_id >> 56)
-        if report.client_order_id
-        else source,
-        "name": "order_rejected",
-        "level": "warning",
-        "venue": words.word(words.VENUES, report.venue),
-        "symbol": report.symbol,
-        "client_order_id": f"{report.client_order_id:016x}",
-        "reason": reason_name(report.reject_reason),
-        "text": report.text,
     }
 
 

@@ -56,7 +56,8 @@ def snapshot(paths: Paths) -> Record:
         "budget": _budget(view),
         "pnl": _pnl(pages),
         "processes": _processes(about, view, now_ns),
-        "venues": _venues(pages, now_ns),
+        "venues": _venues(pages, now_ns, owned=True),
+        "links": _venues(pages, now_ns, owned=False),
         "positions": [{"participant": name, **row} for name, page in pages.items() for row in page.positions],
         "orders": shared.open_orders(paths),
         "fills": newest_fills(paths, FILLS_SHOWN),
@@ -78,7 +79,7 @@ def _kept(paths: Paths) -> Record:
         return {**kept, **changed, "processes": []}
     return {
         "schema_version": SCHEMA_VERSION, "mode": "paper", **changed, "taken_wall_ns": time.time_ns(),
-        "budget": _budget(None), "pnl": _pnl({}), "processes": [], "venues": [], "positions": [],
+        "budget": _budget(None), "pnl": _pnl({}), "processes": [], "venues": [], "links": [], "positions": [],
         "orders": [], "fills": newest_fills(paths, FILLS_SHOWN), "refusals": [], "signals": {},
         "latency": _latency({}),
     }  # fmt: skip
@@ -189,10 +190,14 @@ def _age_ms(then_ns: int, now_ns: int) -> int | None:
     return max(0, (now_ns - then_ns) // NS_PER_MS) if then_ns > 0 else None
 
 
-def _venues(pages: dict[str, shared.Page], now_ns: int) -> list[Record]:
+def _venues(pages: dict[str, shared.Page], now_ns: int, *, owned: bool) -> list[Record]:
+    """The venues as the participant that trades there sees them, or (owned=False) as another one
+    does, for which it is a link across the bridge."""
     rows = []
     for name, page in pages.items():
         for venue in page.venues:
+            if (words.OWNERS.get(venue["name"], name) == name) != owned:
+                continue
             expires_ns = venue["dead_man_expires_ns"]
             armed = venue["dead_man_armed_ns"] > 0 and expires_ns > now_ns
             rows.append(

@@ -19,6 +19,7 @@ from control.records import Record
 from control.venues import printable
 
 BAR = 48
+PIPE_WIDTH = 150
 TONES = {
     "ACTIVE": "green", "READY": "green", "running": "green", "INIT": "yellow", "REDUCING": "yellow",
     "CANCEL_ONLY": "yellow", "SYNCING": "yellow", "CONNECTING": "yellow", "late": "yellow",
@@ -225,13 +226,19 @@ def _footer(picture: Record) -> list[RenderableType]:
 
 def print_table(title: str, columns: tuple[str, ...], rows: list[list[Any]], empty: str) -> None:
     """One table on stdout, or a sentence when it has no rows."""
-    console = Console()
+    console = _console()
     console.print(_table(title, columns, rows) if rows else empty)
+
+
+def _console() -> Console:
+    """stdout; in a pipe wide enough that nothing is cut."""
+    console = Console()
+    return console if console.is_terminal else Console(width=PIPE_WIDTH)
 
 
 def print_once(picture: Record) -> None:
     """The view, once."""
-    Console().print(render(picture))
+    _console().print(render(picture))
 
 
 def watch(take: Callable[[], Record]) -> Record:

@@ -9,6 +9,7 @@ PARTICIPANTS = ("supervisor", "engine", "polymarket_bot")
 ROLE_SUPERVISOR, ROLE_ENGINE, ROLE_BOT = 0, 1, 2
 
 VENUES = ("none", "binance", "polymarket", "ibkr", "coinbase", "kraken", "alpaca", "dydx")
+OWNERS = {"binance": "engine", "polymarket": "polymarket_bot"}  # who trades where
 SESSION_STATES = ("DOWN", "CONNECTING", "SYNCING", "READY", "DRAINING")
 LEDGER_STATES = ("INIT", "ACTIVE", "REDUCING", "CANCEL_ONLY", "HALTED")
 
