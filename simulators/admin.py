@@ -1,6 +1,6 @@
 """The referee's port, the same for every venue: what happened, and the levers to make it happen.
 
-GET  /account  own orders, fills, positions, cash and fees per key, as integers
+GET  /account  {"accounts": {key: orders, fills, positions, cash and fees}}, all as integers
 GET  /log      every request in order (the newest 30,000); ?since=N: only later ones
 GET  /clock    the venue's time and the state of its market
 GET  /orders   the book

@@ -34,7 +34,7 @@ from simulators.market_recorded import RecordedMarket
 from simulators.matching import BUY, SELL, Book, Resting
 from simulators.options import Options
 from simulators.server import announce, listen, until_stopped
-from simulators.state import StateFolder
+from simulators.state import StateError, StateFolder
 from simulators.tls import certificates_in, server_context
 
 PROFILES = tuple(RULES)
@@ -44,7 +44,7 @@ TIMER_S = 0.01
 FAULTS = {
     "ban_418": "count: requests answered with an IP ban (418); lasts ban_seconds",
     "ban_seconds": "value: length of that ban in seconds, at least 1",
-    "big_frames": "count: depth events padded with 1,200 far empty levels a side (about 60 KB)",
+    "big_frames": "count: depth events padded with 2,400 far empty levels (about 50 KB)",
     "clock_offset_ms": "value: the venue's clock is this much ahead (negative: behind)",
     "close_mid_frame": "count: market frames of which half is sent before the sockets close",
     "close_streams": "action: all market stream sockets close",
@@ -111,6 +111,8 @@ class Venue:
     def _market(self, options: Options) -> Market:
         book = self.exchange.book
         if options.feed is not None:
+            if self._instrument.lot_decimals != 3:
+                raise StateError("the recorded capture has lots of 0.001: use --profile prod-strict")
             return RecordedMarket(book, self, options.feed, options.speed, self.clock.now_ms)
         saved = self._folder.read_document("market.json") or {}
         price, first_id = int(saved.get("mark", START_PRICE_TICKS)), int(saved.get("update_id", 0))
@@ -127,8 +129,7 @@ class Venue:
         now = self.clock.now_ms()
         head = f'{{"e":"depthUpdate","E":{now},"T":{now},"s":"{SYMBOL}","ps":"{SYMBOL}","U":{first},'
         head += f'"u":{last},"pu":{previous},'
-        pad = self._far_levels() if self.faults.take("big_frames") else ""
-        body = f'"b":[{self._levels(bids)}{pad if bids else ""}],"a":[{self._levels(asks)}],"st":1}}'
+        body = f'"b":[{self._levels(bids)}],"a":[{self._levels(asks)}],"st":1}}'
         self._publish_depth((head + body).encode())
         self._publish_partial(head)
 
@@ -140,6 +141,9 @@ class Venue:
             self._publish_diff(foreign.encode())
         if self.faults.take("drop_depth"):
             return
+        if self.faults.take("big_frames"):
+            head, _, rest = data.partition(b'"b":[')
+            data = b'%s"b":[%s%s%s' % (head, self._far_levels(), b"" if rest[:1] == b"]" else b",", rest)
         self._publish_diff(data)
         if self.faults.take("duplicate_depth"):
             self._publish_diff(data)
@@ -223,9 +227,9 @@ class Venue:
         price, quantity = self._instrument.price_text, self._instrument.quantity_text
         return ",".join([f'["{price(ticks)}","{quantity(lots)}"]' for ticks, lots in levels])
 
-    def _far_levels(self) -> str:
+    def _far_levels(self) -> bytes:
         first = self.market.mark() // 2
-        return "".join([f',["{self._instrument.price_text(first - n)}","0.000"]' for n in range(2400)])
+        return self._levels([(first - n, 0) for n in range(2400)]).encode()
 
     async def run_timers(self) -> None:
         """Dead-man switch and expiries every 10 ms; mark price every second; market state every 2 s."""
@@ -254,7 +258,7 @@ class Venue:
         """Both keys belong to the one account."""
         view = self._account.referee_view(self.market.mark())
         hmac_key = next(key.api_key for key in self._account.keys.values() if key.secret)
-        return {"venue": "binance", "time_ms": self.clock.now_ms(), "keys": {hmac_key: view}}
+        return {"venue": "binance", "time_ms": self.clock.now_ms(), "accounts": {hmac_key: view}}
 
     def clock_view(self) -> dict[str, Any]:
         """Venue time, market and connections."""

@@ -8,19 +8,17 @@ the user stream through `emit`. Sources: Binance USD-M futures docs, "New Order"
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from simulators.binance_account import LISTEN_KEY_VALID_MS, Account, Fill, Order
+from simulators.binance_params import Params, flag, json_list, required, side_of, whole, ws_text
 from simulators.binance_rules import CLIENT_ID, CLIENT_ID_TEXT, Profile, VenueError, not_modelled, scaled_text
 from simulators.clock import Clock
 from simulators.faults import Faults
 from simulators.market import Market
 from simulators.matching import BUY, SELL, Book, Resting
 
-Params = Mapping[str, str]
 CONDITIONAL = {"STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET"}
 TIMES_IN_FORCE = ("GTC", "IOC", "FOK", "GTX", "GTD")
 STP_MODES = ("EXPIRE_MAKER", "EXPIRE_TAKER", "EXPIRE_BOTH")
@@ -128,7 +126,7 @@ class Exchange:
 
     def place_batch(self, params: Params) -> list[dict[str, Any]]:
         """`POST /fapi/v1/batchOrders`: up to five, each answered by an order or an error."""
-        orders = _json_list(params, "batchOrders", 5)
+        orders = json_list(params, "batchOrders", 5)
         return [self._each(self.place, ws_text(order)) for order in orders]
 
     def cancel_batch(self, params: Params) -> list[dict[str, Any]]:
@@ -136,7 +134,7 @@ class Exchange:
         name = "orderIdList" if "orderIdList" in params else "origClientOrderIdList"
         single = "orderId" if name == "orderIdList" else "origClientOrderId"
         symbol = required(params, "symbol")
-        named = _json_list(params, name, 10)
+        named = json_list(params, name, 10)
         return [self._each(self.cancel, {"symbol": symbol, single: str(value)}) for value in named]
 
     def _each(self, act: Callable[[Params], dict[str, Any]], params: Params) -> dict[str, Any]:
@@ -564,62 +562,3 @@ class Exchange:
         return scaled_text(
             position.cost_micros * self.instrument.lots_per_unit // (position.quantity * 10), 5
         )
-
-
-def required(params: Params, name: str) -> str:
-    """The value of a mandatory parameter."""
-    value = params.get(name, "")
-    if not value:
-        raise VenueError(-1102, name)
-    return value
-
-
-def whole(params: Params, name: str, default: int) -> int:
-    """A whole number, or `default` when it was not sent."""
-    text = params.get(name)
-    if text is None:
-        return default
-    if not text.isdigit() or len(text) > 18:
-        raise VenueError(-1102, name)
-    return int(text)
-
-
-def ws_text(raw: Any) -> dict[str, str]:
-    """JSON parameters as text: numbers as written, booleans in lower case."""
-    if not isinstance(raw, dict):
-        raise VenueError(-1102, "params")
-    params: dict[str, str] = {}
-    for name, value in raw.items():
-        if isinstance(value, bool):
-            params[name] = "true" if value else "false"
-        elif isinstance(value, str | int | float):
-            params[name] = str(value)
-        else:
-            raise VenueError(-1102, name)
-    return params
-
-
-def _json_list(params: Params, name: str, most: int) -> list[Any]:
-    try:
-        values = msgspec.json.decode(required(params, name).encode())
-    except msgspec.DecodeError as error:
-        raise VenueError(-1130, name) from error
-    if not isinstance(values, list) or not 1 <= len(values) <= most:
-        raise VenueError(-1130, name)
-    return values
-
-
-def flag(params: Params, name: str) -> bool:
-    """ "true" or "false" in any case."""
-    text = params.get(name, "false").lower()
-    if text not in ("true", "false"):
-        raise VenueError(-1130, name)
-    return text == "true"
-
-
-def side_of(params: Params) -> int:
-    """BUY or SELL."""
-    text = required(params, "side")
-    if text not in ("BUY", "SELL"):
-        raise VenueError(-1117)
-    return BUY if text == "BUY" else SELL

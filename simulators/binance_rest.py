@@ -17,7 +17,8 @@ from aiohttp import web
 
 from simulators.admin import RequestLog
 from simulators.binance_account import Key
-from simulators.binance_exchange import Exchange, Params, whole
+from simulators.binance_exchange import Exchange
+from simulators.binance_params import Params, whole
 from simulators.binance_requests import (
     RateLimits,
     check_clock,

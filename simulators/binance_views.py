@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from simulators.binance_account import MAKER_FEE_E4, TAKER_FEE_E4
-from simulators.binance_exchange import Exchange, Params, required, whole
+from simulators.binance_exchange import Exchange
+from simulators.binance_params import Params, required, whole
 from simulators.binance_rules import ORDERS_1M, ORDERS_10S, VenueError, not_modelled, scaled_text
 from simulators.clock import Clock
 

@@ -16,7 +16,8 @@ from aiohttp import web
 
 from simulators.admin import RequestLog
 from simulators.binance_account import Key
-from simulators.binance_exchange import Exchange, whole, ws_text
+from simulators.binance_exchange import Exchange
+from simulators.binance_params import whole, ws_text
 from simulators.binance_requests import (
     RateLimits,
     check_clock,

@@ -92,7 +92,7 @@ class Client:
             return await answer.json()
 
     async def account(self) -> dict[str, Any]:
-        view: dict[str, Any] = (await self.admin("/account"))["keys"][self.key]
+        view: dict[str, Any] = (await self.admin("/account"))["accounts"][self.key]
         return view
 
     async def quiet_market(self) -> tuple[float, float]:
@@ -635,7 +635,41 @@ def test_sigterm_leaves_the_account_on_disk(tmp_path: Path) -> None:
     drive(venue, act)
     venue.stop()
     written = json.loads((venue.state / "account.json").read_text())
-    assert written["keys"][venue.ready["credentials"]["api_key"]] == seen
+    assert written["accounts"][venue.ready["credentials"]["api_key"]] == seen
+
+
+def test_recorded_feed_is_served_with_its_own_ids(tmp_path: Path) -> None:
+    """A capture's frames arrive with the recorded ids and prices, and a crossing quote fills our order."""
+    head = '"data":{"e":"depthUpdate","E":10,"T":9,"s":"BTCUSDT"'
+    lines = ['{"lastUpdateId":50,"E":9,"T":8,"bids":[["60000.00","1.000"]],"asks":[["60010.00","1.000"]]}']
+    lines.append(f'{{"stream":"btcusdt@depth@0ms",{head},"U":45,"u":60,"pu":44,"b":[],"a":[]}}}}')
+    for number in range(300):
+        ask = "60010.00" if number < 150 else "59990.00"
+        lines.append(
+            f'{{"stream":"btcusdt@bookTicker","data":{{"e":"bookTicker","u":{61 + number},"s":"BTCUSDT",'
+            f'"b":"59980.00","B":"1.000","a":"{ask}","A":"1.000","T":9,"E":10}}}}'
+        )
+    feed = tmp_path / "capture.txt"
+    feed.write_text("".join(f"{10**18 + 10**7 * number} {line}\n" for number, line in enumerate(lines)))
+    venue = Simulator(tmp_path / "state", "--feed", str(feed))
+    venue.start()
+
+    async def act(client: Client) -> None:
+        _, book = await client.call("GET", "/fapi/v1/depth", signed=False, symbol=SYMBOL, limit=5)
+        assert book["bids"] == [["60000.00", "1.000"]]
+        assert book["lastUpdateId"] in (50, 60)
+        async with client.user() as user, client.socket("/public/ws/btcusdt@bookTicker") as socket:
+            assert (await client.order("BUY", "59995.0", timeInForce="GTX"))[0] == 200
+            ticker = await receive(socket)
+            assert 61 <= ticker["u"] <= 361 and ticker["b"] == "59980.00"
+            assert abs(ticker["E"] - now_ms()) < 1000 and ticker["E"] - ticker["T"] == 1
+            fill = await order_event(user, "TRADE")
+            assert (fill["L"], fill["m"], fill["X"]) == ("59995.00", True, "FILLED")
+
+    try:
+        drive(venue, act)
+    finally:
+        venue.stop()
 
 
 def test_taken_port_and_locked_state_are_explained(simulator: Simulator, tmp_path: Path) -> None:
