@@ -42,21 +42,23 @@ def read_journal(folder: Path) -> Journal:
     """Reads all segments. A bad record ends its segment; the next one counts only when its first sequence
     follows on, which is how an engine goes on after a crash in the middle of a record."""
     records: list[JournalRecord] = []
+    stopped: str | None = None
     for path in segments(folder):
-        for record in _good_records(path):
+        good = list(_good_records(path))
+        for record in good:
             if records and record.sequence != records[-1].sequence + 1:
                 stopped = f"{path.name}: sequence {record.sequence} after {records[-1].sequence}"
                 return Journal(tuple(records), stopped)
             records.append(record)
-    return Journal(tuple(records), _tail(segments(folder)))
+        damage = _damage(path, len(good) * JournalRecord.SIZE)
+        if good or damage:
+            stopped = damage
+    return Journal(tuple(records), stopped)
 
 
-def _tail(paths: list[Path]) -> str | None:
-    """What lies behind the newest segment's last good record: nothing, preallocated zeroes, or damage."""
-    if not paths:
-        return None
-    good = sum(1 for _ in _good_records(paths[-1])) * JournalRecord.SIZE
-    with paths[-1].open("rb") as file:
-        file.seek(good)
+def _damage(path: Path, at: int) -> str | None:
+    """What lies behind a segment's last good record: nothing, preallocated zeroes, or damage."""
+    with path.open("rb") as file:
+        file.seek(at)
         rest = file.read(JournalRecord.SIZE)
-    return f"{paths[-1].name}: a damaged record at byte {good}" if rest.strip(b"\0") else None
+    return f"{path.name}: a damaged record at byte {at}" if rest.strip(b"\0") else None

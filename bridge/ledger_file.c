@@ -4,16 +4,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-#define CREATE_TRIES 4
+#define FOLDER_TRIES 1000
 
 /* read_text: the first bytes of a small file of /proc as a string; -1 when it cannot be read. */
 static int read_text(const char *path, char *text, size_t size)
@@ -274,6 +276,9 @@ static int adopt(struct ledger **out, const char *path)
     error = ledger_lock_wait(shared);
     if (error == 0) {
         error = amounts_are_sane(shared) ? take_supervision(*out) : -EPROTO;
+        /* Whoever still maps a damaged ledger must not trade on it beside its successor. */
+        if (error == -EPROTO)
+            (void)ledger_halt(*out, HALT_BUG);
         ledger_unlock(shared);
     }
     if (error != 0) {
@@ -301,10 +306,50 @@ static int move_away(const char *path)
     return rename(path, old) != 0 ? -errno : 0;
 }
 
+/* lock_folder: one creator at a time, so that none moves away what another has just made. The lock
+ * ends with the descriptor. */
+static int lock_folder(const char *path)
+{
+    const struct timespec pause = {.tv_sec = 0, .tv_nsec = 1000000};
+    char copy[PATH_MAX];
+    int fd;
+
+    if (snprintf(copy, sizeof copy, "%s", path) >= (int)sizeof copy)
+        return -ENAMETOOLONG;
+    fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    for (int round = 0; round < FOLDER_TRIES; round++) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+            return fd;
+        nanosleep(&pause, NULL);
+    }
+    close(fd);
+    return -EBUSY;
+}
+
+/* create_or_adopt: with the folder locked. */
+static int create_or_adopt(struct ledger **out, int *adopted, const char *path,
+                           const int64_t limit_micros[2], const int64_t headroom_micros[2])
+{
+    int error = adopt(out, path);
+
+    if (error == 0) {
+        *adopted = 1;
+        return ledger_set_limit(*out, limit_micros, headroom_micros);
+    }
+    if (error == -EPROTO)
+        error = move_away(path);
+    if (error != 0 && error != -ENOENT)
+        return error;
+    return create_new(out, path, limit_micros, headroom_micros);
+}
+
 int ledger_create(struct ledger **out, int *adopted, const char *path,
                   const int64_t limit_micros[2], const int64_t headroom_micros[2], int64_t now_ns)
 {
-    int error = -EEXIST;
+    int folder;
+    int error;
 
     *out = NULL;
     *adopted = 0;
@@ -312,23 +357,11 @@ int ledger_create(struct ledger **out, int *adopted, const char *path,
         if (limit_micros[d] < 0 || limit_micros[d] > LEDGER_AMOUNT_MAX || headroom_micros[d] < 0 ||
             headroom_micros[d] > limit_micros[d])
             return -EINVAL;
-    for (int attempt = 0; attempt < CREATE_TRIES; attempt++) {
-        error = adopt(out, path);
-        if (error == 0) {
-            *adopted = 1;
-            error = ledger_set_limit(*out, limit_micros, headroom_micros);
-            break;
-        }
-        if (error == -EPROTO)
-            error = move_away(path);
-        else if (error == -ENOENT)
-            error = 0;
-        if (error != 0)
-            break;
-        error = create_new(out, path, limit_micros, headroom_micros);
-        if (error != -EEXIST)
-            break;
-    }
+    folder = lock_folder(path);
+    if (folder < 0)
+        return folder;
+    error = create_or_adopt(out, adopted, path, limit_micros, headroom_micros);
+    close(folder);
     if (error == 0) {
         STORE((*out)->shared->header.supervisor_heartbeat_ns, now_ns);
     } else if (*out != NULL) {

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -522,6 +523,90 @@ static void test_two_processes_hammering(void)
     ledger_close(supervisor);
 }
 
+/* at_venue: what the venue holds open for the trader below; it survives the trader. */
+static int64_t *at_venue;
+
+/* one_order: draw, reserve, gate, send, live, release, give back; stepped through by the test. */
+static void one_order(struct ledger *engine)
+{
+    const int64_t after[2] = {300 * USD, 3000 * USD};
+    struct ledger_order order = {.client_order_id = 5, .venue = VENUE_BINANCE};
+    uint32_t slot;
+
+    if (ledger_reserve(engine, &slot, &order, after, 1) == REJECT_NONE &&
+        ledger_gate(engine, slot, nothing, 1) == REJECT_NONE) {
+        *(volatile int64_t *)at_venue = after[0];
+        ledger_live(engine, slot);
+        *(volatile int64_t *)at_venue = 0;
+        ledger_release(engine, slot, nothing, nothing, 1);
+    }
+    (void)ledger_reprice(engine, nothing, nothing, 1);
+}
+
+/* killed_after: steps a child through one_order for so many instructions, then kills it. Returns 0
+ * when it had come to its end before. */
+static int killed_after(int instructions)
+{
+    int status;
+    pid_t child = fork();
+
+    if (child == 0) {
+        struct ledger *engine = joined(ROLE_ENGINE);
+
+        ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+        raise(SIGSTOP);
+        one_order(engine);
+        _exit(0);
+    }
+    REQUIRE(waitpid(child, &status, 0) == child && WIFSTOPPED(status));
+    for (int i = 0; i < instructions && WIFSTOPPED(status); i++) {
+        REQUIRE(ptrace(PTRACE_SINGLESTEP, child, NULL, NULL) == 0);
+        REQUIRE(waitpid(child, &status, 0) == child);
+    }
+    if (!WIFSTOPPED(status))
+        return 0;
+    REQUIRE(kill(child, SIGKILL) == 0 && waitpid(child, &status, 0) == child);
+    return 1;
+}
+
+/* The stride keeps the test to about a second; STRIDE=1 in the environment visits every one. */
+static void test_killed_at_any_instruction(void)
+{
+    struct ledger *supervisor = fresh();
+    struct ledger *bot = joined(ROLE_BOT);
+    int stride = getenv("STRIDE") != NULL ? atoi(getenv("STRIDE")) : 41;
+    int points = 0;
+
+    at_venue = mmap(NULL, sizeof *at_venue, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(at_venue != MAP_FAILED && stride > 0);
+    ledger_heartbeat_supervisor(supervisor, 1, INT64_MAX / 2);
+    for (int n = 1; killed_after(n); n += stride, points++) {
+        struct ledger_participant_view line;
+        uint32_t slot;
+
+        ledger_heartbeat_supervisor(supervisor, 1, INT64_MAX / 2);
+        line = view_of(supervisor).participants[ROLE_ENGINE];
+        REQUIRE(line.used_micros[0] >= *at_venue);
+        REQUIRE(line.used_micros[0] <= line.alloc_micros[0]);
+        REQUIRE(line.used_micros[1] <= line.alloc_micros[1]);
+        audit_clean(supervisor);
+        REQUIRE(ledger_reclaim(supervisor, ROLE_ENGINE) == (*at_venue > 0) || *at_venue == 0);
+        line = view_of(supervisor).participants[ROLE_ENGINE];
+        REQUIRE(line.used_micros[0] >= *at_venue && line.alloc_micros[0] == line.used_micros[0]);
+        /* The lock is free or comes free: another process still trades. */
+        REQUIRE(try_reserve(bot, &slot, 1, 600 * USD, 0) == REJECT_NONE);
+        ledger_release(bot, slot, nothing, nothing, ledger_now_ns());
+        REQUIRE(ledger_reprice(bot, nothing, nothing, ledger_now_ns()) == 0);
+        audit_clean(supervisor);
+        *at_venue = 0;
+    }
+    REQUIRE(points > 20);
+    if (getenv("STRIDE") != NULL)
+        printf("%d points\n", points);
+    ledger_close(bot);
+    ledger_close(supervisor);
+}
+
 static void test_join_is_exclusive(void)
 {
     struct ledger *supervisor = fresh();
@@ -581,6 +666,7 @@ int main(void)
     test_owner_killed_holding_the_lock();
     test_stopped_lock_holder_never_blocks_an_order();
     test_two_processes_hammering();
+    test_killed_at_any_instruction();
     test_join_is_exclusive();
     test_damage_is_found();
     (void)unlink(path);

@@ -58,10 +58,11 @@ def test_a_gap_ends_the_reading(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("at", [*range(256, 512, 7)])
 def test_every_flipped_byte_is_noticed(tmp_path: Path, at: int) -> None:
-    """A flip anywhere in the second record leaves the first alone and hides what follows."""
+    """A flip anywhere in the second record leaves the first alone and hides what follows, and a segment made ahead does not hide the damage."""
     data = bytearray(record(1) + record(2) + record(3))
     data[at] ^= 0x40
     write(tmp_path, 1, bytes(data))
+    write(tmp_path, 2, b"\0" * 512)
     journal = read_journal(tmp_path)
     assert [entry.sequence for entry in journal.records] == [1]
     assert journal.stopped == "journal-00000001.bin: a damaged record at byte 256"
