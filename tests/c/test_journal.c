@@ -1,0 +1,240 @@
+/* The journal: what is written is read back, damage at any byte stops at the last good record, and
+ * a full disk is known while there is still room for what must be written. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../../c_core/src/base/check.h"
+#include "../../c_core/src/oms/journal.h"
+
+#define BYTES ((size_t)(64 * 1024)) /* 256 records a segment */
+#define RECORD sizeof(struct journal_record)
+
+static char folder[64];
+
+static void empty_folder(void)
+{
+    DIR *directory = opendir(folder);
+    CHECK(directory != NULL);
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+        char path[512];
+        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+        unlink(path);
+    }
+    closedir(directory);
+}
+
+struct reading {
+    int reports;
+    int64_t last;
+    bool in_order;
+};
+
+static void read_one(void *context, const struct journal_record *record)
+{
+    struct reading *reading = context;
+    if (record->kind != JOURNAL_REPORT)
+        return;
+    reading->in_order = reading->in_order && record->position_e9 == reading->last + 1;
+    reading->last = record->position_e9;
+    reading->reports++;
+}
+
+static struct reading replay(struct journal_replayed *replayed)
+{
+    struct reading reading = {.in_order = true};
+    CHECK(journal_replay(folder, read_one, &reading, replayed) == 0);
+    return reading;
+}
+
+static struct journal *open_journal(uint64_t last_sequence)
+{
+    struct journal *journal;
+    CHECK(journal_open(&journal, folder, last_sequence, 1, 7, BYTES, NULL, NULL) == 0);
+    return journal;
+}
+
+static void append(struct journal *journal, int64_t number)
+{
+    struct journal_record record = {.kind = JOURNAL_REPORT, .position_e9 = number};
+    journal_prepare(journal);
+    CHECK(journal_append(journal, &record, true) == 0);
+}
+
+/* Many segments, closed and opened again: every record comes back once and in order. */
+static void goes_on_over_segments_and_restarts(void)
+{
+    struct journal_replayed replayed;
+    empty_folder();
+    int64_t number = 0;
+    uint64_t sequence = 0;
+    for (int round = 0; round < 3; round++) {
+        struct journal *journal = open_journal(sequence);
+        for (int n = 0; n < 400; n++) {
+            append(journal, ++number);
+            journal_do_work(journal, number);
+        }
+        journal_close(journal);
+        struct reading reading = replay(&replayed);
+        CHECK(reading.reports == number && reading.in_order && !replayed.damaged);
+        sequence = replayed.last_sequence;
+    }
+    CHECK(replayed.segments >= 6);
+}
+
+/* A process that dies leaves its segment ahead behind: reading passes over it. */
+static void survives_an_unclean_end(void)
+{
+    struct journal_replayed replayed;
+    empty_folder();
+    struct journal *journal = open_journal(0);
+    append(journal, 1);
+    replay(&replayed);
+    struct journal *next = open_journal(replayed.last_sequence);
+    append(next, 2);
+    struct reading reading = replay(&replayed);
+    CHECK(reading.reports == 2 && reading.in_order && !replayed.damaged);
+    journal_close(next);
+    journal_close(journal);
+}
+
+static void flip(const char *path, off_t at)
+{
+    int fd = open(path, O_RDWR);
+    CHECK(fd >= 0);
+    unsigned char byte;
+    CHECK(pread(fd, &byte, 1, at) == 1);
+    byte ^= 0x40;
+    CHECK(pwrite(fd, &byte, 1, at) == 1);
+    close(fd);
+}
+
+/* A flipped byte anywhere stops the reading at the record before it, and a later run goes on. */
+static void damage_stops_at_the_last_good_record(void)
+{
+    struct journal_replayed replayed;
+    char path[128];
+    empty_folder();
+    snprintf(path, sizeof path, "%s/journal-00000001.bin", folder);
+    struct journal *journal = open_journal(0);
+    for (int n = 1; n <= 10; n++)
+        append(journal, n);
+    for (off_t at = 0; at < (off_t)(11 * RECORD); at++) {
+        flip(path, at);
+        struct reading reading = replay(&replayed);
+        int whole = (int)((size_t)at / RECORD); /* records before the damage; the first is OPEN */
+        CHECK(reading.reports == (whole > 0 ? whole - 1 : 0));
+        CHECK(replayed.damaged && reading.in_order);
+        flip(path, at);
+    }
+    flip(path, 6 * (off_t)RECORD + 40);
+    struct reading reading = replay(&replayed);
+    CHECK(reading.reports == 5);
+    struct journal *next = open_journal(replayed.last_sequence);
+    append(next, 6);
+    append(next, 7);
+    reading = replay(&replayed);
+    CHECK(reading.reports == 7 && reading.in_order && replayed.damaged);
+    journal_close(next);
+    journal_close(journal);
+}
+
+/* Cut off at every length: never an invented record. */
+static void truncation_loses_only_the_tail(void)
+{
+    struct journal_replayed replayed;
+    char path[128];
+    empty_folder();
+    snprintf(path, sizeof path, "%s/journal-00000001.bin", folder);
+    struct journal *journal = open_journal(0);
+    for (int n = 1; n <= 6; n++)
+        append(journal, n);
+    journal_close(journal);
+    for (off_t length = (off_t)(7 * RECORD); length >= 0; length -= 13) {
+        CHECK(truncate(path, length) == 0);
+        struct reading reading = replay(&replayed);
+        int whole = (int)((size_t)length / RECORD);
+        CHECK(reading.reports == (whole > 0 ? whole - 1 : 0) && reading.in_order);
+    }
+}
+
+static void limit_file_size(rlim_t bytes)
+{
+    struct rlimit limit;
+    CHECK(getrlimit(RLIMIT_FSIZE, &limit) == 0);
+    limit.rlim_cur = bytes;
+    CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+}
+
+/* Without space the room shrinks in steps, required records wait in memory, and all are there when
+ * space is back. */
+static void a_full_disk_loses_nothing(void)
+{
+    struct journal_replayed replayed;
+    empty_folder();
+    struct journal *journal = open_journal(0);
+    int64_t number = 0, now_ns = 0;
+    limit_file_size(4096);
+    bool reserve = false, none = false;
+    while (!none) {
+        struct journal_record record = {.kind = JOURNAL_REPORT, .position_e9 = ++number};
+        journal_prepare(journal);
+        int result = journal_append(journal, &record, true);
+        CHECK(result == 0 || result == -ENOSPC);
+        journal_do_work(journal, now_ns += 1000000000);
+        reserve = reserve || journal_room_now(journal) == JOURNAL_ROOM_RESERVE;
+        none = result == -ENOSPC;
+        CHECK(number < 2000);
+    }
+    CHECK(reserve && journal_problem(journal)[0] != '\0');
+    CHECK(journal_room_now(journal) == JOURNAL_ROOM_NONE);
+    struct journal_record intent = {.kind = JOURNAL_INTENT};
+    CHECK(journal_append(journal, &intent, false) == -ENOSPC);
+    for (int n = 0; n < 600; n++) {
+        struct journal_record record = {.kind = JOURNAL_REPORT, .position_e9 = ++number};
+        CHECK(journal_append(journal, &record, true) == -ENOSPC);
+    }
+    limit_file_size(RLIM_INFINITY);
+    for (int n = 0; n < 10; n++)
+        journal_do_work(journal, now_ns += 1000000000);
+    CHECK(journal_room_now(journal) == JOURNAL_ROOM_FREE && journal_problem(journal)[0] == '\0');
+    append(journal, ++number);
+    journal_close(journal);
+    struct reading reading = replay(&replayed);
+    CHECK(reading.reports == number && reading.in_order && !replayed.damaged);
+}
+
+/* A journal that cannot even begin says so and leaves no file behind. */
+static void refuses_to_begin_without_space(void)
+{
+    struct journal *journal;
+    empty_folder();
+    limit_file_size(4096);
+    CHECK(journal_open(&journal, folder, 0, 1, 7, BYTES, NULL, NULL) < 0);
+    limit_file_size(RLIM_INFINITY);
+    struct journal_replayed replayed;
+    CHECK(replay(&replayed).reports == 0 && replayed.segments == 0);
+}
+
+int main(void)
+{
+    signal(SIGXFSZ, SIG_IGN);
+    snprintf(folder, sizeof folder, "/dev/shm/test-journal-XXXXXX");
+    CHECK(mkdtemp(folder) != NULL);
+    goes_on_over_segments_and_restarts();
+    survives_an_unclean_end();
+    damage_stops_at_the_last_good_record();
+    truncation_loses_only_the_tail();
+    a_full_disk_loses_nothing();
+    refuses_to_begin_without_space();
+    empty_folder();
+    rmdir(folder);
+    return 0;
+}
