@@ -8,7 +8,6 @@ or for the neg-risk exchange.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 from typing import Any
 
@@ -168,6 +167,7 @@ async def _settle_and_trade(venue: Venue, flow: Flow) -> None:
 
 async def run(options: Options) -> None:
     """Serve until SIGTERM, then write account.json."""
+    stopped = asyncio.create_task(until_stopped())
     clock, faults = Clock(), Faults(FAULTS, options.faults)
     state = StateFolder(options.state)
     log = RequestLog(clock.now_ms)
@@ -181,8 +181,9 @@ async def run(options: Options) -> None:
     referee = Referee(venue, flow, reference, streams, log)
     certificates = None if options.plain else certificates_in(options.state)
     following = asyncio.create_task(reference.run())
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(reference.first.wait(), FIRST_PRICE_S)
+    first = asyncio.create_task(reference.first.wait())
+    await asyncio.wait((first, stopped), timeout=FIRST_PRICE_S, return_when=asyncio.FIRST_COMPLETED)
+    first.cancel()
     flow.step(0.0)
     app = Rest(venue, log, RATE_TIER).application(streams)
     runner, port = await listen(app, options.port, server_context(certificates) if certificates else None)
@@ -190,14 +191,20 @@ async def run(options: Options) -> None:
     living = asyncio.create_task(_settle_and_trade(venue, flow))
     announce(_ready_line(port, admin_port, certificates, private_key, key))
     try:
-        await _until_stopped_or_failed(living, following)
+        await asyncio.wait((stopped, living, following), return_when=asyncio.FIRST_COMPLETED)
+        for task in (living, following):
+            if task.done():
+                # A task that ended of itself had a bug: end with its error.
+                task.result()
     finally:
+        for task in (living, following, stopped):
+            task.cancel()
         state.write_document("account.json", referee.account())
-        living.cancel()
-        following.cancel()
         await streams.close()
         await runner.cleanup()
         await admin.cleanup()
+        # Once more, with what was still asked while the sockets closed.
+        state.write_document("account.json", referee.account())
 
 
 def _ready_line(port: int, admin_port: int, certificates: Certificates | None, private_key: str,
@@ -211,13 +218,3 @@ def _ready_line(port: int, admin_port: int, certificates: Certificates | None, p
                         "api_secret": key.secret, "passphrase": key.passphrase},
         "admin": f"http://127.0.0.1:{admin_port}",
     }  # fmt: skip
-
-
-async def _until_stopped_or_failed(*tasks: asyncio.Task[None]) -> None:
-    """Wait for the end; a task that dies of a bug ends the simulator with its error."""
-    stopped = asyncio.create_task(until_stopped())
-    await asyncio.wait((stopped, *tasks), return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
-    for task in tasks:
-        if task.done():
-            task.result()

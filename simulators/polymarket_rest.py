@@ -7,10 +7,8 @@ the venue's own texts. A path that is not served answers 501, so that nothing un
 from __future__ import annotations
 
 import asyncio
-import base64
 import hmac
 import re
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -21,9 +19,8 @@ from simulators.admin import RequestLog
 from simulators.polymarket_account import ALLOWANCE_MAX, ApiKey
 from simulators.polymarket_gamma import Gamma
 from simulators.polymarket_limits import KeyLimits, TokenBucket
-from simulators.polymarket_markets import FEE_RATE_E4, Market
-from simulators.polymarket_matching import PRICE_ONE, price_for, price_text
 from simulators.polymarket_orders import Refusal, Submission, parse_submission
+from simulators.polymarket_public import Handler, PublicReads, cursor_page
 from simulators.polymarket_signing import (
     EXCHANGE_NEG_RISK,
     EXCHANGE_STANDARD,
@@ -35,17 +32,14 @@ from simulators.polymarket_signing import (
 )
 from simulators.polymarket_streams import Streams
 from simulators.polymarket_venue import Venue
-from simulators.polymarket_wire import best_of, book_view, clob_market, order_row, sampling_market, trade_row
+from simulators.polymarket_wire import order_row, trade_row
 
 CLOCK_SKEW_S = 60
-ORDERS_MAX, CANCELS_MAX, BOOKS_MAX = 15, 1000, 500
-PAGE_ROWS = 100
+ORDERS_MAX, CANCELS_MAX = 15, 1000
 LOGGED_BODY = 1000
-CURSOR_END = "LTE="
 MICROS_PER_LOT = 10_000
 _ORDER_PATHS = ("/order", "/orders", "/cancel-all", "/cancel-market-orders")
 _HASH = re.compile(r"0x[0-9a-f]{64}\Z")
-Handler = Callable[[web.Request], Awaitable[Any]]
 
 
 class Answer:
@@ -65,18 +59,15 @@ class Rest:
 
     def application(self, streams: Streams) -> web.Application:
         """Everything on one port."""
-        gamma = Gamma(self._venue)
+        public = PublicReads(self._venue)
         app = web.Application(middlewares=[self._answer], client_max_size=4 << 20)
         get, post, delete = app.router.add_get, app.router.add_post, app.router.add_delete
-        for path, handler in self._public_routes(gamma).items():
+        for path, handler in public.routes(Gamma(self._venue)).items():
             get(path, handler)
+        for path, handler in public.batch_routes().items():
+            post(path, handler)
         for path, handler in self._private_routes().items():
             get(path, handler)
-        post("/books", self._books)
-        post("/midpoints", self._many(self._midpoint_of))
-        post("/prices", self._prices)
-        post("/spreads", self._many(self._spread_of))
-        post("/last-trades-prices", self._last_prices)
         post("/auth/api-key", self._create_key)
         delete("/auth/api-key", self._delete_key)
         post("/v1/heartbeats", self._heartbeat)
@@ -90,19 +81,6 @@ class Rest:
         get("/ws/user", streams.user_socket)
         app.router.add_route("*", "/{path:.*}", self._unmodelled)
         return app
-
-    def _public_routes(self, gamma: Gamma) -> dict[str, Any]:
-        return {
-            "/": self._ok, "/ok": self._ok, "/time": self._time, "/version": self._version,
-            "/book": self._book, "/midpoint": self._midpoint, "/price": self._price, "/spread": self._spread,
-            "/last-trade-price": self._last_price, "/tick-size": self._tick_size, "/neg-risk": self._neg_risk,
-            "/fee-rate": self._fee_rate, "/markets-by-token/{token}": self._market_by_token,
-            "/clob-markets/{condition}": self._clob_market, "/sampling-markets": self._sampling,
-            "/markets/keyset": gamma.markets_keyset, "/events/keyset": gamma.events_keyset,
-            "/markets/slug/{slug}": gamma.market_by_slug, "/events/slug/{slug}": gamma.event_by_slug,
-            "/markets": self._markets_or(gamma), "/events": gamma.events, "/public-search": gamma.search,
-            "/markets/{condition}": self._market,
-        }  # fmt: skip
 
     def _private_routes(self) -> dict[str, Any]:
         return {
@@ -225,131 +203,6 @@ class Rest:
         await self._level_two(request)
         return {"closed_only": bool(self._faults.value("closed_only"))}
 
-    # -- market data ----------------------------------------------------------------------------
-
-    async def _ok(self, _: web.Request) -> Any:
-        return "OK"
-
-    async def _time(self, _: web.Request) -> Any:
-        return self._clock.now_ms() // 1000
-
-    async def _version(self, _: web.Request) -> Any:
-        return {"version": 2}
-
-    def _token(self, token: object) -> tuple[Market, int]:
-        found = self._venue.by_token.get(str(token))
-        if found is None or found[0].closed:
-            raise Refusal(404, "No orderbook exists for the requested token id")
-        return found
-
-    def _best(self, token: object) -> tuple[int | None, int | None]:
-        market, outcome = self._token(token)
-        return best_of(outcome, (market.book.best_bid(), market.book.best_ask()))
-
-    async def _book(self, request: web.Request) -> Any:
-        return book_view(*self._token(request.query.get("token_id")), self._clock.now_ms())
-
-    async def _books(self, request: web.Request) -> Any:
-        rows = await _rows(request, BOOKS_MAX)
-        found = [self._venue.by_token.get(row["token_id"]) for row in rows]
-        return [book_view(*known, self._clock.now_ms()) for known in found if known and not known[0].closed]
-
-    def _midpoint_of(self, token: object) -> str:
-        bid, ask = self._best(token)
-        if bid is None or ask is None:
-            raise Refusal(404, "No orderbook exists for the requested token id")
-        return price_text((bid + ask) // 2)
-
-    def _spread_of(self, token: object) -> str:
-        bid, ask = self._best(token)
-        if bid is None or ask is None:
-            raise Refusal(404, "No orderbook exists for the requested token id")
-        return price_text(ask - bid)
-
-    def _many(self, one: Callable[[object], str]) -> Handler:
-        async def handler(request: web.Request) -> Any:
-            return {row["token_id"]: one(row["token_id"]) for row in await _rows(request, BOOKS_MAX)}
-
-        return handler
-
-    async def _midpoint(self, request: web.Request) -> Any:
-        return {"mid": self._midpoint_of(request.query.get("token_id"))}
-
-    async def _spread(self, request: web.Request) -> Any:
-        return {"spread": self._spread_of(request.query.get("token_id"))}
-
-    def _price_of(self, token: object, side: object) -> str:
-        """BUY gives the price at which one can buy, the best ask."""
-        bid, ask = self._best(token)
-        if side not in ("BUY", "SELL"):
-            raise Refusal(400, "Invalid side")
-        price = ask if side == "BUY" else bid
-        return "0" if price is None else price_text(price)
-
-    async def _price(self, request: web.Request) -> Any:
-        return {"price": self._price_of(request.query.get("token_id"), request.query.get("side"))}
-
-    async def _prices(self, request: web.Request) -> Any:
-        prices: dict[str, dict[str, str]] = {}
-        for row in await _rows(request, BOOKS_MAX):
-            prices.setdefault(row["token_id"], {})[row["side"]] = self._price_of(row["token_id"], row["side"])
-        return prices
-
-    def _last_of(self, token: object) -> dict[str, str]:
-        market, outcome = self._token(token)
-        if market.last_price is None:
-            return {"price": "0.5", "side": ""}
-        return {"price": price_text(price_for(outcome, market.last_price)), "side": market.last_side}
-
-    async def _last_price(self, request: web.Request) -> Any:
-        return self._last_of(request.query.get("token_id"))
-
-    async def _last_prices(self, request: web.Request) -> Any:
-        tokens = [row["token_id"] for row in await _rows(request, BOOKS_MAX)]
-        return [{"token_id": token, **self._last_of(token)} for token in tokens]
-
-    async def _tick_size(self, request: web.Request) -> Any:
-        return {"minimum_tick_size": self._token(request.query.get("token_id"))[0].tick / PRICE_ONE}
-
-    async def _neg_risk(self, request: web.Request) -> Any:
-        return {"neg_risk": self._token(request.query.get("token_id"))[0].neg_risk}
-
-    async def _fee_rate(self, request: web.Request) -> Any:
-        self._token(request.query.get("token_id"))
-        return {"base_fee": FEE_RATE_E4}
-
-    async def _market_by_token(self, request: web.Request) -> Any:
-        market, _ = self._token(request.match_info["token"])
-        return {"condition_id": market.condition_id, "primary_token_id": market.tokens[0],
-                "secondary_token_id": market.tokens[1]}  # fmt: skip
-
-    def _condition(self, request: web.Request) -> Market:
-        market = self._venue.markets.get(request.match_info["condition"])
-        if market is None:
-            raise Refusal(404, "market not found")
-        return market
-
-    async def _clob_market(self, request: web.Request) -> Any:
-        return clob_market(self._condition(request))
-
-    async def _market(self, request: web.Request) -> Any:
-        return sampling_market(self._condition(request))
-
-    async def _sampling(self, request: web.Request) -> Any:
-        rows = [sampling_market(market) for market in self._venue.markets.values() if not market.closed]
-        return _cursor_page(rows, request.query.get("next_cursor", ""))
-
-    def _markets_or(self, gamma: Gamma) -> Handler:
-        """CLOB and Gamma both have /markets; on one port the CLOB's cursor tells them apart."""
-
-        async def handler(request: web.Request) -> Any:
-            if "next_cursor" not in request.query:
-                return await gamma.markets(request)
-            rows = [sampling_market(market) for market in self._venue.markets.values()]
-            return _cursor_page(rows, request.query["next_cursor"])
-
-        return handler
-
     # -- orders ---------------------------------------------------------------------------------
 
     def _limits_of(self, key: ApiKey) -> KeyLimits:
@@ -464,7 +317,7 @@ class Rest:
                 rows = [row for row in rows if row[name] == query[name]]
         if self._faults.value("status_prefix"):
             rows = [row | {"status": f"ORDER_STATUS_{row['status']}"} for row in rows]
-        return _cursor_page(rows, query.get("next_cursor", ""))
+        return cursor_page(rows, query.get("next_cursor", ""))
 
     async def _data_order(self, request: web.Request) -> Any:
         key = await self._level_two(request)
@@ -487,7 +340,7 @@ class Rest:
             if name in query:
                 rows = [row for row in rows if query[name] == row[name]
                         or any(leg[name] == query[name] for leg in row["maker_orders"])]  # fmt: skip
-        return _cursor_page(rows, query.get("next_cursor", ""))
+        return cursor_page(rows, query.get("next_cursor", ""))
 
     async def _balance(self, request: web.Request) -> Any:
         key, query = await self._level_two(request), request.query
@@ -530,27 +383,5 @@ def _json(document: Any, status: int = 200, headers: dict[str, str] | None = Non
                         content_type="application/json")  # fmt: skip
 
 
-async def _rows(request: web.Request, limit: int) -> list[dict[str, Any]]:
-    """The body of a batch read: a list of objects with a token_id."""
-    rows = msgspec.json.decode(await request.read())
-    if not isinstance(rows, list) or len(rows) > limit:
-        raise Refusal(400, "Invalid payload")
-    if not all(isinstance(row, dict) and isinstance(row.get("token_id"), str) for row in rows):
-        raise Refusal(400, "Invalid payload")
-    return rows
-
-
 def _is_hash(value: object) -> bool:
     return isinstance(value, str) and bool(_HASH.match(value))
-
-
-def _cursor_page(rows: list[dict[str, Any]], cursor: str) -> dict[str, Any]:
-    """A page of the CLOB: the cursor is the base64 of an offset, MA== the first, LTE= the end."""
-    try:
-        start = int(base64.b64decode(cursor)) if cursor else 0
-    except ValueError as error:
-        raise Refusal(400, "Invalid cursor") from error
-    page = rows[start : start + PAGE_ROWS] if start >= 0 else []
-    more = 0 <= start < len(rows) - PAGE_ROWS
-    following = base64.b64encode(str(start + PAGE_ROWS).encode()).decode() if more else CURSOR_END
-    return {"limit": PAGE_ROWS, "count": len(page), "next_cursor": following, "data": page}

@@ -31,6 +31,13 @@ from simulators.polymarket_account import (
     new_api_key,
     taker_fee_e8,
 )
+from simulators.polymarket_journal import (
+    SETTLEMENT_STEP_MS,
+    key_record,
+    order_record,
+    restore,
+    trade_record,
+)
 from simulators.polymarket_limits import Heartbeats
 from simulators.polymarket_markets import (
     FINE_ABOVE,
@@ -38,13 +45,11 @@ from simulators.polymarket_markets import (
     TICK_COARSE,
     TICK_FINE,
     Market,
-    make_market,
 )
 from simulators.polymarket_matching import BUY, PRICE_ONE, SIDE_NAMES, BookOrder, dollars_text, price_for
 from simulators.polymarket_orders import GTD_LEAD_S, ClientOrder, Refusal, Submission, client_order
 from simulators.state import StateFolder
 
-MINED_AFTER_MS, CONFIRMED_AFTER_MS = 1_000, 2_000
 MARKETABLE_MIN_MICROS = 1_000_000
 
 
@@ -99,8 +104,7 @@ class Venue:
             raise Refusal(400, "Could not create api key")
         key = new_api_key(address, nonce)
         self.accounts.add_key(key)
-        self._records.append({"event": "key", "key": key.key, "secret": key.secret, "nonce": nonce,
-                              "passphrase": key.passphrase, "address": address})  # fmt: skip
+        self._records.append(key_record(key))
         self.commit()
         return key
 
@@ -115,7 +119,7 @@ class Venue:
 
     def list_market(self, market: Market) -> None:
         """Open a market."""
-        self._add_market(market)
+        self.add_market(market)
         self._records.append({"event": "market", **market.record()})
         self._news.append(("listed", market))
         self.commit()
@@ -152,7 +156,8 @@ class Venue:
             self._news.append(("tick", market, TICK_COARSE))
             self._touch(market, traded=True)
 
-    def _add_market(self, market: Market) -> None:
+    def add_market(self, market: Market) -> None:
+        """Make a market and its tokens known."""
         self.markets[market.condition_id] = market
         for outcome, token in enumerate(market.tokens):
             self.by_token[token] = (market, outcome)
@@ -178,7 +183,7 @@ class Venue:
         self._check_own_quotes(order)
         self._check_balance(order)
         self.orders[order.order_id] = self.open[order.order_id] = order
-        self._records.append(_order_record(order))
+        self._records.append(order_record(order))
         trades = self._match(order.book, order.wallet, market, order)
         self._finish_placement(order)
         self.commit()
@@ -347,15 +352,16 @@ class Venue:
         self._news.append(("print", trade))
         self._touch(market, traded=True)
         if trade.legs():
-            self._book_trade(trade)
-            self._records.append(_trade_record(trade))
+            self.book_trade(trade)
+            self._records.append(trade_record(trade))
             self._news.append(("trade", trade))
         return trade
 
-    def _book_trade(self, trade: Trade) -> None:
+    def book_trade(self, trade: Trade) -> None:
+        """Book a trade of keys and start its settlement."""
         self.trades[trade.trade_id] = trade
         self.accounts.book(trade)
-        heapq.heappush(self._due, (trade.match_ms + MINED_AFTER_MS, trade.trade_id, MINED))
+        self.settle_later(trade.match_ms + SETTLEMENT_STEP_MS, trade, MINED)
         for leg in trade.legs():
             order = self.orders[leg.order_id]
             order.matched += leg.lots
@@ -407,8 +413,11 @@ class Venue:
                               "hash": trade.hash, "time_ms": now_ms})  # fmt: skip
         self._news.append(("trade", trade))
         if status not in FINAL:
-            delay = CONFIRMED_AFTER_MS - MINED_AFTER_MS
-            heapq.heappush(self._due, (now_ms + delay, trade.trade_id, follow))
+            self.settle_later(now_ms + SETTLEMENT_STEP_MS, trade, follow)
+
+    def settle_later(self, due_ms: int, trade: Trade, status: str) -> None:
+        """Let a trade reach a status at a time."""
+        heapq.heappush(self._due, (due_ms, trade.trade_id, status))
 
     # -- durability -----------------------------------------------------------------------------
 
@@ -439,80 +448,12 @@ class Venue:
         """Read the journal back. Orders that were open rest again, trades go on settling."""
         for line in self._state.replay():
             for record in line["batch"]:
-                _RESTORE[record["event"]](self, record)
+                restore(self, record)
         for order in self.open.values():
             if order.order_type in ("GTC", "GTD") and not order.market.closed:
                 order.market.book.rest(order.book)
         self._news.clear()
         self._touched.clear()
-
-    def _restore_key(self, record: dict[str, Any]) -> None:
-        self.accounts.add_key(ApiKey(record["key"], record["secret"], record["passphrase"],
-                                     record["address"], record["nonce"]))  # fmt: skip
-
-    def _restore_key_deleted(self, record: dict[str, Any]) -> None:
-        self.accounts.remove_key(self.accounts.keys[record["key"]])
-
-    def _restore_market(self, record: dict[str, Any]) -> None:
-        fields = {name: value for name, value in record.items() if name != "event"}
-        self._add_market(make_market(**fields))
-
-    def _restore_closed(self, record: dict[str, Any]) -> None:
-        market = self.markets[record["market"]]
-        market.closed, market.closed_ms = True, record["time_ms"]
-
-    def _restore_resolved(self, record: dict[str, Any]) -> None:
-        market = self.markets[record["market"]]
-        market.winner = record["winner"]
-        self.accounts.settle(market, record["winner"], record["time_ms"])
-
-    def _restore_tick(self, record: dict[str, Any]) -> None:
-        self.markets[record["market"]].tick = record["tick"]
-
-    def _restore_order(self, record: dict[str, Any]) -> None:
-        market = self.markets[record["market"]]
-        book = BookOrder(record["order"], record["owner"], record["outcome"], record["side"], record["price"],
-                         record["lots"], record["lots"])  # fmt: skip
-        order = ClientOrder(market, book, record["wallet"], record["type"], record["post_only"],
-                            record["expiration_s"], record["time_ms"], record["budget"])  # fmt: skip
-        self.orders[order.order_id] = self.open[order.order_id] = order
-        self.accounts.wallet(order.wallet)
-        if order.wallet != self.accounts.keys[book.owner].address:
-            self.accounts.wallet_owner[order.wallet.lower()] = self.accounts.keys[book.owner].address
-
-    def _restore_end(self, record: dict[str, Any]) -> None:
-        self.orders[record["order"]].status = record["status"]
-        self.open.pop(record["order"], None)
-
-    def _restore_trade(self, record: dict[str, Any]) -> None:
-        market = self.markets[record["market"]]
-        legs = [Leg(*fields) for fields in record["legs"]]
-        time_ms = record["time_ms"]
-        trade = Trade(record["trade"], market, legs[0], legs[1:], time_ms, update_ms=time_ms)
-        for leg in trade.legs():
-            order = self.orders[leg.order_id]
-            order.book.left -= min(leg.lots, order.book.left)
-            if order.book.left == 0 or (order.budget and leg is trade.taker):
-                order.status = "MATCHED"
-                self.open.pop(order.order_id, None)
-        self._book_trade(trade)
-
-    def _restore_status(self, record: dict[str, Any]) -> None:
-        trade = self.trades[record["trade"]]
-        trade.status, trade.hash, trade.update_ms = record["status"], record["hash"], record["time_ms"]
-        if trade.status == FAILED:
-            self.accounts.take_back(trade)
-        elif trade.status != CONFIRMED:
-            delay = CONFIRMED_AFTER_MS - MINED_AFTER_MS
-            heapq.heappush(self._due, (trade.update_ms + delay, trade.trade_id, CONFIRMED))
-
-
-_RESTORE = {
-    "key": Venue._restore_key, "key_deleted": Venue._restore_key_deleted, "market": Venue._restore_market,
-    "closed": Venue._restore_closed, "resolved": Venue._restore_resolved, "tick": Venue._restore_tick,
-    "order": Venue._restore_order, "end": Venue._restore_end, "trade": Venue._restore_trade,
-    "status": Venue._restore_status,
-}  # fmt: skip
 
 
 def post_only_refusal(faults: Faults) -> Refusal:
@@ -534,22 +475,6 @@ def _placement_answer(order: ClientOrder, trades: list[Trade]) -> dict[str, Any]
         "takingAmount": dollars_text(taking) if trades else "",
         "transactionsHashes": [], "tradeIDs": [trade.trade_id for trade in trades],
     }  # fmt: skip
-
-
-def _order_record(order: ClientOrder) -> dict[str, Any]:
-    book = order.book
-    return {"event": "order", "order": book.order_id, "market": order.market.condition_id,
-            "owner": book.owner, "wallet": order.wallet, "outcome": book.outcome, "side": book.side,
-            "price": book.price, "lots": book.lots, "type": order.order_type,
-            "post_only": order.post_only, "budget": order.budget, "expiration_s": order.expiration_s,
-            "time_ms": order.created_ms}  # fmt: skip
-
-
-def _trade_record(trade: Trade) -> dict[str, Any]:
-    legs = [[leg.order_id, leg.owner, leg.wallet, leg.outcome, leg.side, leg.price, leg.lots, leg.fee_e8]
-            for leg in (trade.taker, *trade.makers)]  # fmt: skip
-    return {"event": "trade", "trade": trade.trade_id, "market": trade.market.condition_id, "legs": legs,
-            "time_ms": trade.match_ms}  # fmt: skip
 
 
 def mid_price(market: Market, outcome: int) -> int:
