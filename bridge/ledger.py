@@ -58,6 +58,7 @@ class Amounts(NamedTuple):
 
 
 ZERO = Amounts(0, 0)
+_REASONS = tuple(RejectReason)  # by number: a lookup costs a tenth of the enum's constructor
 
 
 def client_order_id(role: int, generation: int, sequence: int) -> int:
@@ -175,7 +176,7 @@ class Ledger:
     """One process's mapping of the ledger; see ledger.h for what each call promises."""
 
     def __init__(self, handle: Any, path: Path, adopted: bool = False) -> None:
-        self._handle: Any = handle
+        self._ledger: Any = handle  # None once closed, which cffi refuses to pass on
         self.path = path
         self.adopted = adopted  # create() found an intact ledger and kept its charges
         self.participant: int | None = None
@@ -205,9 +206,10 @@ class Ledger:
 
     def close(self) -> None:
         """Unmaps it; a participant calls leave() first. Idempotent."""
-        handle, self._handle = self._handle, ffi.NULL
+        handle, self._ledger = self._ledger, None
         self.participant = None
-        lib.ledger_close(handle)
+        if handle is not None:
+            lib.ledger_close(handle)
 
     def __enter__(self) -> Ledger:
         return self
@@ -216,12 +218,6 @@ class Ledger:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    @property
-    def _ledger(self) -> Any:
-        if self._handle == ffi.NULL:
-            raise ValueError(f"the ledger {self.path} was closed; open it again")
-        return self._handle
 
     # ---- supervisor ----------------------------------------------------------------------------
 
@@ -351,14 +347,15 @@ class Ledger:
         to.symbol = order.symbol.encode()[:32]
         self._used[0], self._used[1] = used_after_micros
         at = lib.ledger_now_ns() if at_ns is None else at_ns
-        reason = lib.ledger_reserve(self._ledger, self._slot, self._order, self._used, at)
-        return RejectReason(reason), int(self._slot[0]) if reason == 0 else -1
+        reason: int = lib.ledger_reserve(self._ledger, self._slot, self._order, self._used, at)
+        return _REASONS[reason], self._slot[0] if reason == 0 else -1
 
     def gate(self, slot: int, used_before_micros: Amounts, at_ns: int | None = None) -> RejectReason:
         """The last look before the bytes leave; NONE means they may."""
         self._used[0], self._used[1] = used_before_micros
         at = lib.ledger_now_ns() if at_ns is None else at_ns
-        return RejectReason(lib.ledger_gate(self._ledger, slot, self._used, at))
+        reason: int = lib.ledger_gate(self._ledger, slot, self._used, at)
+        return _REASONS[reason]
 
     def live(self, slot: int) -> None:
         """The venue has accepted the order."""

@@ -58,7 +58,7 @@ def test_a_gap_ends_the_reading(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("at", [*range(256, 512, 7)])
 def test_every_flipped_byte_is_noticed(tmp_path: Path, at: int) -> None:
-    """A flip anywhere in the second record leaves the first alone and hides what follows, and a segment made ahead does not hide the damage."""
+    """A flip anywhere in the second record is the end, also when an empty segment lies ahead."""
     data = bytearray(record(1) + record(2) + record(3))
     data[at] ^= 0x40
     write(tmp_path, 1, bytes(data))
