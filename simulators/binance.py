@@ -69,6 +69,7 @@ FAULTS = {
     "rate_limit_429": "count: requests refused with 429",
     "reject_503": "count: orders refused with 503 Service Unavailable",
     "response_lost": "count: orders that are accepted, then the connection closes without an answer",
+    "response_withheld": "count: WS API orders that are accepted and never answered",
     "server_shutdown": "action: serverShutdown is announced on all streams",
     "silent_stream": "switch: market streams stay open and silent",
     "silent_user_stream": "switch: user streams stay open and silent",
@@ -242,6 +243,7 @@ class Venue:
                 self._publish_mark()
             if beats % 200 == 0:
                 self.save_market()
+                self._account.compact()
 
     def _publish_mark(self) -> None:
         now, mark = self.clock.now_ms(), self._views.mark_e8_text()

@@ -140,17 +140,19 @@ class Account:
     last_trade_id: int = 0
 
     def restore(self) -> None:
-        """Rebuild everything from the state folder; a file full of superseded records is rewritten."""
-        count = 0
+        """Rebuild everything from the state folder."""
         for record in self.folder.replay():
-            count += 1
             if "settings" in record:
                 self.settings = Settings(**record["settings"])
             if "order" in record:
                 self._index(msgspec.convert(record["order"], Order))
             if "fill" in record:
                 self._book(msgspec.convert(record["fill"], Fill))
-        if count > 2 * (len(self.orders) + len(self.fills)) + 1000:
+        self.compact()
+
+    def compact(self) -> None:
+        """Rewrite the state file when most of its records are superseded."""
+        if self.folder.records > 4 * (len(self.orders) + len(self.fills)) + 10_000:
             orders: list[dict[str, Any]] = [{"order": order} for order in self.orders.values()]
             fills: list[dict[str, Any]] = [{"fill": fill} for fill in self.fills]
             self.folder.rewrite([{"settings": _settings_fields(self.settings)}, *orders, *fills])

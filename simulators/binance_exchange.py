@@ -49,10 +49,17 @@ class Exchange:
         self.stop_stream: Callable[[str], None] = lambda _: None
 
     def restore_book(self) -> None:
-        """Put the open orders of a former run back, oldest first."""
+        """Put the open orders of a former run back, oldest first.
+
+        An order that the end of that run interrupted while it was taking has no rest to place: it expires.
+        """
         for order in sorted(self.account.open.values(), key=lambda order: (order.updated, order.order_id)):
-            if order.remaining > 0:
-                self._entries[order.order_id] = self.book.add(order.side, order.price, order.remaining, order)
+            rests = 0 if order.type == "MARKET" else self._takeable(order)
+            if rests == 0 or order.time_in_force in ("IOC", "FOK"):
+                order.status, order.updated = "EXPIRED", self._clock.now_ms()
+                self.account.save_order(order)
+            else:
+                self._entries[order.order_id] = self.book.add(order.side, order.price, rests, order)
 
     # --- order entry ---------------------------------------------------------------------------------
 

@@ -126,6 +126,8 @@ class WsApi:
         delay = early or (self._faults.value("delay_response_ms") if orders else 0)
         if early:
             self.flush_events()
+        if orders and self._faults.take("response_withheld"):
+            return
         if orders and self._faults.take("malformed_response"):
             connection.socket.write(b'\x81\x10{"id":1,"status"')
         elif delay:

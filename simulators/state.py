@@ -34,6 +34,7 @@ class StateFolder:
             raise StateError(
                 f"another simulator uses {folder}: stop it, or give --state another folder"
             ) from error
+        self.records = 0
         self._path = folder / "events.jsonl"
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
@@ -49,11 +50,13 @@ class StateFolder:
                 except msgspec.DecodeError as error:
                     raise StateError(f"{self._path} is damaged at byte {good}: delete the folder") from error
                 good += len(line)
+                self.records += 1
                 yield record
         os.ftruncate(self._file, good)
 
     def append(self, record: dict[str, Any]) -> None:
         """Write one record; returns after the kernel has it."""
+        self.records += 1
         line = msgspec.json.encode(record) + b"\n"
         if os.write(self._file, line) != len(line):
             raise StateError(f"{self._path} could not be written: make room on the disk")
@@ -61,11 +64,13 @@ class StateFolder:
     def rewrite(self, records: Iterable[dict[str, Any]]) -> None:
         """Replace the whole file by these records, atomically."""
         partial = self.folder / "events.jsonl.new"
+        lines = [msgspec.json.encode(record) + b"\n" for record in records]
         with partial.open("wb") as file:
-            file.writelines(msgspec.json.encode(record) + b"\n" for record in records)
+            file.writelines(lines)
         os.replace(partial, self._path)
         os.close(self._file)
         self._file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+        self.records = len(lines)
 
     def write_document(self, name: str, document: Any) -> None:
         """Replace `<folder>/<name>` by this JSON document, atomically."""

@@ -622,6 +622,33 @@ def test_killed_venue_comes_back_with_everything(simulator: Simulator) -> None:
     drive(simulator, compare)
 
 
+def test_state_file_stays_small(simulator: Simulator) -> None:
+    """Superseded records are dropped by a rewrite that changes nothing in the account."""
+    key = simulator.ready["credentials"]["api_key"]
+
+    async def trade(client: Client) -> None:
+        bid, _ = await client.quiet_market()
+        await client.order("BUY", "0", type="MARKET")
+        await client.order("BUY", f"{bid - 50:.1f}", newClientOrderId="stays")
+
+    drive(simulator, trade)
+    simulator.stop()
+    before = json.loads((simulator.state / "account.json").read_text())["accounts"][key]
+    events = simulator.state / "events.jsonl"
+    lines = events.read_bytes().splitlines(keepends=True)
+    settings = b'{"settings":{"leverage":7}}\n'
+    events.write_bytes(b"".join(lines) + settings * 11_000)
+    simulator.start()
+    assert len(events.read_bytes().splitlines()) < 20
+
+    async def compare(client: Client) -> None:
+        after = await client.account()
+        assert (after["fills"], after["open_orders"]) == (before["fills"], before["open_orders"])
+        assert after["leverage"] == 7
+
+    drive(simulator, compare)
+
+
 def test_sigterm_leaves_the_account_on_disk(tmp_path: Path) -> None:
     """account.json is what GET /account said last."""
     venue, seen = Simulator(tmp_path / "state"), {}
