@@ -12,7 +12,7 @@
 
 int main(void)
 {
-    char folder[] = "/tmp/purser-log-XXXXXX", path[64];
+    char folder[] = "purser-log-XXXXXX", path[64];
     CHECK(mkdtemp(folder) != NULL);
     snprintf(path, sizeof path, "%s/engine.log", folder);
     CHECK(log_open(path, LOG_INFO) == STATUS_OK);

@@ -263,7 +263,7 @@ int main(void)
     struct arena arena;
     CHECK(arena_init(&arena, (size_t)4 << 20) == STATUS_OK && loop_init(&loop) == STATUS_OK);
     websocket_init(&ws, &arena, &loop);
-    char port[8], path[] = "/tmp/purser-ca-XXXXXX";
+    char port[8], path[] = "purser-ca-XXXXXX";
     listener = server_listen(port);
     refuses_bad_addresses();
     talks_to_good_server(port);
