@@ -673,7 +673,9 @@ class App:
         sees = self._mode == "dry-run" or (self._user is not None and self._user.sees_fills())
         armed = self._dead_man_ns if now - self._dead_man_ns < DEAD_MAN_NS else 0
         text = ""
-        if not self._market.connected_ns:
+        if self._stop.is_set():
+            state, text = SessionState.DOWN, "the bot has stopped"
+        elif not self._market.connected_ns:
             state, text = SessionState.CONNECTING, "the market stream is not connected"
         elif not synced:
             state, text = SessionState.SYNCING, "books are being fetched"

@@ -171,13 +171,13 @@ class Channel:
             self.connections += 1
             self.opened()
             log.info("stream_connected", channel=self.name, connections=self.connections)
-            async with asyncio.TaskGroup() as group:
-                pinger = group.create_task(self._ping(socket))
-                try:
-                    async for frame in socket:
-                        self._receive(frame)
-                finally:
-                    pinger.cancel()
+            pinger = asyncio.create_task(self._ping(socket))
+            try:
+                async for frame in socket:
+                    self._receive(frame)
+            finally:
+                pinger.cancel()
+                await asyncio.gather(pinger, return_exceptions=True)
 
     async def _ping(self, socket: ClientConnection) -> None:
         try:
