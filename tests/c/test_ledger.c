@@ -297,6 +297,42 @@ static void test_stale_generation(void)
     ledger_close(supervisor);
 }
 
+static void test_reclaimed_while_alive(void)
+{
+    struct ledger *supervisor = fresh();
+    struct ledger *engine = joined(ROLE_ENGINE);
+    const int64_t six[2] = {6 * USD, 60 * USD};
+    uint32_t slot;
+
+    REQUIRE(try_reserve(engine, &slot, 1, 5 * USD, 0) == REJECT_NONE);
+    REQUIRE(ledger_gate(engine, slot, nothing, ledger_now_ns()) == REJECT_NONE);
+    REQUIRE(ledger_reclaim(supervisor, ROLE_ENGINE) == 1);
+    REQUIRE(try_reserve(engine, &slot, 2, 6 * USD, 0) == REJECT_STALE_GENERATION);
+    REQUIRE(ledger_reprice(engine, six, six, ledger_now_ns()) == -ESTALE);
+    ledger_release(engine, slot, nothing, nothing, ledger_now_ns());
+    REQUIRE(view_of(supervisor).participants[ROLE_ENGINE].used_micros[0] == 5 * USD);
+    REQUIRE(view_of(supervisor).participants[ROLE_ENGINE].open_orders == 1);
+    REQUIRE(ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    ledger_close(engine);
+    ledger_close(supervisor);
+}
+
+static void test_leaving_keeps_charges_and_their_rights(void)
+{
+    struct ledger *supervisor = fresh();
+    struct ledger *engine = joined(ROLE_ENGINE);
+    const int64_t held[2] = {5 * USD, 50 * USD};
+
+    REQUIRE(ledger_reprice(engine, held, held, ledger_now_ns()) == 0);
+    ledger_leave(engine);
+    REQUIRE(view_of(supervisor).participants[ROLE_ENGINE].used_micros[0] == held[0]);
+    REQUIRE(view_of(supervisor).participants[ROLE_ENGINE].alloc_micros[0] == held[0]);
+    REQUIRE(view_of(supervisor).participants[ROLE_ENGINE].pid == 0);
+    audit_clean(supervisor);
+    ledger_close(engine);
+    ledger_close(supervisor);
+}
+
 static void test_zeroed_and_foreign_memory(void)
 {
     struct ledger *ledger = NULL;
@@ -660,6 +696,8 @@ int main(void)
     test_lower_limit_stops_grants();
     test_bugs_of_the_caller_halt();
     test_stale_generation();
+    test_reclaimed_while_alive();
+    test_leaving_keeps_charges_and_their_rights();
     test_zeroed_and_foreign_memory();
     test_takeover_keeps_charges();
     test_reclaim_and_rebuild();
