@@ -42,7 +42,7 @@ class PublicReads:
             "/markets/keyset": gamma.markets_keyset, "/events/keyset": gamma.events_keyset,
             "/markets/slug/{slug}": gamma.market_by_slug, "/events/slug/{slug}": gamma.event_by_slug,
             "/markets": self._markets_or(gamma), "/events": gamma.events, "/public-search": gamma.search,
-            "/markets/{condition}": self._market,
+            "/markets/{condition}": self._market, "/deployed": self._deployed,
         }  # fmt: skip
 
     def batch_routes(self) -> dict[str, Handler]:
@@ -54,6 +54,10 @@ class PublicReads:
 
     async def _ok(self, _: web.Request) -> Any:
         return "OK"
+
+    async def _deployed(self, _: web.Request) -> Any:
+        """The relayer's question whether a wallet exists on chain; here every wallet does."""
+        return {"deployed": True}
 
     async def _time(self, _: web.Request) -> Any:
         return self._clock.now_ms() // 1000

@@ -20,6 +20,7 @@ import aiohttp
 import pytest
 from polymarket import AsyncSecureClient
 from polymarket._internal.environment import PRODUCTION_CONFIG, create_environment
+from polymarket._internal.wallet import derive_proxy_wallet_address, derive_safe_wallet_address
 from polymarket.errors import RequestRejectedError
 from polymarket.models.clob import ApiKeyCreds
 from polymarket.models.gamma.market import Market
@@ -68,15 +69,16 @@ class Simulator:
         return view
 
     @asynccontextmanager
-    async def client(self) -> AsyncIterator[AsyncSecureClient]:
-        """polymarket-client with every address replaced."""
+    async def client(self, wallet: str | None = "EOA") -> AsyncIterator[AsyncSecureClient]:
+        """polymarket-client with every address replaced; without a wallet it uses its deposit wallet."""
         http, socket, given = self.ready["clob"], self.ready["ws"], self.ready["credentials"]
         names = [field.name for field in dataclasses.fields(PRODUCTION_CONFIG) if field.name.endswith("_url")]
         urls = {name: socket + "/none" if name.endswith("ws_url") else http for name in names}
         urls |= {"clob_market_ws_url": socket + "/ws/market", "clob_user_ws_url": socket + "/ws/user"}
         environment = create_environment(name="local", config=dataclasses.replace(PRODUCTION_CONFIG, **urls))
         client = await AsyncSecureClient.create(
-            private_key=given["private_key"], wallet=given["address"], environment=environment,
+            private_key=given["private_key"], wallet=given["address"] if wallet == "EOA" else wallet,
+            environment=environment,
             credentials=ApiKeyCreds(key=given["api_key"], secret=given["api_secret"],
                                     passphrase=given["passphrase"]),
         )  # fmt: skip
@@ -181,6 +183,24 @@ def test_unified_client_trades(simulator: Simulator) -> None:
     account = written["accounts"][simulator.ready["credentials"]["api_key"]]
     paid = int(Decimal(price) * Decimal("7.5") * 1_000_000)
     assert (account["cash_micros"], account["open_orders"]) == (10_000_000_000 - paid, [])
+
+
+def test_every_wallet_type_can_quote(simulator: Simulator) -> None:
+    """Deposit wallets (ERC-7739), safes and proxies trade with their own cash under the owner's key."""
+    owner, derivation = simulator.ready["credentials"]["address"], PRODUCTION_CONFIG.wallet_derivation
+    safe = derive_safe_wallet_address(owner, derivation)
+    proxy = derive_proxy_wallet_address(owner, derivation)
+
+    async def story(wallet: str | None) -> None:
+        async with simulator.client(wallet) as client:
+            order_id = await quote(client, await middle_market(client), "0.05")
+            assert await ids(client) == [order_id]
+            balance = await client.get_balance_allowance(asset_type="COLLATERAL")
+            assert balance.balance == 10_000_000_000
+            assert (await client.cancel_order(order_id=order_id)).canceled == (order_id,)
+
+    for wallet in (None, safe, proxy):
+        asyncio.run(story(wallet))
 
 
 def test_killed_venue_comes_back_the_same(simulator: Simulator) -> None:
@@ -293,3 +313,24 @@ def test_help_names_every_fault() -> None:
     assert "fail_trade" in shown.stdout and "response_lost" in shown.stdout
     wrong = subprocess.run([*run, "--faults", "explode"], cwd=ROOT, capture_output=True, text=True)
     assert wrong.returncode == 2 and "fail_trade" in wrong.stderr
+
+
+def test_resolution_reaches_the_streams_and_gamma(simulator: Simulator) -> None:
+    """When a market ends its winner is announced on the market stream and shown closed by Gamma."""
+    book = simulator.admin("/orders")["markets"][0]
+    frame = {"type": "market", "assets_ids": [book["yes"]], "custom_feature_enabled": True}
+
+    async def story() -> None:
+        async with simulator.client() as client, simulator.socket("/ws/market", frame) as socket:
+            await asyncio.to_thread(simulator.admin, "/market", {"expire": book["slug"]})
+            event: dict[str, Any] = {}
+            while event.get("event_type") != "market_resolved":
+                read = json.loads((await socket.receive(timeout=DEADLINE_S)).data)
+                event = read if isinstance(read, dict) else {}
+            assert (event["market"], event["winning_asset_id"]) == (book["condition_id"], book["yes"])
+            closed = (await client.list_markets(closed=True).first_page()).items[0]
+            assert closed.slug == book["slug"] and closed.outcomes.yes.price == 1
+            with pytest.raises(RequestRejectedError):
+                await client.get_order_book(asset_id=book["yes"])
+
+    asyncio.run(story())
