@@ -57,7 +57,7 @@ static uint32_t slots_in_use(const struct ledger_participant *line)
     return count;
 }
 
-void ledger_snapshot(const struct ledger *ledger, struct ledger_view *out, int64_t now_ns)
+void ledger_glance(const struct ledger *ledger, struct ledger_view *out, int64_t now_ns)
 {
     const struct ledger_shared *shared = ledger->shared;
     uint64_t control;
@@ -79,8 +79,14 @@ void ledger_snapshot(const struct ledger *ledger, struct ledger_view *out, int64
     out->supervisor_heartbeat_ns = LOAD(shared->header.supervisor_heartbeat_ns);
     out->lease_deadline_ns = LOAD(shared->header.lease_deadline_ns);
     out->taken_ns = now_ns;
+}
+
+void ledger_snapshot(const struct ledger *ledger, struct ledger_view *out, int64_t now_ns)
+{
+    ledger_glance(ledger, out, now_ns);
     for (int i = 0; i < PROTOCOL_PARTICIPANTS; i++)
-        out->participants[i].open_orders = slots_in_use(&shared->participants[i]);
+        if (out->participants[i].generation != 0) /* a line never joined holds no order */
+            out->participants[i].open_orders = slots_in_use(&ledger->shared->participants[i]);
 }
 
 int ledger_slots(const struct ledger *ledger, uint32_t participant, struct ledger_slot *out, int max)
