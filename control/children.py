@@ -45,6 +45,7 @@ class Child:
     restarts: int = 0
     started: float = 0.0
     exit_code: int | None = None
+    log_start: int = 0  # where in its log this process began
     deaths: deque[float] = field(default_factory=deque)
 
     @property
@@ -156,6 +157,7 @@ def start_child(child: Child, argv: list[str], environment: dict[str, str]) -> N
     """Start the process and note its identity. OSError when the program cannot be run."""
     bound_log(child.log)
     child.state, child.exit_code = "starting", None
+    child.log_start = child.log.stat().st_size if child.log.exists() else 0
     child.handle = processes.spawn(
         argv, stdout=child.stdout, stderr=child.log, environment=environment, directory=ROOT
     )
@@ -219,11 +221,11 @@ def bound_log(path: Path) -> None:
             os.truncate(path, 0)
 
 
-def last_lines(path: Path, count: int = 12) -> list[str]:
-    """The last lines of a log, for an error message."""
+def last_lines(path: Path, count: int = 12, start: int = 0) -> list[str]:
+    """The last lines of a log after this offset, for an error message."""
     try:
         with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - 8192))
+            file.seek(max(start, path.stat().st_size - 8192))
             text = file.read().decode(errors="replace")
     except OSError:
         return []

@@ -306,7 +306,8 @@ def pnl(as_json: Json = False) -> None:
     if as_json:
         emit(content)
         return
-    from control.view import print_table, signed_usd
+    from control.config import signed_usd
+    from control.view import print_table
 
     keys = ("realized_micros", "unrealized_micros", "fees_micros", "day_micros")
     rows = [[row["venue"], *(signed_usd(row[key]) for key in keys)] for row in content["venues"]]
@@ -402,7 +403,7 @@ def logs(
 def budget_show(config: Config = None, as_json: Json = False) -> None:
     """The limit, where it comes from, and how much of it is in use."""
     from control.budget import show
-    from control.config import usd
+    from control.config import signed_usd, usd
 
     content = show(open_paths(), config_folder(config))
     if as_json:
@@ -410,7 +411,9 @@ def budget_show(config: Config = None, as_json: Json = False) -> None:
         return
     typer.echo(f"Limit     ${usd(content['limit_micros'])} (from {content['source']})")
     typer.echo(f"Notional  ${usd(content['notional_limit_micros'])}")
-    typer.echo(f"In use    ${usd(content['used_micros'])}, notional ${usd(content['notional_used_micros'])}")
+    typer.echo(
+        f"In use    {signed_usd(content['used_micros'])}, notional {signed_usd(content['notional_used_micros'])}"
+    )
 
 
 @budget_app.command("set")

@@ -46,6 +46,12 @@ def usd(value_micros: int) -> str:
     return f"{sign}{whole}.{digits}"
 
 
+def signed_usd(value_micros: int) -> str:
+    """-1500000 to "-$1.50": to the cent, for views; files and JSON carry all digits."""
+    cents = (abs(value_micros) + 5_000) // 10_000
+    return f"{'-' if value_micros < 0 and cents else ''}${cents // 100}.{cents % 100:02d}"
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 

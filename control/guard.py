@@ -29,6 +29,8 @@ class Guard:
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
         self._over = 0
+        self._limit = [-1, -1]
+        self._tolerated = [0, 0]
         self._violations = 0
         self._differ = 0
         self._last_look = time.monotonic()
@@ -82,13 +84,18 @@ class Guard:
     def _check_budget(self, view: LedgerView) -> None:
         over = False
         for dimension in (0, 1):
-            used = sum(line.used_micros[dimension] for line in view.participants)
-            over = over or used * 1000 > view.limit_micros[dimension] * OVER_PERMILLE
+            used, limit = view.used_micros[dimension], view.limit_micros[dimension]
+            if limit != self._limit[dimension]:
+                # A person lowered the limit below what is held: that is reduced, not halted. What is
+                # then in use is tolerated, and less and less as it shrinks.
+                self._limit[dimension], self._tolerated[dimension] = limit, used
+            self._tolerated[dimension] = max(limit, min(self._tolerated[dimension], used))
+            over = over or used * 1000 > self._tolerated[dimension] * OVER_PERMILLE
         self._over = self._over + 1 if over else 0
         if self._over >= self._supervisor.settings.over_budget_readings:
             self._over = 0
-            used = sum(line.used_micros[0] for line in view.participants)
-            text = f"risk in use ${usd(used)} is above 105 % of the limit ${usd(view.limit_micros[0])}"
+            used, limit = (usd(amount[0]) for amount in (view.used_micros, view.limit_micros))
+            text = f"risk in use ${used} is above 105 % of the limit ${limit}"
             self._supervisor.halt(HaltReason.OVER_BUDGET, text)
 
     def _check_daily_loss(self) -> None:

@@ -164,7 +164,7 @@ class Keeper:
     def _why_failed(self, child: Child) -> str:
         code = child.handle.poll() if child.handle is not None else child.exit_code
         end = f"ended with code {code}" if code is not None else "did not become ready in time"
-        tail = "\n".join("    " + line for line in kids.last_lines(child.log))
+        tail = "\n".join("    " + line for line in kids.last_lines(child.log, start=child.log_start))
         return f"The {child.title} {end}. The end of {child.log}:\n{tail}"
 
     # ---- keep alive ------------------------------------------------------------------------

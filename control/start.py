@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from control import children, processes
 from control.budget import effective_budget
-from control.config import ROOT, Paper, load, usd
+from control.config import ROOT, Paper, load, signed_usd, usd
 from control.errors import ControlError, Exit
 from control.latch import describe, is_latched
 from control.resume import is_halted
@@ -180,7 +180,7 @@ def summary(paths: Paths) -> str:
             f"{picture['mode'].upper()}: simulated venues on this machine, no real money.",
             f"Runs    {runs}",
             f"Risks   at most ${usd(budget['limit_micros'])} today, over both venues together; "
-            f"${usd(budget['used_micros'])} in use now",
+            f"{signed_usd(budget['used_micros'])} in use now",
             "Next    control status    watch it",
             "        control pnl       what it has made or lost",
             "        control kill      stop everything at once",

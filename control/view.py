@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from control.config import usd
+from control.config import signed_usd, usd
 from control.records import Record
 from control.venues import printable
 
@@ -31,12 +31,6 @@ TONES = {
 def toned(word: str) -> Text:
     """A state word in its colour."""
     return Text(word, style=TONES.get(word, ""))
-
-
-def signed_usd(value_micros: int) -> str:
-    """-1500000 to "-$1.50"; shown to the cent, the JSON has all digits."""
-    cents = (abs(value_micros) + 5_000) // 10_000
-    return f"{'-' if value_micros < 0 and cents else ''}${cents // 100}.{cents % 100:02d}"
 
 
 def scaled(value_e9: int) -> str:
