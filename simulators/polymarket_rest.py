@@ -300,7 +300,7 @@ class Rest:
         key = await self._level_two(request)
         body = msgspec.json.decode(await request.read())
         sent = body.get("heartbeat_id") if isinstance(body, dict) else None
-        accepted, following = self._venue.heartbeats.beat(key.key, sent or "", self._clock.now_ms())
+        accepted, following = self._venue.heartbeats.beat(key.key, sent or "", self._venue.steady_ms())
         if not accepted:
             refusal = Refusal(400, "Invalid Heartbeat ID")
             refusal.body = {"error_msg": "Invalid Heartbeat ID", "heartbeat_id": following}
@@ -329,7 +329,7 @@ class Rest:
     async def _data_trades(self, request: web.Request) -> Any:
         key, query = await self._level_two(request), request.query
         seen = dict.fromkeys(trade for trade, _ in self._venue.accounts.fills.get(key.key, []))
-        after, before = int(query.get("after", "0")), int(query.get("before", "99999999999"))
+        after, before = _seconds(query.get("after", "0")), _seconds(query.get("before", "99999999999"))
         rows = [trade_row(trade, key.key) for trade in reversed(seen)
                 if after <= trade.match_ms // 1000 <= before]  # fmt: skip
         if "id" in query:
@@ -372,6 +372,12 @@ class Rest:
 
     async def _rate_tier(self, request: web.Request) -> Any:
         return {"tier": self._limits_of(await self._level_two(request)).tier}
+
+
+def _seconds(text: str) -> int:
+    if not text.isdecimal():
+        raise Refusal(400, f"{text!r} is not a time in seconds")
+    return int(text)
 
 
 def _credentials(key: ApiKey) -> dict[str, str]:

@@ -375,6 +375,10 @@ class Venue:
 
     # -- time -----------------------------------------------------------------------------------
 
+    def steady_ms(self) -> int:
+        """A time that a shift of the venue's clock does not move, for how long somebody was silent."""
+        return self.clock.now_ms() - self.clock.offset_ms
+
     def tick(self) -> None:
         """Do what time demands: settlement steps, expiries, heartbeats that stopped."""
         now_ms = self.clock.now_ms()
@@ -385,7 +389,7 @@ class Venue:
         for order in list(self.open.values()):
             if order.expiration_s and now_ms // 1000 >= order.expiration_s - GTD_LEAD_S:
                 self._end(order, "CANCELED")
-        for key in self.heartbeats.expired(now_ms):
+        for key in self.heartbeats.expired(self.steady_ms()):
             self.cancel_many([order.order_id for order in self.open_orders(key)], key)
         self.commit()
 
