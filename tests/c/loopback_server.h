@@ -1,6 +1,6 @@
 /*
- * loopback_server.h: for tests of the network layer: a listening socket on 127.0.0.1, a throw-away CA
- * with a certificate for 127.0.0.1, and a blocking server connection in a thread of the test.
+ * loopback_server.h: for tests of the network layer: a listening socket on 127.0.0.1, a throw-away
+ * CA with a certificate for 127.0.0.1, and a blocking server connection in a thread of the test.
  */
 #ifndef PURSER_TESTS_LOOPBACK_SERVER_H
 #define PURSER_TESTS_LOOPBACK_SERVER_H
@@ -30,8 +30,7 @@ struct peer {
 static inline int server_listen(char port[8])
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof address;
     CHECK(fd >= 0 && bind(fd, (struct sockaddr *)&address, length) == 0 && listen(fd, 8) == 0);
     CHECK(getsockname(fd, (struct sockaddr *)&address, &length) == 0);

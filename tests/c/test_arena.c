@@ -1,4 +1,5 @@
-/* The arena hands out zeroed, aligned, separate memory until the seal; afterwards asking is a bug. */
+/* The arena hands out zeroed, aligned, separate memory until the seal; afterwards asking is a bug.
+ */
 #include "../../c_core/src/base/arena.h"
 #include "../../c_core/src/base/check.h"
 #include "../../c_core/src/base/status.h"

@@ -1,5 +1,5 @@
-/* Binance bytes become exact structs, in any spelling; bad bytes are refused; requests carry the right
- * signatures; and from a market frame to signed order bytes nothing touches the heap. */
+/* Binance bytes become exact structs, in any spelling; bad bytes are refused; requests carry the
+ * right signatures; and from a market frame to signed order bytes nothing touches the heap. */
 #include "../../c_core/src/base/arena.h"
 #include "../../c_core/src/connectors/crypto/binance_wire.h"
 
@@ -31,8 +31,11 @@ void *calloc(size_t count, size_t size)
 /* A literal and its length. */
 #define TEXT(literal) (literal), sizeof(literal) - 1
 
-static struct instrument bitcoin = {.symbol = "BTCUSDT", .tick_e9 = 100000000, .lot_e9 = 1000000,
-                                    .price_decimals = 1, .quantity_decimals = 3};
+static struct instrument bitcoin = {.symbol = "BTCUSDT",
+                                    .tick_e9 = 100000000,
+                                    .lot_e9 = 1000000,
+                                    .price_decimals = 1,
+                                    .quantity_decimals = 3};
 static const struct instrument *const known[] = {&bitcoin};
 static const struct binance_symbols symbols = {known, 1};
 static struct binance_market_event event;
@@ -40,7 +43,8 @@ static struct book_level levels[64];
 
 static const char DEPTH[] =
     "{\"stream\":\"btcusdt@depth@100ms\",\"data\":{\"e\":\"depthUpdate\",\"E\":1789469121904,"
-    "\"T\":1789469121836,\"s\":\"BTCUSDT\",\"ps\":\"BTCUSDT\",\"U\":429012275424,\"u\":429012275789,"
+    "\"T\":1789469121836,\"s\":\"BTCUSDT\",\"ps\":\"BTCUSDT\",\"U\":429012275424,\"u\":"
+    "429012275789,"
     "\"pu\":429012275360,\"b\":[[\"77021.60\",\"650.004\"],[\"77000.00\",\"0.000\"]],"
     "\"a\":[[\"77021.70\",\"0.001\"]],\"st\":1}}";
 static const char TICKER[] =
@@ -74,10 +78,12 @@ static void reads_depth(void)
                  "\"650.004\"],[\"77000.00\",\"0.000\"]],\"a\":[[\"77021.70\",\"0.001\"]]}") == 0);
     check_depth();
     /* other order, blanks, other decimals, an unknown member */
-    CHECK(market(" { \"data\" : { \"a\":[ [\"77021.7\" , \"0.0010\"] ], \"b\":[[\"77021.6\",\"650.004\"],"
-                 "[\"77000\",\"0\"]],\"new\":{\"x\":[1,null]}, \"pu\":429012275360,\"u\":429012275789,"
-                 "\"U\":429012275424,\"s\":\"BTCUSDT\",\"T\":1789469121836,\"E\":1789469121904,"
-                 "\"e\":\"depthUpdate\"} , \"stream\":\"btcusdt@depth\" }") == STATUS_OK);
+    CHECK(market(
+              " { \"data\" : { \"a\":[ [\"77021.7\" , \"0.0010\"] ], "
+              "\"b\":[[\"77021.6\",\"650.004\"],"
+              "[\"77000\",\"0\"]],\"new\":{\"x\":[1,null]}, \"pu\":429012275360,\"u\":429012275789,"
+              "\"U\":429012275424,\"s\":\"BTCUSDT\",\"T\":1789469121836,\"E\":1789469121904,"
+              "\"e\":\"depthUpdate\"} , \"stream\":\"btcusdt@depth\" }") == STATUS_OK);
     check_depth();
     CHECK(market(TICKER) == STATUS_OK && event.kind == BINANCE_MARKET_TICKER);
     CHECK(event.ticker_id == 429012276615 && event.ticker.bid.ticks == 769473);
@@ -122,27 +128,34 @@ static void refuses_bad_market_bytes(void)
         CHECK(binance_wire_market(&event, levels, 64, &symbols, DEPTH, n) == STATUS_PROTOCOL);
     for (size_t n = 0; n < sizeof TICKER - 1; n++)
         CHECK(binance_wire_market(&event, levels, 64, &symbols, TICKER, n) == STATUS_PROTOCOL);
-    static const char *const numbers[] = {"77021.65", "1e3", "-1.00", "", "NaN", "1.", "x",
-                                          "99999999999999999999"};
+    static const char *const numbers[] = {"77021.65", "1e3", "-1.00", "",
+                                          "NaN",      "1.",  "x",     "99999999999999999999"};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         char text[512];
-        snprintf(text, sizeof text,
-                 "{\"e\":\"depthUpdate\",\"E\":1,\"T\":1,\"s\":\"BTCUSDT\",\"U\":1,\"u\":2,\"pu\":0,"
-                 "\"b\":[[\"%s\",\"1.000\"]],\"a\":[]}", numbers[i]);
+        snprintf(
+            text, sizeof text,
+            "{\"e\":\"depthUpdate\",\"E\":1,\"T\":1,\"s\":\"BTCUSDT\",\"U\":1,\"u\":2,\"pu\":0,"
+            "\"b\":[[\"%s\",\"1.000\"]],\"a\":[]}",
+            numbers[i]);
         CHECK(market(text) == STATUS_PROTOCOL);
     }
-    CHECK(binance_wire_market(&event, levels, 2, &symbols, DEPTH, sizeof DEPTH - 1) == STATUS_LIMIT);
+    CHECK(binance_wire_market(&event, levels, 2, &symbols, DEPTH, sizeof DEPTH - 1) ==
+          STATUS_LIMIT);
     CHECK(market("[]") == STATUS_PROTOCOL && market("null") == STATUS_PROTOCOL);
 }
 
 static const char UPDATE[] =
-    "{\"e\":\"ORDER_TRADE_UPDATE\",\"E\":1568879465651,\"T\":1568879465650,\"o\":{\"s\":\"BTCUSDT\","
-    "\"c\":\"psp00ab-02000001000000ff\",\"S\":\"SELL\",\"o\":\"LIMIT\",\"f\":\"GTX\",\"q\":\"0.010\","
+    "{\"e\":\"ORDER_TRADE_UPDATE\",\"E\":1568879465651,\"T\":1568879465650,\"o\":{\"s\":"
+    "\"BTCUSDT\","
+    "\"c\":\"psp00ab-02000001000000ff\",\"S\":\"SELL\",\"o\":\"LIMIT\",\"f\":\"GTX\",\"q\":\"0."
+    "010\","
     "\"p\":\"61800.20\",\"ap\":\"61800.2\",\"sp\":\"0\",\"x\":\"TRADE\",\"X\":\"PARTIALLY_FILLED\","
     "\"i\":8886774,\"l\":\"0.004\",\"z\":\"0.006\",\"L\":\"61800.20\",\"N\":\"USDT\","
     "\"n\":\"0.04944016\",\"T\":1568879465650,\"t\":555,\"b\":\"0\",\"a\":\"9.91\",\"m\":true,"
-    "\"R\":false,\"wt\":\"CONTRACT_PRICE\",\"ot\":\"LIMIT\",\"ps\":\"BOTH\",\"cp\":false,\"rp\":\"0\","
-    "\"pP\":false,\"si\":0,\"ss\":0,\"V\":\"EXPIRE_MAKER\",\"pm\":\"NONE\",\"gtd\":0,\"er\":\"0\"}}";
+    "\"R\":false,\"wt\":\"CONTRACT_PRICE\",\"ot\":\"LIMIT\",\"ps\":\"BOTH\",\"cp\":false,\"rp\":"
+    "\"0\","
+    "\"pP\":false,\"si\":0,\"ss\":0,\"V\":\"EXPIRE_MAKER\",\"pm\":\"NONE\",\"gtd\":0,\"er\":\"0\"}"
+    "}";
 
 static struct binance_user_event user_event;
 
@@ -162,18 +175,24 @@ static void reads_user_stream(void)
     CHECK(user_event.last_quantity.lots == 4 && user_event.last_price.ticks == 618002);
     CHECK(user_event.has_commission && user_event.commission_e8 == 4944016 && user_event.maker);
     CHECK(strcmp(user_event.commission_asset, "USDT") == 0 && user_event.forced == 0);
-    CHECK(user("{\"stream\":\"k\",\"data\":{\"e\":\"ORDER_TRADE_UPDATE\",\"E\":1,\"T\":1,\"o\":{\"s\":"
-               "\"BTCUSDT\",\"c\":\"autoclose-1\",\"S\":\"BUY\",\"q\":\"0.010\",\"p\":\"0\",\"ap\":\"0\","
-               "\"x\":\"CALCULATED\",\"X\":\"NEW_INSURANCE\",\"i\":1,\"l\":\"0\",\"z\":\"0\",\"L\":"
-               "\"0\",\"T\":1,\"t\":0,\"m\":false,\"R\":false,\"er\":\"5\"}}}") == STATUS_OK);
+    CHECK(
+        user(
+            "{\"stream\":\"k\",\"data\":{\"e\":\"ORDER_TRADE_UPDATE\",\"E\":1,\"T\":1,\"o\":{\"s\":"
+            "\"BTCUSDT\",\"c\":\"autoclose-1\",\"S\":\"BUY\",\"q\":\"0.010\",\"p\":\"0\",\"ap\":"
+            "\"0\","
+            "\"x\":\"CALCULATED\",\"X\":\"NEW_INSURANCE\",\"i\":1,\"l\":\"0\",\"z\":\"0\",\"L\":"
+            "\"0\",\"T\":1,\"t\":0,\"m\":false,\"R\":false,\"er\":\"5\"}}}") == STATUS_OK);
     CHECK(user_event.forced == BINANCE_FORCED_LIQUIDATION && !user_event.has_commission);
     CHECK(user_event.expire_reason == 5 && user_event.execution == BINANCE_EXECUTION_CALCULATED);
-    CHECK(user("{\"e\":\"TRADE_LITE\",\"E\":2,\"T\":1,\"s\":\"BTCUSDT\",\"q\":\"0.010\",\"p\":"
-               "\"0.0000\",\"m\":false,\"c\":\"x\",\"S\":\"BUY\",\"L\":\"61800.30\",\"l\":\"0.010\","
-               "\"t\":7,\"i\":8}") == STATUS_OK);
+    CHECK(
+        user("{\"e\":\"TRADE_LITE\",\"E\":2,\"T\":1,\"s\":\"BTCUSDT\",\"q\":\"0.010\",\"p\":"
+             "\"0.0000\",\"m\":false,\"c\":\"x\",\"S\":\"BUY\",\"L\":\"61800.30\",\"l\":\"0.010\","
+             "\"t\":7,\"i\":8}") == STATUS_OK);
     CHECK(user_event.kind == BINANCE_USER_TRADE_LITE && user_event.last_price.ticks == 618003);
-    CHECK(user("{\"e\":\"ACCOUNT_UPDATE\",\"E\":1,\"T\":1,\"a\":{\"m\":\"ORDER\",\"B\":[{\"a\":\"USDT\","
-               "\"wb\":\"1.5\",\"cw\":\"1\",\"bc\":\"0\"}],\"P\":[{\"s\":\"BTCUSDT\",\"pa\":\"-0.012\","
+    CHECK(user("{\"e\":\"ACCOUNT_UPDATE\",\"E\":1,\"T\":1,\"a\":{\"m\":\"ORDER\",\"B\":[{\"a\":"
+               "\"USDT\","
+               "\"wb\":\"1.5\",\"cw\":\"1\",\"bc\":\"0\"}],\"P\":[{\"s\":\"BTCUSDT\",\"pa\":\"-0."
+               "012\","
                "\"ep\":\"61800.21\",\"ps\":\"BOTH\"},{\"s\":\"ETHUSDT\",\"pa\":\"1\",\"ep\":\"1\","
                "\"ps\":\"BOTH\"}]}}") == STATUS_OK);
     CHECK(user_event.kind == BINANCE_USER_ACCOUNT && user_event.position_count == 1);
@@ -194,12 +213,15 @@ static void reads_replies(void)
 {
     struct binance_reply reply;
     static const char placed[] =
-        "{\"id\":12,\"status\":200,\"result\":{\"orderId\":325078477,\"symbol\":\"BTCUSDT\",\"status\":"
+        "{\"id\":12,\"status\":200,\"result\":{\"orderId\":325078477,\"symbol\":\"BTCUSDT\","
+        "\"status\":"
         "\"NEW\",\"clientOrderId\":\"psp00ab-0200000100000001\",\"price\":\"61800.20\",\"origQty\":"
         "\"0.002\",\"executedQty\":\"0.000\",\"cumQty\":\"0.000\",\"timeInForce\":\"GTX\",\"type\":"
-        "\"LIMIT\",\"reduceOnly\":false,\"side\":\"BUY\",\"updateTime\":1702555534435},\"rateLimits\":["
+        "\"LIMIT\",\"reduceOnly\":false,\"side\":\"BUY\",\"updateTime\":1702555534435},"
+        "\"rateLimits\":["
         "{\"rateLimitType\":\"ORDERS\",\"interval\":\"SECOND\",\"intervalNum\":10,\"limit\":300,"
-        "\"count\":4},{\"rateLimitType\":\"REQUEST_WEIGHT\",\"interval\":\"MINUTE\",\"intervalNum\":1,"
+        "\"count\":4},{\"rateLimitType\":\"REQUEST_WEIGHT\",\"interval\":\"MINUTE\","
+        "\"intervalNum\":1,"
         "\"limit\":2400,\"count\":6}]}";
     CHECK(binance_wire_reply(&reply, &symbols, placed, sizeof placed - 1) == STATUS_OK);
     CHECK(reply.id == 12 && reply.http_status == 200 && reply.code == 0 && reply.has_order);
@@ -224,8 +246,8 @@ static void reads_replies(void)
     CHECK(strcmp(key, "abc") == 0);
     CHECK(binance_wire_listen_key(key, 3, TEXT("{\"listenKey\":\"abc\"}")) == STATUS_LIMIT);
     CHECK(binance_wire_position_mode(&dual, TEXT("{\"dualSidePosition\":false}")) == 0 && !dual);
-    CHECK(binance_wire_countdown(symbol, &ms,
-                                 TEXT("{\"symbol\":\"BTCUSDT\",\"countdownTime\":\"12000\"}")) == 0);
+    CHECK(binance_wire_countdown(
+              symbol, &ms, TEXT("{\"symbol\":\"BTCUSDT\",\"countdownTime\":\"12000\"}")) == 0);
     CHECK(ms == 12000 && strcmp(symbol, "BTCUSDT") == 0);
 }
 
@@ -236,8 +258,10 @@ static void reads_lists(void)
     struct binance_fill fill;
     struct binance_position position;
     static const char orders[] =
-        "[{\"symbol\":\"BTCUSDT\",\"orderId\":1,\"clientOrderId\":\"a\",\"side\":\"BUY\",\"status\":"
-        "\"NEW\",\"price\":\"1.0\",\"origQty\":\"0.001\",\"executedQty\":\"0\",\"avgPrice\":\"0.00\"},"
+        "[{\"symbol\":\"BTCUSDT\",\"orderId\":1,\"clientOrderId\":\"a\",\"side\":\"BUY\","
+        "\"status\":"
+        "\"NEW\",\"price\":\"1.0\",\"origQty\":\"0.001\",\"executedQty\":\"0\",\"avgPrice\":\"0."
+        "00\"},"
         "{\"symbol\":\"OTHER\",\"orderId\":2,\"clientOrderId\":\"b\",\"side\":\"SELL\",\"status\":"
         "\"PAUSED\",\"price\":\"0.00012345\",\"origQty\":\"1\",\"executedQty\":\"0\"}]";
     CHECK(binance_wire_list(&list, orders, sizeof orders - 1) == STATUS_OK);
@@ -257,8 +281,9 @@ static void reads_lists(void)
     CHECK(binance_wire_fill_next(&list, &fill, &symbols) == 1 && fill.trade_id == 698759);
     CHECK(fill.commission_e8 == -7819010 && fill.price.ticks == 78190 && fill.side == SIDE_SELL);
     CHECK(binance_wire_fill_next(&list, &fill, &symbols) == 0);
-    static const char positions[] = "[{\"symbol\":\"BTCUSDT\",\"positionSide\":\"BOTH\",\"positionAmt\":"
-                                    "\"-0.010\",\"entryPrice\":\"61800.123456789123\"}]";
+    static const char positions[] =
+        "[{\"symbol\":\"BTCUSDT\",\"positionSide\":\"BOTH\",\"positionAmt\":"
+        "\"-0.010\",\"entryPrice\":\"61800.123456789123\"}]";
     CHECK(binance_wire_list(&list, positions, sizeof positions - 1) == STATUS_OK);
     CHECK(binance_wire_position_next(&list, &position, &symbols) == 1);
     CHECK(position.quantity.lots == -10 && position.entry_e9 == 61800123456789);
@@ -269,19 +294,25 @@ static void reads_lists(void)
 static void reads_exchange_info(void)
 {
     static const char info[] =
-        "{\"rateLimits\":[{\"rateLimitType\":\"REQUEST_WEIGHT\",\"interval\":\"MINUTE\",\"intervalNum\":"
-        "1,\"limit\":2400},{\"rateLimitType\":\"ORDERS\",\"interval\":\"SECOND\",\"intervalNum\":10,"
-        "\"limit\":300}],\"symbols\":[{\"symbol\":\"ODD\",\"status\":\"TRADING\",\"filters\":[{\"minPrice\":"
+        "{\"rateLimits\":[{\"rateLimitType\":\"REQUEST_WEIGHT\",\"interval\":\"MINUTE\","
+        "\"intervalNum\":"
+        "1,\"limit\":2400},{\"rateLimitType\":\"ORDERS\",\"interval\":\"SECOND\",\"intervalNum\":"
+        "10,"
+        "\"limit\":300}],\"symbols\":[{\"symbol\":\"ODD\",\"status\":\"TRADING\",\"filters\":[{"
+        "\"minPrice\":"
         "\"0.05\",\"tickSize\":\"0.10\",\"maxPrice\":\"9\",\"filterType\":\"PRICE_FILTER\"}]},"
-        "{\"symbol\":\"BTCUSDT\",\"status\":\"TRADING\",\"pricePrecision\":2,\"filters\":[{\"minPrice\":"
+        "{\"symbol\":\"BTCUSDT\",\"status\":\"TRADING\",\"pricePrecision\":2,\"filters\":[{"
+        "\"minPrice\":"
         "\"261.10\",\"tickSize\":\"0.10\",\"maxPrice\":\"809484\",\"filterType\":\"PRICE_FILTER\"},"
-        "{\"minQty\":\"0.0001\",\"filterType\":\"LOT_SIZE\",\"maxQty\":\"1000\",\"stepSize\":\"0.0001\"},"
+        "{\"minQty\":\"0.0001\",\"filterType\":\"LOT_SIZE\",\"maxQty\":\"1000\",\"stepSize\":\"0."
+        "0001\"},"
         "{\"filterType\":\"MIN_NOTIONAL\",\"notional\":\"50\"},{\"multiplierDown\":\"0.9500\","
         "\"filterType\":\"PERCENT_PRICE\",\"multiplierUp\":\"1.0500\"}]}]}";
     struct instrument out = {.shock_ppm = 100000};
     struct binance_limits limits;
     CHECK(binance_wire_exchange_info(&out, &limits, "BTCUSDT", info, sizeof info - 1) == STATUS_OK);
-    CHECK(out.tick_e9 == 100000000 && out.lot_e9 == 100000 && out.trading && out.shock_ppm == 100000);
+    CHECK(out.tick_e9 == 100000000 && out.lot_e9 == 100000 && out.trading &&
+          out.shock_ppm == 100000);
     CHECK(out.price_decimals == 1 && out.quantity_decimals == 4 && out.min_price.ticks == 2611);
     CHECK(out.max_price.ticks == 8094840 && out.max_quantity.lots == 10000000);
     CHECK(out.min_quantity.lots == 1 && out.min_notional.micros == 50000000);
@@ -305,7 +336,8 @@ static void classifies(void)
     is_class(0, 0, NULL, BINANCE_UNKNOWN, REJECT_NONE);
     is_class(408, 0, "", BINANCE_UNKNOWN, REJECT_NONE);
     is_class(502, 0, "", BINANCE_UNKNOWN, REJECT_NONE);
-    is_class(503, 0, "Unknown error, please check your request or try again later.", BINANCE_UNKNOWN, 0);
+    is_class(503, 0, "Unknown error, please check your request or try again later.",
+             BINANCE_UNKNOWN, 0);
     is_class(503, -1001, "Internal error; unable to process your request. Please try again.",
              BINANCE_FAILED_QUERY, REJECT_NONE);
     is_class(503, 0, "Service Unavailable.", BINANCE_REJECTED_THROTTLE, REJECT_RATE_LIMITED);
@@ -350,21 +382,29 @@ static void builds_requests(void)
     struct binance_signer signer = {"testkey", &key, 5000};
     struct instrument two = bitcoin;
     two.price_decimals = 2;
-    struct order order = {.instrument = &two, .side = SIDE_BUY, .type = ORDER_LIMIT,
-                          .time_in_force = TIF_POST_ONLY, .price = {642501}, .quantity = {10}};
+    struct order order = {.instrument = &two,
+                          .side = SIDE_BUY,
+                          .type = ORDER_LIMIT,
+                          .time_in_force = TIF_POST_ONLY,
+                          .price = {642501},
+                          .quantity = {10}};
     char out[1024];
-    size_t n = binance_wire_place(out, sizeof out, 7, &signer, &order, "t1-000000000001",
-                                  1795423660346);
+    size_t n =
+        binance_wire_place(out, sizeof out, 7, &signer, &order, "t1-000000000001", 1795423660346);
     /* the known answer for exactly these parameters */
     static const char expected[] =
-        "{\"id\":7,\"method\":\"order.place\",\"params\":{\"apiKey\":\"testkey\",\"newClientOrderId\":"
-        "\"t1-000000000001\",\"price\":\"64250.10\",\"quantity\":\"0.010\",\"recvWindow\":5000,\"side\":"
-        "\"BUY\",\"symbol\":\"BTCUSDT\",\"timeInForce\":\"GTX\",\"timestamp\":1795423660346,\"type\":"
+        "{\"id\":7,\"method\":\"order.place\",\"params\":{\"apiKey\":\"testkey\","
+        "\"newClientOrderId\":"
+        "\"t1-000000000001\",\"price\":\"64250.10\",\"quantity\":\"0.010\",\"recvWindow\":5000,"
+        "\"side\":"
+        "\"BUY\",\"symbol\":\"BTCUSDT\",\"timeInForce\":\"GTX\",\"timestamp\":1795423660346,"
+        "\"type\":"
         "\"LIMIT\",\"signature\":"
         "\"511d97e38ce087035a23e6c3eb88fb780c2feedbde3593cf623ab6e85d8a5558\"}}";
     CHECK(n == sizeof expected - 1 && strcmp(out, expected) == 0);
     CHECK(binance_wire_place(out, n, 7, &signer, &order, "t1-000000000001", 1795423660346) == 0);
-    CHECK(binance_wire_place(out, n + 1, 7, &signer, &order, "t1-000000000001", 1795423660346) == n);
+    CHECK(binance_wire_place(out, n + 1, 7, &signer, &order, "t1-000000000001", 1795423660346) ==
+          n);
     order.type = ORDER_MARKET;
     order.reduce_only = 1;
     CHECK(binance_wire_place(out, sizeof out, 8, &signer, &order, "a", 1) > 0);
@@ -379,9 +419,11 @@ static void builds_requests(void)
     sign_init(&key, secret, sizeof secret - 1);
     n = binance_wire_signed_query(out, sizeof out, &signer,
                                   "symbol=BTCUSDT&side=BUY&type=LIMIT&quantity=1&price=9000&"
-                                  "timeInForce=GTC", 1591702613943);
-    CHECK(n > 64 && strcmp(out + n - 64, "3c661234138461fcc7a7d8746c6558c9842d4e10870d2ecbedf7777cad69"
-                                         "4af9") == 0);
+                                  "timeInForce=GTC",
+                                  1591702613943);
+    CHECK(n > 64 &&
+          strcmp(out + n - 64, "3c661234138461fcc7a7d8746c6558c9842d4e10870d2ecbedf7777cad69"
+                               "4af9") == 0);
     CHECK(binance_wire_signed_query(out, 100, &signer, "a=1", 1591702613943) == 0);
     CHECK(binance_wire_signed_query(out, sizeof out, &signer, "", 1) > 0 && out[0] == 'r');
     const char *streams[] = {"btcusdt@depth@100ms", "btcusdt@bookTicker"};
@@ -405,7 +447,8 @@ static void needs_no_heap(void)
     char out[1024];
     int64_t before = heap_calls;
     for (int i = 0; i < 1000; i++) {
-        CHECK(market(DEPTH) == STATUS_OK && market(TICKER) == STATUS_OK && user(UPDATE) == STATUS_OK);
+        CHECK(market(DEPTH) == STATUS_OK && market(TICKER) == STATUS_OK &&
+              user(UPDATE) == STATUS_OK);
         CHECK(market(DEPTH) == STATUS_OK);
         for (size_t n = 0; n < event.delta.bid_count; n++)
             order_book_set(&book, BOOK_BID, levels[n].price, levels[n].quantity);

@@ -1,4 +1,5 @@
-/* Decimal text becomes a scaled integer exactly, or is refused; and the integer prints back the same. */
+/* Decimal text becomes a scaled integer exactly, or is refused; and the integer prints back the
+ * same. */
 #include "../../c_core/src/base/check.h"
 #include "../../c_core/src/base/decimal.h"
 
@@ -34,8 +35,22 @@ int main(void)
     parses("9223372036854775807", 0, INT64_MAX);
     parses("-9223372036854775808", 0, INT64_MIN);
     parses("0.100000000000000000000", 1, 1);
-    static const char *const bad[] = {"", "-", ".", "1.", ".5", "+1", " 1", "1 ", "1e3", "NaN", "inf",
-                                      "1.2.3", "0x10", "--1", "1,0", "9223372036854775808",
+    static const char *const bad[] = {"",
+                                      "-",
+                                      ".",
+                                      "1.",
+                                      ".5",
+                                      "+1",
+                                      " 1",
+                                      "1 ",
+                                      "1e3",
+                                      "NaN",
+                                      "inf",
+                                      "1.2.3",
+                                      "0x10",
+                                      "--1",
+                                      "1,0",
+                                      "9223372036854775808",
                                       "-9223372036854775809"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         refuses(bad[i], 0);

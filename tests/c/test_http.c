@@ -1,4 +1,5 @@
-/* REST calls deliver status, body and limits, time out, and tell whether the request can have left. */
+/* REST calls deliver status, body and limits, time out, and tell whether the request can have left.
+ */
 #include "loopback_server.h"
 
 #include "../../c_core/src/base/clock.h"
@@ -13,7 +14,8 @@ static int connections;
 static void answer(struct peer *peer, const char *head, const char *body)
 {
     char text[4096];
-    int n = snprintf(text, sizeof text, "%sContent-Length: %zu\r\n\r\n%s", head, strlen(body), body);
+    int n =
+        snprintf(text, sizeof text, "%sContent-Length: %zu\r\n\r\n%s", head, strlen(body), body);
     peer_write(peer, text, (size_t)n);
 }
 
@@ -33,13 +35,16 @@ static bool serve_request(struct peer *peer)
         return peer_read_all(peer, &byte, 1); /* until the client gives up */
     }
     if (strncmp(head, "GET /torn ", 10) == 0) {
-        peer_write(peer, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", 46);
+        static const char torn[] = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf";
+        peer_write(peer, torn, sizeof torn - 1);
         return false;
     }
     if (strncmp(head, "POST /order?a=1 ", 16) == 0) {
         CHECK(strstr(head, "X-MBX-APIKEY: key\r\n") != NULL && strcmp(body, "quantity=1") == 0);
-        answer(peer, "HTTP/1.1 400 Bad Request\r\nx-mbx-used-weight-1m: 17\r\n"
-                     "X-MBX-ORDER-COUNT-10S: 3\r\nRetry-After: 9\r\n", "{\"code\":-1121}");
+        answer(peer,
+               "HTTP/1.1 400 Bad Request\r\nx-mbx-used-weight-1m: 17\r\n"
+               "X-MBX-ORDER-COUNT-10S: 3\r\nRetry-After: 9\r\n",
+               "{\"code\":-1121}");
         return true;
     }
     CHECK(strncmp(head, "GET /time ", 10) == 0 || strncmp(head, "PUT /time ", 10) == 0 ||
@@ -83,9 +88,13 @@ static void call(const char *method, const char *scheme, const char *port, const
 {
     char url[128];
     snprintf(url, sizeof url, "%s://127.0.0.1:%s%s", scheme, port, target);
-    struct http_request request = {.method = method, .url = url, .body = body,
-                                   .headers = {"X-MBX-APIKEY: key"}, .on_done = on_done,
-                                   .context = &done, .tag = 42,
+    struct http_request request = {.method = method,
+                                   .url = url,
+                                   .body = body,
+                                   .headers = {"X-MBX-APIKEY: key"},
+                                   .on_done = on_done,
+                                   .context = &done,
+                                   .tag = 42,
                                    .timeout_ns = timeout_ms * CLOCK_NS_PER_MS};
     done = 0;
     CHECK(http_send(http, &request, clock_now_ns()) == STATUS_OK && http_in_flight(http) == 1);
@@ -100,7 +109,8 @@ static void call(const char *method, const char *scheme, const char *port, const
 static void calls(const char *scheme, const char *port)
 {
     call("GET", scheme, port, "/time", NULL, 5000);
-    CHECK(got.status == STATUS_OK && got.code == 200 && strcmp(got_body, "{\"serverTime\":1}") == 0);
+    CHECK(got.status == STATUS_OK && got.code == 200 &&
+          strcmp(got_body, "{\"serverTime\":1}") == 0);
     CHECK(got.used_weight == -1 && got.sent && got.done_ns >= got.sent_ns);
     call("PUT", scheme, port, "/time", NULL, 5000);
     CHECK(got.status == STATUS_OK && got.code == 200);

@@ -1,4 +1,5 @@
-/* Log lines are one line each, carry time, level and name, hide secrets and are limited per name. */
+/* Log lines are one line each, carry time, level and name, hide secrets and are limited per name.
+ */
 #include "../../c_core/src/base/check.h"
 #include "../../c_core/src/base/log.h"
 #include "../../c_core/src/base/status.h"

@@ -1,4 +1,5 @@
-/* The ladder equals a plain sorted list under random changes, near and far, while the market moves. */
+/* The ladder equals a plain sorted list under random changes, near and far, while the market moves.
+ */
 #include "../../c_core/src/base/status.h"
 #include "../../c_core/src/book/book_sync.h"
 
@@ -133,14 +134,19 @@ static const struct book_level LEVELS[] = {{{100}, {1}}, {{110}, {2}}};
 static enum book_sync_result feed(struct book_sync *sync, int64_t previous, int64_t first,
                                   int64_t last)
 {
-    struct book_delta delta = {.first_id = first, .last_id = last, .previous_id = previous,
-                               .bid_count = 1, .ask_count = 1, .levels = LEVELS};
+    struct book_delta delta = {.first_id = first,
+                               .last_id = last,
+                               .previous_id = previous,
+                               .bid_count = 1,
+                               .ask_count = 1,
+                               .levels = LEVELS};
     return book_sync_delta(sync, &delta);
 }
 
 static enum book_sync_result load(struct book_sync *sync, int64_t last)
 {
-    struct book_delta snapshot = {.last_id = last, .bid_count = 1, .ask_count = 1, .levels = LEVELS};
+    struct book_delta snapshot = {
+        .last_id = last, .bid_count = 1, .ask_count = 1, .levels = LEVELS};
     return book_sync_snapshot(sync, &snapshot);
 }
 
@@ -156,7 +162,8 @@ static void syncs(struct arena *arena)
     CHECK(feed(&sync, 41, 42, 50) == SYNC_GAP && !book_sync_is_whole(&sync));
     CHECK(order_book_levels(&book, BOOK_BID) == 0);
     CHECK(load(&sync, 41) == SYNC_APPLIED && sync.last_id == 50);
-    /* a snapshot on an event boundary links through the event that ends there (u == L) or starts there */
+    /* a snapshot on an event boundary links through the event that ends there (u == L) or starts
+     * there */
     book_sync_reset(&sync);
     CHECK(load(&sync, 60) == SYNC_WAITING && feed(&sync, 40, 41, 59) == SYNC_DROPPED);
     CHECK(feed(&sync, 59, 60, 60) == SYNC_APPLIED && feed(&sync, 60, 61, 62) == SYNC_APPLIED);

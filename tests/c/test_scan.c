@@ -1,4 +1,5 @@
-/* The JSON scanner reads what is well formed, in any spelling, and never reads past a broken end. */
+/* The JSON scanner reads what is well formed, in any spelling, and never reads past a broken end.
+ */
 #include "../../c_core/src/base/check.h"
 #include "../../c_core/src/base/scan.h"
 
@@ -29,7 +30,8 @@ static void reads_sample(void)
     CHECK(!scan_next_key(&scan, &key) && scan_at_end(&scan));
 }
 
-/* Every prefix of a document is refused; copies on the heap let a sanitizer see reads past the end. */
+/* Every prefix of a document is refused; copies on the heap let a sanitizer see reads past the end.
+ */
 static void refuses_prefixes(void)
 {
     for (size_t n = 0; n < sizeof SAMPLE - 3; n++) {
@@ -71,9 +73,9 @@ int main(void)
 {
     reads_sample();
     refuses_prefixes();
-    static const char *const broken[] = {"{,}",       "[1,]",  "[1 2]",     "{\"a\":1,}", "{\"a\"}",
-                                         "{\"a\":}",  "[}",    "tru",       "nul",        "{\"a\":1}}",
-                                         "\"\x01\"",  "[,1]",  "{a:1}",     ""};
+    static const char *const broken[] = {
+        "{,}", "[1,]", "[1 2]",      "{\"a\":1,}", "{\"a\"}", "{\"a\":}", "[}",
+        "tru", "nul",  "{\"a\":1}}", "\"\x01\"",   "[,1]",    "{a:1}",    ""};
     for (size_t i = 0; i < sizeof broken / sizeof broken[0]; i++)
         refuses(broken[i]);
     char deep[200];

@@ -22,17 +22,19 @@ int main(void)
 {
     static const char documented[] =
         "2b5eb11e18796d12d88f13dc27dbbd02c2cc51ff7059765ed9821957d82bb4d9";
-    signs(documented,
-          "symbol=BTCUSDT&side=BUY&type=LIMIT&quantity=1&price=9000&timeInForce=GTC&recvWindow=5000&"
-          "timestamp=1591702613943",
-          "3c661234138461fcc7a7d8746c6558c9842d4e10870d2ecbedf7777cad694af9");
+    signs(
+        documented,
+        "symbol=BTCUSDT&side=BUY&type=LIMIT&quantity=1&price=9000&timeInForce=GTC&recvWindow=5000&"
+        "timestamp=1591702613943",
+        "3c661234138461fcc7a7d8746c6558c9842d4e10870d2ecbedf7777cad694af9");
     signs(documented,
           "symbol=BTCUSDT&side=BUY&type=LIMIT&timeInForce=GTCquantity=1&price=9000&recvWindow=5000&"
           "timestamp=1591702613943",
           "30baaf0fab549bbeda7f5ef201898b34122da25fd23c646cac2c529aebe670a4");
     signs("testsecret",
           "apiKey=testkey&newClientOrderId=t1-000000000001&price=64250.10&quantity=0.010&"
-          "recvWindow=5000&side=BUY&symbol=BTCUSDT&timeInForce=GTX&timestamp=1795423660346&type=LIMIT",
+          "recvWindow=5000&side=BUY&symbol=BTCUSDT&timeInForce=GTX&timestamp=1795423660346&type="
+          "LIMIT",
           "511d97e38ce087035a23e6c3eb88fb780c2feedbde3593cf623ab6e85d8a5558");
     signs("Jefe", "what do ya want for nothing?",
           "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");

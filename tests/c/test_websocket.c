@@ -1,4 +1,5 @@
-/* The WebSocket client follows RFC 6455 towards good and bad servers, and messages cost no heap call. */
+/* The WebSocket client follows RFC 6455 towards good and bad servers, and messages cost no heap
+ * call. */
 #include "loopback_server.h"
 
 #include "../../c_core/src/base/clock.h"
@@ -36,9 +37,10 @@ void *realloc(void *memory, size_t size)
 }
 #endif
 
-/* ---- the client ------------------------------------------------------------------------------- */
+/* ---- the client -------------------------------------------------------------------------------
+ */
 
-#define BIG 70000
+#define BIG    70000
 #define ECHOES 2000
 
 static struct loop loop;
@@ -48,7 +50,8 @@ static int64_t messages;
 static char last[BIG + 1];
 static size_t last_length;
 static bool echoing;
-static const char ORDER[] = "{\"id\":1,\"method\":\"order.place\",\"params\":{\"symbol\":\"BTCUSDT\"}}";
+static const char ORDER[] =
+    "{\"id\":1,\"method\":\"order.place\",\"params\":{\"symbol\":\"BTCUSDT\"}}";
 
 static void on_open(void *context, int64_t now_ns)
 {
@@ -105,7 +108,8 @@ static void wait_closed(void)
     CHECK(closed == 1);
 }
 
-/* ---- servers ---------------------------------------------------------------------------------- */
+/* ---- servers ----------------------------------------------------------------------------------
+ */
 
 static int listener;
 static SSL_CTX *server_context;
@@ -201,7 +205,8 @@ static pthread_t start_server(void (**serve)(struct peer *))
     return thread;
 }
 
-/* ---- behaviours ------------------------------------------------------------------------------- */
+/* ---- behaviours -------------------------------------------------------------------------------
+ */
 
 static void talks_to_good_server(const char *port)
 {
@@ -252,7 +257,8 @@ static void needs_no_heap(const char *port, struct tls_context *tls)
 static void refuses_bad_addresses(void)
 {
     static const struct websocket_events events = {NULL, on_open, on_message, on_close};
-    static const char *const bad[] = {"http://x/", "ws://", "wss://host/", "ws://[::1", "ws://:80/"};
+    static const char *const bad[] = {"http://x/", "ws://", "wss://host/", "ws://[::1",
+                                      "ws://:80/"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         CHECK(websocket_connect(&ws, bad[i], NULL, &events, 1000, clock_now_ns()) == STATUS_CONFIG);
 }

@@ -13,7 +13,8 @@ int arena_init(struct arena *arena, size_t size_bytes)
     void *base = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED)
-        return status_set(STATUS_LIMIT, "cannot reserve %zu bytes of memory; free some and start again",
+        return status_set(STATUS_LIMIT,
+                          "cannot reserve %zu bytes of memory; free some and start again",
                           size_bytes);
     *arena = (struct arena){.base = base, .size_bytes = size_bytes};
     return STATUS_OK;

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #define DECIMAL_SCALE_MAX 18
-#define DECIMAL_TEXT_MAX 24 /* bytes that decimal_format needs at most, NUL included */
+#define DECIMAL_TEXT_MAX  24 /* bytes that decimal_format needs at most, NUL included */
 
 /* decimal_parse: false, leaving *out alone, unless text is [-]digits[.digits] in full (no exponent,
  * sign +, blank, NaN, lone point) and its value fits exactly: more decimals than scale are accepted

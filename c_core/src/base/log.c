@@ -11,8 +11,8 @@
 #include "clock.h"
 #include "status.h"
 
-#define LOG_LINE 1024
-#define LOG_NAMES 64
+#define LOG_LINE       1024
+#define LOG_NAMES      64
 #define LOG_SECRET_MIN 6
 #define LOG_SECRET_MAX 128
 

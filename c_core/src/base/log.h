@@ -3,10 +3,10 @@
  *
  *     2026-11-25T01:35:07.123456Z warning book_resynced BTCUSDT: gap after 512310...
  *
- * Names are past tense. Never on the hot path: a line is a formatted write(2). Lines of one name are
- * limited to LOG_BURST a second; the next line that passes says how many were left out. Registered
- * secrets are replaced by *** wherever they appear. Lines go to stderr, or to a file opened for
- * append with mode 0600. The logger never allocates, so it may be used anywhere.
+ * Names are past tense. Never on the hot path: a line is a formatted write(2). Lines of one name
+ * are limited to LOG_BURST a second; the next line that passes says how many were left out.
+ * Registered secrets are replaced by *** wherever they appear. Lines go to stderr, or to a file
+ * opened for append with mode 0600. The logger never allocates, so it may be used anywhere.
  */
 #ifndef PURSER_BASE_LOG_H
 #define PURSER_BASE_LOG_H
@@ -16,7 +16,7 @@
 
 enum log_level { LOG_DEBUG = 0, LOG_INFO = 1, LOG_WARNING = 2, LOG_ERROR = 3 };
 
-#define LOG_BURST 20   /* lines of one name per second */
+#define LOG_BURST   20 /* lines of one name per second */
 #define LOG_SECRETS 8  /* registered secrets */
 
 /* log_open: path NULL means stderr. Lines below level are not written. STATUS_OK or STATUS_IO. */

@@ -83,12 +83,12 @@ static inline bool scan_digits(struct scan *scan, int64_t *out)
     return true;
 }
 
-/* scan_mantissa: an unsigned decimal of at most 18 digits at the cursor: its digits as an integer and
- * the number of digits after the point. "61800.20" gives 6180020 and 2. */
+/* scan_mantissa: an unsigned decimal of at most 18 digits at the cursor: its digits as an integer
+ * and the number of digits after the point. "61800.20" gives 6180020 and 2. */
 static inline bool scan_mantissa(struct scan *scan, int64_t *mantissa, int *decimals)
 {
     const char *p = scan->cursor, *end = scan->end, *point = NULL;
-    int64_t v = 0;
+    uint64_t v = 0; /* holds the nineteenth digit, which is then refused */
     int digits = 0;
     for (; p < end && digits <= 18; p++) {
         unsigned char d = (unsigned char)(*p - '0');
@@ -103,7 +103,7 @@ static inline bool scan_mantissa(struct scan *scan, int64_t *mantissa, int *deci
     }
     if (digits == 0 || digits > 18 || p[-1] == '.')
         return false;
-    *mantissa = v;
+    *mantissa = (int64_t)v;
     *decimals = point != NULL ? (int)(p - point) - 1 : 0;
     scan->cursor = p;
     return true;

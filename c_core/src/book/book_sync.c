@@ -29,7 +29,8 @@ static void keep(struct book_sync *sync, const struct book_delta *delta)
     /* A delta that does not follow the kept ones makes them useless: no snapshot can link them. */
     bool follows = sync->kept_count == 0 ||
                    sync->kept[sync->kept_count - 1].delta.last_id == delta->previous_id;
-    bool fits = sync->kept_count < BOOK_SYNC_DELTAS && levels <= BOOK_SYNC_LEVELS - sync->level_count;
+    bool fits =
+        sync->kept_count < BOOK_SYNC_DELTAS && levels <= BOOK_SYNC_LEVELS - sync->level_count;
     if (!follows || !fits) {
         sync->gaps += !follows;
         sync->overflows += !fits;

@@ -1,7 +1,8 @@
 /*
- * book_sync.h: when may a stream of deltas and a snapshot be trusted as one book? The rule for Binance
- * USD-M (Binance USD-M docs, "How to manage a local order book correctly", corrected on recorded
- * production data, where the documented U <= L <= u rejects valid snapshots on event boundaries):
+ * book_sync.h: when may a stream of deltas and a snapshot be trusted as one book? The rule for
+ * Binance USD-M (Binance USD-M docs, "How to manage a local order book correctly", corrected on
+ * recorded production data, where the documented U <= L <= u rejects valid snapshots on event
+ * boundaries):
  *
  *   BUFFERING  deltas are kept. A snapshot with last id L arrives:
  *              - L < pu of the first kept delta: too old, ask for another (SYNC_SNAPSHOT_OLD).
@@ -9,8 +10,8 @@
  *   LINKING    the first applied delta must have pu <= L <= u, later ones pu == last u
  *   SYNCED     pu == last u, else a gap: the book is stale, back to BUFFERING with that delta kept
  *
- * No I/O and no clock. The snapshot is loaded into the book and kept deltas are applied by this file,
- * so that the connector and the replay of captures cannot differ.
+ * No I/O and no clock. The snapshot is loaded into the book and kept deltas are applied by this
+ * file, so that the connector and the replay of captures cannot differ.
  */
 #ifndef PURSER_BOOK_BOOK_SYNC_H
 #define PURSER_BOOK_BOOK_SYNC_H
@@ -67,15 +68,15 @@ void book_sync_init(struct book_sync *sync, struct arena *arena, struct order_bo
 /* book_sync_reset: forget everything (a new connection). The book is cleared. */
 void book_sync_reset(struct book_sync *sync);
 
-/* book_sync_delta: one delta, in order of arrival. SYNC_KEPT, SYNC_DROPPED, SYNC_APPLIED or SYNC_GAP.
- * After SYNC_GAP the state is BUFFERING, the book is cleared and the delta kept. When more deltas come
- * than can be kept the oldest knowledge is thrown away (overflows) and buffering starts afresh with
- * this one: a snapshot taken after it will link. */
+/* book_sync_delta: one delta, in order of arrival. SYNC_KEPT, SYNC_DROPPED, SYNC_APPLIED or
+ * SYNC_GAP. After SYNC_GAP the state is BUFFERING, the book is cleared and the delta kept. When
+ * more deltas come than can be kept the oldest knowledge is thrown away (overflows) and buffering
+ * starts afresh with this one: a snapshot taken after it will link. */
 enum book_sync_result book_sync_delta(struct book_sync *sync, const struct book_delta *delta);
 
 /* book_sync_snapshot: while BUFFERING. SYNC_APPLIED: kept deltas linked, the book is whole.
- * SYNC_WAITING: loaded, the next delta decides. SYNC_SNAPSHOT_OLD: ask again. SYNC_GAP: the kept deltas
- * do not fit together. In another state: SYNC_DROPPED, nothing happens. */
+ * SYNC_WAITING: loaded, the next delta decides. SYNC_SNAPSHOT_OLD: ask again. SYNC_GAP: the kept
+ * deltas do not fit together. In another state: SYNC_DROPPED, nothing happens. */
 enum book_sync_result book_sync_snapshot(struct book_sync *sync, const struct book_delta *snapshot);
 
 static inline bool book_sync_is_whole(const struct book_sync *sync)

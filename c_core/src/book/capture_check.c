@@ -6,8 +6,8 @@
 #include "../base/status.h"
 
 #define LINE_MAX_BYTES (1 << 20)
-#define LEVELS_MAX 16384
-#define RECORDS_MAX 4194304 /* tops of either kind in one capture */
+#define LEVELS_MAX     16384
+#define RECORDS_MAX    4194304 /* tops of either kind in one capture */
 
 #define ARENA_BYTES (((size_t)16 << 20) + 2 * RECORDS_MAX * sizeof(struct record))
 
@@ -18,8 +18,8 @@ struct record {
     int64_t line;
 };
 
-/* Both kinds are compared when the whole file is read, since a ticker can arrive after the delta whose
- * state it shows. */
+/* Both kinds are compared when the whole file is read, since a ticker can arrive after the delta
+ * whose state it shows. */
 struct record_list {
     struct record *records;
     size_t count;
@@ -90,7 +90,8 @@ static int handle_line(struct check *check, const char *json, size_t length)
         record(check, &check->tickers, event.ticker_id, event.ticker);
     } else if (event.kind == CAPTURE_SNAPSHOT) {
         check->result->snapshots++;
-        (void)book_sync_snapshot(&check->sync, &event.delta); /* the counters tell what came of it */
+        (void)book_sync_snapshot(&check->sync,
+                                 &event.delta); /* the counters tell what came of it */
     } else if (event.kind == CAPTURE_DELTA) {
         check->result->deltas++;
         (void)book_sync_delta(&check->sync, &event.delta);

@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-#define MASK (ORDER_BOOK_WINDOW - 1)
-#define WORDS (ORDER_BOOK_WINDOW / 64)
+#define MASK    (ORDER_BOOK_WINDOW - 1)
+#define WORDS   (ORDER_BOOK_WINDOW / 64)
 #define QUARTER (ORDER_BOOK_WINDOW / 4)
 
 _Static_assert((ORDER_BOOK_WINDOW & MASK) == 0 && ORDER_BOOK_WINDOW >= 512, "a power of two");
@@ -74,8 +74,8 @@ static void window_set(struct order_book_side *side, int64_t ticks, int64_t lots
     }
 }
 
-/* The nearest level of the window at or below ticks; -1 when there is none. base is a multiple of 64,
- * so a word never spans the window's seam. */
+/* The nearest level of the window at or below ticks; -1 when there is none. base is a multiple of
+ * 64, so a word never spans the window's seam. */
 static int64_t level_at_or_below(const struct order_book_side *side, int64_t ticks)
 {
     if (ticks < side->base || side->window_count == 0)
@@ -116,10 +116,12 @@ static int64_t next_worse(const struct order_book_side *side, enum book_side whi
                              : level_at_or_above(side, ticks + 1);
 }
 
-/* ---- the overflow store: sorted, worst first -------------------------------------------------- */
+/* ---- the overflow store: sorted, worst first --------------------------------------------------
+ */
 
 /* The place of the first stored level that is not worse than ticks. */
-static size_t overflow_place(const struct order_book_side *side, enum book_side which, int64_t ticks)
+static size_t overflow_place(const struct order_book_side *side, enum book_side which,
+                             int64_t ticks)
 {
     size_t low = 0, high = side->overflow_count;
     while (low < high) {
@@ -163,10 +165,11 @@ static void overflow_set(struct order_book *book, enum book_side which, int64_t 
     }
 }
 
-/* ---- moving the window ------------------------------------------------------------------------ */
+/* ---- moving the window ------------------------------------------------------------------------
+ */
 
-/* Puts ticks at three quarters of the window (from its worse end), and moves levels between window and
- * store accordingly. Rare: the market must have moved by a quarter of the window. */
+/* Puts ticks at three quarters of the window (from its worse end), and moves levels between window
+ * and store accordingly. Rare: the market must have moved by a quarter of the window. */
 static void recentre(struct order_book *book, enum book_side which, int64_t ticks)
 {
     struct order_book_side *side = &book->sides[which];
@@ -213,7 +216,8 @@ static void find_best(struct order_book *book, enum book_side which)
         recentre(book, which, best);
 }
 
-/* ---- the book --------------------------------------------------------------------------------- */
+/* ---- the book ---------------------------------------------------------------------------------
+ */
 
 void order_book_set(struct order_book *book, enum book_side which, struct price price,
                     struct quantity quantity)

@@ -2,16 +2,16 @@
  * order_book.h: the price ladder of one instrument.
  *
  * Each side is an array of quantities indexed by tick modulo the window, with one bit per level, so
- * that setting a level is a store and a bit, and finding the next best is a few words of bitset. Real
- * updates touch levels all over a book of 5,000 a side, and some lie far from the market: levels
- * outside the window live in a sorted overflow store. The window follows the best price; levels that
- * leave it move to the store, and back.
+ * that setting a level is a store and a bit, and finding the next best is a few words of bitset.
+ * Real updates touch levels all over a book of 5,000 a side, and some lie far from the market:
+ * levels outside the window live in a sorted overflow store. The window follows the best price;
+ * levels that leave it move to the store, and back.
  *
- * Invariant: when a side has levels, its best is in the window, and every level of the store is worse
- * than all of the window.
+ * Invariant: when a side has levels, its best is in the window, and every level of the store is
+ * worse than all of the window.
  *
- * All memory comes from the arena at order_book_init. When the store is full, the level farthest from
- * the market is forgotten and counted: levels never seen are unknown, not empty, so this loses
+ * All memory comes from the arena at order_book_init. When the store is full, the level farthest
+ * from the market is forgotten and counted: levels never seen are unknown, not empty, so this loses
  * nothing that a snapshot's depth limit does not lose already.
  */
 #ifndef PURSER_BOOK_ORDER_BOOK_H
@@ -24,8 +24,8 @@
 #include "../base/arena.h"
 #include "../model/units.h"
 
-#define ORDER_BOOK_WINDOW 131072  /* ticks of one side's window: a power of two, at least 512 */
-#define ORDER_BOOK_OVERFLOW 8192  /* levels of one side's store */
+#define ORDER_BOOK_WINDOW   131072 /* ticks of one side's window: a power of two, at least 512 */
+#define ORDER_BOOK_OVERFLOW 8192   /* levels of one side's store */
 
 enum book_side { BOOK_BID = 0, BOOK_ASK = 1 }; /* the same numbers as SIDE_BUY and SIDE_SELL */
 
@@ -41,13 +41,13 @@ struct top_of_book {
 };
 
 struct order_book_side {
-    int64_t *lots;   /* by tick modulo window */
+    int64_t *lots; /* by tick modulo window */
     uint64_t *bits;
     struct book_level *overflow; /* sorted by price, worst first */
     size_t overflow_count;
     size_t window_count;
-    int64_t base;    /* first tick of the window, a multiple of 64 */
-    int64_t best;    /* ticks; meaningless when both counts are 0 */
+    int64_t base; /* first tick of the window, a multiple of 64 */
+    int64_t best; /* ticks; meaningless when both counts are 0 */
 };
 
 struct order_book {

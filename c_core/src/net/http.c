@@ -12,7 +12,7 @@
 #include "../base/status.h"
 #include "pool.h"
 
-#define HTTP_SOCKETS 32
+#define HTTP_SOCKETS      32
 #define HTTP_REQUEST_BODY 4096
 
 struct http_slot {
@@ -85,7 +85,8 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *context)
     return length;
 }
 
-/* ---- libcurl on the loop ---------------------------------------------------------------------- */
+/* ---- libcurl on the loop ----------------------------------------------------------------------
+ */
 
 static int transport_status(CURLcode code, const struct http_slot *slot)
 {

@@ -8,8 +8,9 @@
 #include "../base/clock.h"
 #include "../base/status.h"
 
-/* An id is generation << 8 | place, so that an old id is recognised when its place is used again. */
-#define PLACE_BITS 8
+/* An id is generation << 8 | place, so that an old id is recognised when its place is used again.
+ */
+#define PLACE_BITS      8
 #define GENERATION_MASK 0x7fffffffu
 
 _Static_assert(LOOP_SOURCES <= 1 << PLACE_BITS && LOOP_TIMERS <= 1 << PLACE_BITS, "an id's place");
@@ -134,7 +135,8 @@ static void find_next_timer(struct loop *loop)
     }
 }
 
-/* Each timer that is due runs at most once a turn, so one that restarts itself cannot hold the loop. */
+/* Each timer that is due runs at most once a turn, so one that restarts itself cannot hold the
+ * loop. */
 static int run_timers(struct loop *loop, int64_t now_ns)
 {
     if (now_ns < loop->next_timer_ns)
@@ -168,14 +170,30 @@ static int64_t wait_ns(const struct loop *loop, int64_t timeout_ns)
     return timeout_ns < 0 || until < timeout_ns ? until : timeout_ns;
 }
 
+/* Nanosecond waits where the kernel has them (Linux 5.11, and no container filter against it), else
+ * milliseconds, rounded up so that a timer is never too early. */
+static int wait_events(const struct loop *loop, struct epoll_event *events, int64_t wait)
+{
+    static bool coarse;
+    if (!coarse) {
+        struct timespec limit = {.tv_sec = wait / CLOCK_NS_PER_S, .tv_nsec = wait % CLOCK_NS_PER_S};
+        int count =
+            epoll_pwait2(loop->epoll_fd, events, LOOP_SOURCES, wait < 0 ? NULL : &limit, NULL);
+        if (count >= 0 || (errno != ENOSYS && errno != EPERM))
+            return count;
+        coarse = true;
+    }
+    int64_t wait_ms = wait < 0 ? -1 : (wait + CLOCK_NS_PER_MS - 1) / CLOCK_NS_PER_MS;
+    return epoll_wait(loop->epoll_fd, events, LOOP_SOURCES,
+                      wait_ms > INT32_MAX ? INT32_MAX : (int)wait_ms);
+}
+
 int loop_run_once(struct loop *loop, int64_t timeout_ns)
 {
     struct epoll_event events[LOOP_SOURCES];
-    int64_t wait = wait_ns(loop, timeout_ns);
-    struct timespec limit = {.tv_sec = wait / CLOCK_NS_PER_S, .tv_nsec = wait % CLOCK_NS_PER_S};
-    int count = epoll_pwait2(loop->epoll_fd, events, LOOP_SOURCES, wait < 0 ? NULL : &limit, NULL);
+    int count = wait_events(loop, events, wait_ns(loop, timeout_ns));
     if (count < 0 && errno != EINTR)
-        return status_set(STATUS_IO, "epoll_pwait2 failed (%s)", strerror(errno));
+        return status_set(STATUS_IO, "waiting for events failed (%s)", strerror(errno));
     int64_t now_ns = clock_now_ns();
     int ran = 0;
     for (int i = 0; i < count; i++) {

@@ -11,7 +11,7 @@
 /* Classes are powers of two from 32 bytes; a 16-byte header lies in front of each block. */
 #define CLASS_FIRST 5
 #define CLASS_COUNT 13 /* 32 B to 128 KB */
-#define FROM_HEAP CLASS_COUNT
+#define FROM_HEAP   CLASS_COUNT
 
 struct block {
     uint64_t size_class; /* 0..CLASS_COUNT - 1, or FROM_HEAP */

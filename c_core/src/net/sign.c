@@ -1,5 +1,5 @@
-/* The SHA-256 state must be copied, and copied without the heap. Only OpenSSL's older interface has a
- * state that is a plain struct; its successor allocates a context per copy. */
+/* The SHA-256 state must be copied, and copied without the heap. Only OpenSSL's older interface has
+ * a state that is a plain struct; its successor allocates a context per copy. */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include "sign.h"
 

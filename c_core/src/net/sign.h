@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SIGN_HEX 64
+#define SIGN_HEX   64
 #define SIGN_STATE 128
 
 struct sign_key {

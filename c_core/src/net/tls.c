@@ -193,7 +193,8 @@ int tls_context_init(struct tls_context *context, const char *ca_file)
         return openssl_error("cannot choose ciphers for", "TLS");
     if (ca_file == NULL || ca_file[0] == '\0') {
         if (SSL_CTX_set_default_verify_paths(ssl_context) != 1)
-            return openssl_error("cannot load the system's trust roots; install", "ca-certificates");
+            return openssl_error("cannot load the system's trust roots; install",
+                                 "ca-certificates");
         return STATUS_OK;
     }
     if (strlen(ca_file) >= sizeof context->ca_file)

@@ -26,7 +26,13 @@ struct ssl_st;
 struct ssl_ctx_st;
 struct tls_lookup;
 
-enum tls_state { TLS_CLOSED = 0, TLS_RESOLVING = 1, TLS_CONNECTING = 2, TLS_HANDSHAKE = 3, TLS_OPEN = 4 };
+enum tls_state {
+    TLS_CLOSED = 0,
+    TLS_RESOLVING = 1,
+    TLS_CONNECTING = 2,
+    TLS_HANDSHAKE = 3,
+    TLS_OPEN = 4
+};
 
 /* The trust and cipher settings that connections share. */
 struct tls_context {
@@ -45,12 +51,12 @@ struct tls {
     char port[TLS_PORT];
 };
 
-/* tls_global_init: installs the memory pool and ignores SIGPIPE. STATUS_OK, or STATUS_TLS when OpenSSL was used before. A
- * second call is a no-op. */
+/* tls_global_init: installs the memory pool and ignores SIGPIPE. STATUS_OK, or STATUS_TLS when
+ * OpenSSL was used before. A second call is a no-op. */
 int tls_global_init(void);
 
-/* tls_context_init: ca_file NULL or "": the system's roots. STATUS_TLS with a sentence when the file
- * cannot be read. */
+/* tls_context_init: ca_file NULL or "": the system's roots. STATUS_TLS with a sentence when the
+ * file cannot be read. */
 int tls_context_init(struct tls_context *context, const char *ca_file);
 void tls_context_fini(struct tls_context *context);
 
@@ -59,7 +65,8 @@ void tls_context_fini(struct tls_context *context);
 int tls_connect(struct tls *tls, struct tls_context *context, const char *host, const char *port);
 
 /* tls_advance: goes on with resolving, connecting and the handshake. STATUS_OK once, when data can
- * flow; STATUS_AGAIN: wait for tls_events on tls_fd; else an error, with status_text saying what. */
+ * flow; STATUS_AGAIN: wait for tls_events on tls_fd; else an error, with status_text saying what.
+ */
 int tls_advance(struct tls *tls);
 
 int tls_fd(const struct tls *tls);

@@ -14,10 +14,10 @@
 #include "../base/clock.h"
 #include "../base/status.h"
 
-#define HEAD_MAX 16384     /* bytes of the handshake's answer */
+#define HEAD_MAX         16384 /* bytes of the handshake's answer */
 #define FRAME_HEADER_MAX 14
-#define CONTROL_MAX 125    /* payload of a control frame, RFC 6455 section 5.5 */
-#define RECEIVE_BYTES (WEBSOCKET_MESSAGE_MAX + FRAME_HEADER_MAX)
+#define CONTROL_MAX      125 /* payload of a control frame, RFC 6455 section 5.5 */
+#define RECEIVE_BYTES    (WEBSOCKET_MESSAGE_MAX + FRAME_HEADER_MAX)
 
 enum opcode {
     OPCODE_CONTINUATION = 0,
@@ -87,12 +87,13 @@ static void finish(struct websocket *ws, int status, const char *reason, int64_t
 
 /* ---- sending --------------------------------------------------------------------------------- */
 
-/* Hands waiting bytes to the socket. An error is not reported from here but by the loop, through the
- * read that fails next, so that no handler runs inside websocket_send. */
+/* Hands waiting bytes to the socket. An error is not reported from here but by the loop, through
+ * the read that fails next, so that no handler runs inside websocket_send. */
 static void flush_send(struct websocket *ws)
 {
     while (ws->send_start < ws->send_filled) {
-        int64_t n = tls_write(&ws->tls, ws->send + ws->send_start, ws->send_filled - ws->send_start);
+        int64_t n =
+            tls_write(&ws->tls, ws->send + ws->send_start, ws->send_filled - ws->send_start);
         if (n == STATUS_AGAIN)
             return;
         if (n < 0) {
@@ -133,7 +134,8 @@ static int send_frame(struct websocket *ws, int opcode, const char *bytes, size_
     ws->send_filled = (size_t)(p + length - ws->send);
     flush_send(ws);
     if (update_watch(ws) != STATUS_OK)
-        (void)shutdown(ws->tls.fd, SHUT_RDWR); /* the bytes may have left: the loop reports the end */
+        (void)shutdown(ws->tls.fd,
+                       SHUT_RDWR); /* the bytes may have left: the loop reports the end */
     return STATUS_OK;
 }
 
@@ -180,7 +182,8 @@ static void protocol_error(struct websocket *ws, int code, const char *reason, i
 
 /* ---- receiving frames ------------------------------------------------------------------------ */
 
-/* 1: a whole frame is at receive_start, 0: more bytes are needed, negative: the close code, negated. */
+/* 1: a whole frame is at receive_start, 0: more bytes are needed, negative: the close code,
+ * negated. */
 static int parse_frame(struct websocket *ws, struct frame *frame, size_t *total)
 {
     const unsigned char *p = ws->receive + ws->receive_start;
@@ -253,8 +256,7 @@ static void handle_close(struct websocket *ws, const struct frame *frame, int64_
     int reason = frame->length > 2 ? (int)frame->length - 2 : 0;
     char text[256];
     snprintf(text, sizeof text, "%.80s closed the WebSocket: code %d%s%.*s", ws->host, code,
-             reason > 0 ? ", " : "", reason,
-             reason > 0 ? (const char *)frame->payload + 2 : "");
+             reason > 0 ? ", " : "", reason, reason > 0 ? (const char *)frame->payload + 2 : "");
     send_close(ws, code == 1005 ? 1000 : code, "");
     finish(ws, STATUS_CLOSED, text, now_ns);
 }
@@ -325,11 +327,12 @@ static void send_upgrade(struct websocket *ws)
     EVP_EncodeBlock((unsigned char *)ws->accept, digest, sizeof digest);
     bool usual = strcmp(ws->port, ws->tls.context != NULL ? "443" : "80") == 0;
     bool brackets = strchr(ws->host, ':') != NULL;
-    n = snprintf((char *)ws->send, WEBSOCKET_SEND_BUFFER,
-                 "GET %s HTTP/1.1\r\nHost: %s%s%s%s%s\r\nUpgrade: websocket\r\n"
-                 "Connection: Upgrade\r\nSec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n\r\n",
-                 ws->target, brackets ? "[" : "", ws->host, brackets ? "]" : "", usual ? "" : ":",
-                 usual ? "" : ws->port, key);
+    n = snprintf(
+        (char *)ws->send, WEBSOCKET_SEND_BUFFER,
+        "GET %s HTTP/1.1\r\nHost: %s%s%s%s%s\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n\r\n",
+        ws->target, brackets ? "[" : "", ws->host, brackets ? "]" : "", usual ? "" : ":",
+        usual ? "" : ws->port, key);
     ws->send_start = 0;
     ws->send_filled = (size_t)n;
     ws->upgraded = true;
@@ -447,8 +450,8 @@ static void on_ready(void *context, uint32_t events, int64_t now_ns)
         finish(ws, STATUS_IO, status_text(), now_ns);
 }
 
-/* Keeps epoll in step with the descriptor (the resolver's, then the socket's) and with what it waits
- * for. Costs a system call only when something changed. */
+/* Keeps epoll in step with the descriptor (the resolver's, then the socket's) and with what it
+ * waits for. Costs a system call only when something changed. */
 static int update_watch(struct websocket *ws)
 {
     int fd = tls_fd(&ws->tls);

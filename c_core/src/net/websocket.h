@@ -22,9 +22,9 @@
 #include "tls.h"
 
 #define WEBSOCKET_MESSAGE_MAX (1 << 20) /* bytes; a longer one ends the connection (1009) */
-#define WEBSOCKET_PADDING 64            /* readable bytes after each message */
+#define WEBSOCKET_PADDING     64        /* readable bytes after each message */
 #define WEBSOCKET_SEND_BUFFER (1 << 16) /* bytes waiting for the socket at most */
-#define WEBSOCKET_URL 512
+#define WEBSOCKET_URL         512
 
 enum websocket_state { WEBSOCKET_CLOSED = 0, WEBSOCKET_CONNECTING = 1, WEBSOCKET_OPEN = 2 };
 
@@ -32,8 +32,8 @@ enum websocket_state { WEBSOCKET_CLOSED = 0, WEBSOCKET_CONNECTING = 1, WEBSOCKET
 struct websocket_events {
     void *context;
     void (*on_open)(void *context, int64_t now_ns);
-    /* One whole text (or binary) message; bytes are valid during the call. received_ns was read right
-     * after the bytes came out of the socket. */
+    /* One whole text (or binary) message; bytes are valid during the call. received_ns was read
+     * right after the bytes came out of the socket. */
     void (*on_message)(void *context, const char *bytes, size_t length, int64_t received_ns);
     /* status: enum status; reason: a sentence. */
     void (*on_close)(void *context, int status, const char *reason, int64_t now_ns);
@@ -44,15 +44,15 @@ struct websocket {
     struct loop *loop;
     struct websocket_events events;
     struct tls tls;
-    int64_t source;       /* loop id; -1 */
-    int source_fd;        /* the descriptor that is watched */
+    int64_t source; /* loop id; -1 */
+    int source_fd;  /* the descriptor that is watched */
     uint32_t source_events;
     int64_t open_timer;
-    uint32_t connection;  /* counts connects and closes: notices a close from inside a handler */
-    bool upgraded;        /* the handshake request was sent */
+    uint32_t connection; /* counts connects and closes: notices a close from inside a handler */
+    bool upgraded;       /* the handshake request was sent */
     char host[TLS_HOST], port[TLS_PORT];
     char target[WEBSOCKET_URL];
-    char accept[32];      /* the Sec-WebSocket-Accept that we expect */
+    char accept[32]; /* the Sec-WebSocket-Accept that we expect */
     /* receive: bytes start..filled of receive are not consumed yet */
     unsigned char *receive;
     size_t receive_start, receive_filled;
@@ -69,7 +69,8 @@ struct websocket {
     char close_text[256];
 };
 
-/* websocket_init: in place; 2 MB + 64 KB from the arena, touched only as far as messages are long. */
+/* websocket_init: in place; 2 MB + 64 KB from the arena, touched only as far as messages are long.
+ */
 void websocket_init(struct websocket *ws, struct arena *arena, struct loop *loop);
 
 /* websocket_connect: url is ws://host[:port]/path or wss://...; context is needed for wss only (a

@@ -1,5 +1,5 @@
-/* binance_error.c: what an error code means for the order's state (binance_wire.h). A table, so that it
- * can be read against the venue's list (Binance USD-M docs, "Error Code"). */
+/* binance_error.c: what an error code means for the order's state (binance_wire.h). A table, so
+ * that it can be read against the venue's list (Binance USD-M docs, "Error Code"). */
 #include "binance_wire.h"
 
 #include "../../../../bridge/reasons.h"

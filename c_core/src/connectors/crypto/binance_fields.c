@@ -13,7 +13,7 @@ bool fields_value(struct scan *scan, struct span *out)
     return true;
 }
 
-bool fields_read(struct scan *scan, const struct field *fields, size_t count)
+static bool fields_read(struct scan *scan, const struct field *fields, size_t count)
 {
     struct span key;
     if (!scan_object(scan))
@@ -129,9 +129,11 @@ struct quantity field_quantity(bool *bad, const struct instrument *instrument, s
 const struct instrument *fields_instrument(const struct binance_symbols *symbols,
                                            const char *symbol, size_t length)
 {
-    for (size_t i = 0; symbols != NULL && i < symbols->count; i++) {
+    if (symbols == NULL || symbol == NULL || length >= PROTOCOL_SYMBOL)
+        return NULL;
+    for (size_t i = 0; i < symbols->count; i++) {
         const char *known = symbols->instruments[i]->symbol;
-        if (length < PROTOCOL_SYMBOL && memcmp(known, symbol, length) == 0 && known[length] == '\0')
+        if (memcmp(known, symbol, length) == 0 && known[length] == '\0')
             return symbols->instruments[i];
     }
     return NULL;

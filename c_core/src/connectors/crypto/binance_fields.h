@@ -1,7 +1,7 @@
 /*
- * binance_fields.h: shared by the binance_wire files only: picking named members out of a JSON object
- * and turning their raw text into numbers of ours. A member that is missing or malformed sets `bad`,
- * so that a decoder checks once.
+ * binance_fields.h: shared by the binance_wire files only: picking named members out of a JSON
+ * object and turning their raw text into numbers of ours. A member that is missing or malformed
+ * sets `bad`, so that a decoder checks once.
  */
 #ifndef PURSER_CONNECTORS_BINANCE_FIELDS_H
 #define PURSER_CONNECTORS_BINANCE_FIELDS_H
@@ -13,13 +13,10 @@ struct field {
     struct span *value; /* a string's content, else the value's raw text; start NULL: absent */
 };
 
-/* fields_read: reads the object at the cursor to its end, or leaves scan failed. */
-bool fields_read(struct scan *scan, const struct field *fields, size_t count);
-#define FIELDS_READ(scan, fields) fields_read((scan), (fields), sizeof(fields) / sizeof(fields)[0])
-
 /* fields_value: the value at the cursor as a span. */
 bool fields_value(struct scan *scan, struct span *out);
-/* fields_of: reads an object given as a span; true when it was one. */
+/* fields_of: reads an object given as a span, to its end; false when it is not exactly one. Of a
+ * member that occurs twice the last counts. */
 bool fields_of(struct span object, const struct field *fields, size_t count);
 
 int64_t field_int(bool *bad, struct span value);
@@ -32,8 +29,8 @@ uint8_t field_side(bool *bad, struct span value);
 struct price field_price(bool *bad, const struct instrument *instrument, struct span value);
 struct quantity field_quantity(bool *bad, const struct instrument *instrument, struct span value);
 
-/* grid_count: mantissa * 10^-decimals as a count of grid steps (each grid_e9 * 1e-9); false when it is
- * not a whole number of them. */
+/* grid_count: mantissa * 10^-decimals as a count of grid steps (each grid_e9 * 1e-9); false when it
+ * is not a whole number of them. */
 bool grid_count(int64_t *out, int64_t mantissa, int decimals, int64_t grid_e9);
 
 const struct instrument *fields_instrument(const struct binance_symbols *symbols,

@@ -112,7 +112,8 @@ static bool levels_any(struct span text, struct level_array *array, size_t *adde
             if (!scan_number(&scan, &value))
                 return false;
             scan_init(&inner, value.start, value.length);
-            if (place < 2 && (!number(&inner, grids[place], fields[place]) || inner.cursor != inner.end))
+            if (place < 2 &&
+                (!number(&inner, grids[place], fields[place]) || inner.cursor != inner.end))
                 return false;
             place++;
         }
@@ -124,7 +125,8 @@ static bool levels_any(struct span text, struct level_array *array, size_t *adde
     return scan_at_end(&scan);
 }
 
-/* ---- positional messages ---------------------------------------------------------------------- */
+/* ---- positional messages ----------------------------------------------------------------------
+ */
 
 /* Everything up to the closing quote, which is consumed. */
 static bool name(struct scan *scan, struct span *out)
@@ -225,7 +227,8 @@ static bool decode_fast(struct binance_market_event *event, struct book_level *l
     return done;
 }
 
-/* ---- any spelling ----------------------------------------------------------------------------- */
+/* ---- any spelling -----------------------------------------------------------------------------
+ */
 
 static int decode_depth(struct binance_market_event *event, struct span payload,
                         struct book_level *levels, size_t capacity)
@@ -244,8 +247,8 @@ static int decode_depth(struct binance_market_event *event, struct span payload,
     delta->event_ms = event->event_ms;
     delta->levels = levels;
     struct level_array array = level_array_for(event->instrument, levels, capacity);
-    bool whole = levels_any(bids, &array, &delta->bid_count) &&
-                 levels_any(asks, &array, &delta->ask_count);
+    bool whole =
+        levels_any(bids, &array, &delta->bid_count) && levels_any(asks, &array, &delta->ask_count);
     if (array.full)
         return status_set(STATUS_LIMIT, "a depth event has more than %zu levels", capacity);
     if (bad || !whole)
@@ -346,7 +349,7 @@ static int decode_any(struct binance_market_event *event, struct book_level *lev
 {
     struct span stream = {0}, data = {0}, type = {0}, inner = {0};
     struct span result = {0}, id = {0}, error = {0}, code = {0};
-    const struct field fields[] = {{"stream", &stream}, {"data", &data},   {"e", &type},
+    const struct field fields[] = {{"stream", &stream}, {"data", &data},     {"e", &type},
                                    {"event", &inner},   {"result", &result}, {"id", &id},
                                    {"error", &error},   {"code", &code}};
     struct span whole = {bytes, length};
@@ -407,7 +410,8 @@ int binance_wire_snapshot(struct book_delta *snapshot, struct book_level *levels
     return STATUS_OK;
 }
 
-/* ---- recorded captures ------------------------------------------------------------------------ */
+/* ---- recorded captures ------------------------------------------------------------------------
+ */
 
 static int decode_capture(struct capture_event *out, struct book_level *levels, size_t capacity,
                           const char *bytes, size_t length)

@@ -1,4 +1,5 @@
-/* binance_orders.c: orders, fills, positions, the user stream and WS API answers of binance_wire.h. */
+/* binance_orders.c: orders, fills, positions, the user stream and WS API answers of binance_wire.h.
+ */
 #include "binance_fields.h"
 
 #include "../../base/decimal.h"
@@ -82,9 +83,9 @@ static int decode_order(struct binance_order *out, const struct binance_symbols 
     struct span symbol = {0}, client = {0}, id = {0}, side = {0}, reduce = {0}, status = {0};
     struct span price = {0}, quantity = {0}, executed = {0}, average = {0}, update = {0};
     const struct field fields[] = {
-        {"symbol", &symbol}, {"clientOrderId", &client}, {"orderId", &id},
-        {"side", &side},     {"reduceOnly", &reduce},    {"status", &status},
-        {"price", &price},   {"origQty", &quantity},     {"executedQty", &executed},
+        {"symbol", &symbol},    {"clientOrderId", &client}, {"orderId", &id},
+        {"side", &side},        {"reduceOnly", &reduce},    {"status", &status},
+        {"price", &price},      {"origQty", &quantity},     {"executedQty", &executed},
         {"avgPrice", &average}, {"updateTime", &update},
     };
     *out = (struct binance_order){0};
@@ -114,7 +115,8 @@ int binance_wire_order(struct binance_order *out, const struct binance_symbols *
     return decode_order(out, symbols, (struct span){bytes, length});
 }
 
-/* ---- lists ------------------------------------------------------------------------------------ */
+/* ---- lists ------------------------------------------------------------------------------------
+ */
 
 int binance_wire_list(struct scan *list, const char *bytes, size_t length)
 {
@@ -155,10 +157,11 @@ int binance_wire_fill_next(struct scan *list, struct binance_fill *out,
     struct span symbol = {0}, id = {0}, order = {0}, side = {0}, maker = {0}, price = {0};
     struct span quantity = {0}, commission = {0}, asset = {0}, time = {0};
     const struct field fields[] = {
-        {"symbol", &symbol}, {"id", &id},           {"orderId", &order},
-        {"side", &side},     {"maker", &maker},     {"price", &price},
-        {"qty", &quantity},  {"commission", &commission}, {"commissionAsset", &asset},
-        {"time", &time},
+        {"symbol", &symbol},         {"id", &id},
+        {"orderId", &order},         {"side", &side},
+        {"maker", &maker},           {"price", &price},
+        {"qty", &quantity},          {"commission", &commission},
+        {"commissionAsset", &asset}, {"time", &time},
     };
     *out = (struct binance_fill){0};
     bool bad = !fields_of(item, fields, sizeof fields / sizeof fields[0]) || symbol.start == NULL;
@@ -202,10 +205,11 @@ int binance_wire_position_next(struct scan *list, struct binance_position *out,
     return bad ? status_set(STATUS_PROTOCOL, "a position in an answer is malformed") : 1;
 }
 
-/* ---- user stream ------------------------------------------------------------------------------ */
+/* ---- user stream ------------------------------------------------------------------------------
+ */
 
-/* The venue marks orders that it placed for us by their client id (Binance USD-M docs, "Event: Order
- * Update"). */
+/* The venue marks orders that it placed for us by their client id (Binance USD-M docs, "Event:
+ * Order Update"). */
 static int forced_of(struct span client)
 {
     static const struct name prefixes[] = {
@@ -230,8 +234,8 @@ static int decode_order_update(struct binance_user_event *event,
     struct span l = {0}, z = {0}, L = {0}, N = {0}, n = {0}, T = {0}, t = {0}, m = {0}, R = {0};
     struct span er = {0};
     const struct field fields[] = {
-        {"s", &s}, {"c", &c}, {"S", &S}, {"q", &q}, {"p", &p}, {"ap", &ap}, {"x", &x},
-        {"X", &X}, {"i", &i}, {"l", &l}, {"z", &z}, {"L", &L}, {"N", &N},   {"n", &n},
+        {"s", &s}, {"c", &c}, {"S", &S}, {"q", &q}, {"p", &p},   {"ap", &ap}, {"x", &x},
+        {"X", &X}, {"i", &i}, {"l", &l}, {"z", &z}, {"L", &L},   {"N", &N},   {"n", &n},
         {"T", &T}, {"t", &t}, {"m", &m}, {"R", &R}, {"er", &er},
     };
     if (!fields_of(object, fields, sizeof fields / sizeof fields[0]) || s.start == NULL)
@@ -381,7 +385,8 @@ int binance_wire_user(struct binance_user_event *event, const struct binance_sym
     return STATUS_OK;
 }
 
-/* ---- WS API answers --------------------------------------------------------------------------- */
+/* ---- WS API answers ---------------------------------------------------------------------------
+ */
 
 int binance_wire_error(int64_t *code, char message[BINANCE_TEXT], const char *bytes, size_t length)
 {
@@ -434,7 +439,8 @@ int binance_wire_reply(struct binance_reply *reply, const struct binance_symbols
     if (bad)
         return status_set(STATUS_PROTOCOL, "a WS API answer has no status");
     struct scan list;
-    if (limits.start != NULL && binance_wire_list(&list, limits.start, limits.length) == STATUS_OK) {
+    if (limits.start != NULL &&
+        binance_wire_list(&list, limits.start, limits.length) == STATUS_OK) {
         while (next_item(&list, &row) > 0)
             read_limit(reply, row);
     }
@@ -442,7 +448,8 @@ int binance_wire_reply(struct binance_reply *reply, const struct binance_symbols
         return binance_wire_error(&reply->code, reply->message, error.start, error.length);
     struct span symbol = {0}, order_status = {0};
     const struct field shape[] = {{"symbol", &symbol}, {"status", &order_status}};
-    bool is_order = fields_of(result, shape, 2) && symbol.start != NULL && order_status.start != NULL;
+    bool is_order =
+        fields_of(result, shape, 2) && symbol.start != NULL && order_status.start != NULL;
     if (!is_order)
         return STATUS_OK;
     reply->has_order = true;

@@ -28,8 +28,10 @@ static int apply_price_filter(struct instrument *out, struct span tick, struct s
     if (bad || tick_e9 <= 0)
         return status_set(STATUS_PROTOCOL, "%s has a malformed PRICE_FILTER", out->symbol);
     if (low_e9 % tick_e9 != 0)
-        return status_set(STATUS_REFUSED, "%s has a price grid that does not start at zero; it "
-                          "cannot be traded here", out->symbol);
+        return status_set(STATUS_REFUSED,
+                          "%s has a price grid that does not start at zero; it "
+                          "cannot be traded here",
+                          out->symbol);
     out->tick_e9 = tick_e9;
     out->price_decimals = decimals_of(tick_e9);
     out->min_price.ticks = low_e9 / tick_e9;
@@ -57,9 +59,9 @@ static int apply_filter(struct instrument *out, struct span filter)
     struct span type = {0}, tick = {0}, low = {0}, high = {0}, step = {0}, fewest = {0}, most = {0};
     struct span notional = {0}, up = {0}, down = {0};
     const struct field fields[] = {
-        {"filterType", &type}, {"tickSize", &tick},   {"minPrice", &low},
-        {"maxPrice", &high},   {"stepSize", &step},   {"minQty", &fewest},
-        {"maxQty", &most},     {"notional", &notional}, {"multiplierUp", &up},
+        {"filterType", &type},     {"tickSize", &tick},     {"minPrice", &low},
+        {"maxPrice", &high},       {"stepSize", &step},     {"minQty", &fewest},
+        {"maxQty", &most},         {"notional", &notional}, {"multiplierUp", &up},
         {"multiplierDown", &down},
     };
     if (!fields_of(filter, fields, sizeof fields / sizeof fields[0]) || type.start == NULL)
@@ -87,8 +89,9 @@ static int apply_symbol(struct instrument *out, struct span name, struct span st
     out->tick_e9 = out->lot_e9 = 0;
     struct scan list;
     struct span filter;
-    int result = filters.start != NULL ? binance_wire_list(&list, filters.start, filters.length)
-                                       : status_set(STATUS_PROTOCOL, "%s has no filters", out->symbol);
+    int result = filters.start != NULL
+                     ? binance_wire_list(&list, filters.start, filters.length)
+                     : status_set(STATUS_PROTOCOL, "%s has no filters", out->symbol);
     while (result == STATUS_OK && scan_next_item(&list) && fields_value(&list, &filter))
         result = apply_filter(out, filter);
     if (result != STATUS_OK)
@@ -135,7 +138,8 @@ int binance_wire_exchange_info(struct instrument *out, struct binance_limits *li
     int result = binance_wire_list(&list, symbols.start, symbols.length);
     while (result == STATUS_OK && scan_next_item(&list) && fields_value(&list, &row)) {
         struct span name = {0}, status = {0}, filters = {0};
-        const struct field parts[] = {{"symbol", &name}, {"status", &status}, {"filters", &filters}};
+        const struct field parts[] = {
+            {"symbol", &name}, {"status", &status}, {"filters", &filters}};
         if (!fields_of(row, parts, 3) || name.start == NULL)
             return status_set(STATUS_PROTOCOL, "exchangeInfo has a malformed symbol");
         if (span_is(name, symbol))

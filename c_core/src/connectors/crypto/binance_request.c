@@ -3,7 +3,8 @@
 
 #include "../../base/decimal.h"
 
-/* ---- text ------------------------------------------------------------------------------------- */
+/* ---- text -------------------------------------------------------------------------------------
+ */
 
 struct text {
     char *out;
@@ -38,7 +39,8 @@ static size_t finish(const struct text *text)
     return text->full ? 0 : text->length;
 }
 
-/* ---- client order ids ------------------------------------------------------------------------- */
+/* ---- client order ids -------------------------------------------------------------------------
+ */
 
 static void append_hex(char *out, uint64_t value, int digits)
 {
@@ -77,7 +79,8 @@ uint64_t binance_client_id_parse(const struct binance_prefix *prefix, const char
     return value;
 }
 
-/* ---- WS API frames ---------------------------------------------------------------------------- */
+/* ---- WS API frames ----------------------------------------------------------------------------
+ */
 
 struct parameter {
     const char *name, *value; /* value NULL: left out */
@@ -189,10 +192,8 @@ static size_t build_about(char *out, size_t capacity, int64_t request_id, const 
 {
     struct stamp stamp = stamp_of(signer, timestamp_ms);
     const struct parameter parameters[] = {
-        {"apiKey", signer->api_key, false},
-        {"origClientOrderId", client_id, false},
-        {"recvWindow", stamp.window, true},
-        {"symbol", symbol, false},
+        {"apiKey", signer->api_key, false},   {"origClientOrderId", client_id, false},
+        {"recvWindow", stamp.window, true},   {"symbol", symbol, false},
         {"timestamp", stamp.timestamp, true},
     };
     return build_frame(out, capacity, request_id, method, signer->key, parameters,
@@ -215,7 +216,8 @@ size_t binance_wire_status(char *out, size_t capacity, int64_t request_id,
                        timestamp_ms);
 }
 
-/* ---- the rest --------------------------------------------------------------------------------- */
+/* ---- the rest ---------------------------------------------------------------------------------
+ */
 
 size_t binance_wire_signed_query(char *out, size_t capacity, const struct binance_signer *signer,
                                  const char *parameters, int64_t timestamp_ms)

@@ -1,16 +1,17 @@
 /*
- * binance_wire.h: Binance USD-M futures bytes <-> structs. No I/O, no clock, no state, no allocation.
+ * binance_wire.h: Binance USD-M futures bytes <-> structs. No I/O, no clock, no state, no
+ * allocation.
  *
  * Market data is decoded positionally (the field order that the venue has kept for years) and, when
- * anything differs, by the generic scanner, which takes any order and ignores what it does not know.
- * Prices and quantities become ticks and lots exactly; a number off the instrument's grid is a
- * protocol error, not a rounding. Everything decoded points into no message: results are copies.
+ * anything differs, by the generic scanner, which takes any order and ignores what it does not
+ * know. Prices and quantities become ticks and lots exactly; a number off the instrument's grid is
+ * a protocol error, not a rounding. Everything decoded points into no message: results are copies.
  *
  * Defined in binance_market.c, binance_orders.c, binance_reference.c, binance_request.c and
  * binance_error.c; binance_fields.h is what they share.
  *
- * Facts: Binance USD-M futures documentation (Websocket Market Streams, User Data Streams, Websocket
- * API General Info, New Order, Error Code), and recorded production and testnet frames.
+ * Facts: Binance USD-M futures documentation (Websocket Market Streams, User Data Streams,
+ * Websocket API General Info, New Order, Error Code), and recorded production and testnet frames.
  */
 #ifndef PURSER_CONNECTORS_BINANCE_WIRE_H
 #define PURSER_CONNECTORS_BINANCE_WIRE_H
@@ -27,12 +28,12 @@
 #include "../../net/sign.h"
 
 #define BINANCE_LEVELS_MAX 16384 /* levels of one message, both sides */
-#define BINANCE_CLIENT_ID 40     /* "^[.A-Z:/a-z0-9_-]{1,36}$" and NUL */
-#define BINANCE_STREAM 48
-#define BINANCE_TEXT 96
+#define BINANCE_CLIENT_ID  40    /* "^[.A-Z:/a-z0-9_-]{1,36}$" and NUL */
+#define BINANCE_STREAM     48
+#define BINANCE_TEXT       96
 
-/* The instruments that a decoder knows: symbols it does not find are skipped (instrument NULL). Each
- * needs symbol, tick_e9 and lot_e9. */
+/* The instruments that a decoder knows: symbols it does not find are skipped (instrument NULL).
+ * Each needs symbol, tick_e9 and lot_e9. */
 struct binance_symbols {
     const struct instrument *const *instruments;
     size_t count;
@@ -41,7 +42,7 @@ struct binance_symbols {
 /* ---- market streams -------------------------------------------------------------------------- */
 
 enum binance_market_kind {
-    BINANCE_MARKET_OTHER = 0,    /* understood as JSON, not needed: markPrice, kline, contractInfo … */
+    BINANCE_MARKET_OTHER = 0, /* understood as JSON, not needed: markPrice, kline, contractInfo … */
     BINANCE_MARKET_DEPTH = 1,
     BINANCE_MARKET_TICKER = 2,
     BINANCE_MARKET_TRADE = 3,    /* trade or aggTrade */
@@ -51,27 +52,27 @@ enum binance_market_kind {
 };
 
 struct binance_market_event {
-    int kind; /* enum binance_market_kind */
+    int kind;                            /* enum binance_market_kind */
     const struct instrument *instrument; /* NULL: unknown symbol, or st != 1: skip the event */
     char stream[BINANCE_STREAM];         /* combined form only; else "" */
     int64_t event_ms, transaction_ms;    /* E, T */
     struct book_delta delta;             /* DEPTH: levels are in the caller's array */
     int64_t ticker_id;                   /* TICKER: u */
     struct top_of_book ticker;
-    int64_t trade_id;                    /* TRADE: t or a */
+    int64_t trade_id; /* TRADE: t or a */
     struct price price;
     struct quantity quantity;
-    uint8_t aggressor_side;              /* enum order_side: m true means the aggressor sold */
-    bool aggregated;                     /* aggTrade */
-    int64_t mark_price_e9;               /* MARK */
-    int64_t reply_id;                    /* REPLY; -1: null or not a number */
-    int64_t reply_code;                  /* REPLY: 0 accepted, else the error's code */
+    uint8_t aggressor_side; /* enum order_side: m true means the aggressor sold */
+    bool aggregated;        /* aggTrade */
+    int64_t mark_price_e9;  /* MARK */
+    int64_t reply_id;       /* REPLY; -1: null or not a number */
+    int64_t reply_code;     /* REPLY: 0 accepted, else the error's code */
 };
 
 /* binance_wire_market: one message of a market stream, raw or combined. levels receives the depth's
- * levels (bids, then asks). A partial depth stream (@depth5/10/20) has the same event type: route it
- * by stream name. STATUS_OK, STATUS_PROTOCOL (malformed, or off the grid) or STATUS_LIMIT (more than
- * capacity levels). */
+ * levels (bids, then asks). A partial depth stream (@depth5/10/20) has the same event type: route
+ * it by stream name. STATUS_OK, STATUS_PROTOCOL (malformed, or off the grid) or STATUS_LIMIT (more
+ * than capacity levels). */
 int binance_wire_market(struct binance_market_event *event, struct book_level *levels,
                         size_t capacity, const struct binance_symbols *symbols, const char *bytes,
                         size_t length);
@@ -90,10 +91,10 @@ struct binance_limits {
 };
 
 /* binance_wire_exchange_info: fills `out` (grids, limits, filters, status; venue and symbol set,
- * fees, shock and index left alone) for the symbol. percent_price_*_ppm are the multipliers of the mark
- * times 1e6: a BUY at most mark * up / 1e6, a SELL at least mark * down / 1e6. STATUS_OK; STATUS_REFUSED when the symbol is not
- * listed; STATUS_PROTOCOL. limits may be NULL. A price grid that does not start at a multiple of the
- * tick is refused: our ticks count from zero. */
+ * fees, shock and index left alone) for the symbol. percent_price_*_ppm are the multipliers of the
+ * mark times 1e6: a BUY at most mark * up / 1e6, a SELL at least mark * down / 1e6. STATUS_OK;
+ * STATUS_REFUSED when the symbol is not listed; STATUS_PROTOCOL. limits may be NULL. A price grid
+ * that does not start at a multiple of the tick is refused: our ticks count from zero. */
 int binance_wire_exchange_info(struct instrument *out, struct binance_limits *limits,
                                const char *symbol, const char *bytes, size_t length);
 
@@ -107,19 +108,30 @@ int binance_wire_position_mode(bool *dual_side, const char *bytes, size_t length
 int binance_wire_countdown(char symbol[PROTOCOL_SYMBOL], int64_t *countdown_ms, const char *bytes,
                            size_t length);
 
-/* ---- orders, fills, positions ----------------------------------------------------------------- */
+/* ---- orders, fills, positions -----------------------------------------------------------------
+ */
 
 enum binance_order_status {
     BINANCE_STATUS_OTHER = 0, /* a value we do not know: treat as not terminal, and log */
-    BINANCE_STATUS_NEW, BINANCE_STATUS_PARTIALLY_FILLED, BINANCE_STATUS_FILLED,
-    BINANCE_STATUS_CANCELED, BINANCE_STATUS_EXPIRED, BINANCE_STATUS_EXPIRED_IN_MATCH,
-    BINANCE_STATUS_REJECTED, BINANCE_STATUS_NEW_INSURANCE, BINANCE_STATUS_NEW_ADL,
+    BINANCE_STATUS_NEW,
+    BINANCE_STATUS_PARTIALLY_FILLED,
+    BINANCE_STATUS_FILLED,
+    BINANCE_STATUS_CANCELED,
+    BINANCE_STATUS_EXPIRED,
+    BINANCE_STATUS_EXPIRED_IN_MATCH,
+    BINANCE_STATUS_REJECTED,
+    BINANCE_STATUS_NEW_INSURANCE,
+    BINANCE_STATUS_NEW_ADL,
 };
 
 enum binance_execution {
     BINANCE_EXECUTION_OTHER = 0,
-    BINANCE_EXECUTION_NEW, BINANCE_EXECUTION_CANCELED, BINANCE_EXECUTION_CALCULATED,
-    BINANCE_EXECUTION_EXPIRED, BINANCE_EXECUTION_TRADE, BINANCE_EXECUTION_AMENDMENT,
+    BINANCE_EXECUTION_NEW,
+    BINANCE_EXECUTION_CANCELED,
+    BINANCE_EXECUTION_CALCULATED,
+    BINANCE_EXECUTION_EXPIRED,
+    BINANCE_EXECUTION_TRADE,
+    BINANCE_EXECUTION_AMENDMENT,
 };
 
 /* binance_order_state: enum order_state for a status; ORDER_UNKNOWN for OTHER. */
@@ -135,7 +147,7 @@ struct binance_order {
     int status; /* enum binance_order_status */
     struct price price;
     struct quantity quantity, cumulative;
-    int64_t average_e9;  /* avgPrice: queries only; 0 elsewhere */
+    int64_t average_e9; /* avgPrice: queries only; 0 elsewhere */
     int64_t update_ms;
 };
 
@@ -164,8 +176,8 @@ struct binance_position {
 /* binance_wire_order: one order object (GET/DELETE /fapi/v1/order). */
 int binance_wire_order(struct binance_order *out, const struct binance_symbols *symbols,
                        const char *bytes, size_t length);
-/* A list (openOrders, userTrades, positionRisk): binance_wire_list starts it, then call the _next of
- * its kind until it does not return 1: 0 is the end, negative a status. */
+/* A list (openOrders, userTrades, positionRisk): binance_wire_list starts it, then call the _next
+ * of its kind until it does not return 1: 0 is the end, negative a status. */
 int binance_wire_list(struct scan *list, const char *bytes, size_t length);
 int binance_wire_order_next(struct scan *list, struct binance_order *out,
                             const struct binance_symbols *symbols);
@@ -177,36 +189,41 @@ int binance_wire_position_next(struct scan *list, struct binance_position *out,
 /* ---- user stream ----------------------------------------------------------------------------- */
 
 enum binance_user_kind {
-    BINANCE_USER_OTHER = 0, /* ALGO_UPDATE, MARGIN_CALL, ACCOUNT_CONFIG_UPDATE …: see name */
-    BINANCE_USER_ORDER = 1,       /* ORDER_TRADE_UPDATE */
-    BINANCE_USER_TRADE_LITE = 2,  /* may come first; no commission, no cumulative, no status */
-    BINANCE_USER_ACCOUNT = 3,     /* ACCOUNT_UPDATE */
+    BINANCE_USER_OTHER = 0,      /* ALGO_UPDATE, MARGIN_CALL, ACCOUNT_CONFIG_UPDATE …: see name */
+    BINANCE_USER_ORDER = 1,      /* ORDER_TRADE_UPDATE */
+    BINANCE_USER_TRADE_LITE = 2, /* may come first; no commission, no cumulative, no status */
+    BINANCE_USER_ACCOUNT = 3,    /* ACCOUNT_UPDATE */
     BINANCE_USER_LISTEN_KEY_EXPIRED = 4,
-    BINANCE_USER_REPLY = 5,       /* answer to SUBSCRIBE */
+    BINANCE_USER_REPLY = 5, /* answer to SUBSCRIBE */
     BINANCE_USER_SHUTDOWN = 6,
 };
 
-enum binance_forced { BINANCE_FORCED_NONE = 0, BINANCE_FORCED_LIQUIDATION, BINANCE_FORCED_ADL,
-                      BINANCE_FORCED_SETTLEMENT, BINANCE_FORCED_DELIVERY };
+enum binance_forced {
+    BINANCE_FORCED_NONE = 0,
+    BINANCE_FORCED_LIQUIDATION,
+    BINANCE_FORCED_ADL,
+    BINANCE_FORCED_SETTLEMENT,
+    BINANCE_FORCED_DELIVERY
+};
 
 #define BINANCE_ACCOUNT_POSITIONS 16
 
 struct binance_user_event {
-    int kind; /* enum binance_user_kind */
+    int kind;      /* enum binance_user_kind */
     char name[32]; /* the venue's event type */
     int64_t event_ms, transaction_ms;
     /* ORDER and TRADE_LITE. order.update_ms is T */
     struct binance_order order;
-    int execution;       /* enum binance_execution */
-    int64_t trade_id;    /* 0: no fill */
+    int execution;    /* enum binance_execution */
+    int64_t trade_id; /* 0: no fill */
     struct price last_price;
     struct quantity last_quantity;
     int64_t commission_e8; /* 0 when absent */
     bool has_commission;
     char commission_asset[16];
     uint8_t maker;
-    int expire_reason;   /* er */
-    int forced;          /* enum binance_forced, from the client id: raise a halt */
+    int expire_reason; /* er */
+    int forced;        /* enum binance_forced, from the client id: raise a halt */
     /* ACCOUNT: the rows of P whose symbol we know */
     char account_reason[24];
     struct binance_position positions[BINANCE_ACCOUNT_POSITIONS];
@@ -219,9 +236,9 @@ int binance_wire_user(struct binance_user_event *event, const struct binance_sym
 /* ---- WS API answers and errors --------------------------------------------------------------- */
 
 struct binance_reply {
-    int64_t id;        /* our request's; -1: null (the key was revoked, or the frame was unreadable) */
+    int64_t id; /* our request's; -1: null (the key was revoked, or the frame was unreadable) */
     int64_t http_status;
-    int64_t code;      /* error.code; 0: none */
+    int64_t code; /* error.code; 0: none */
     char message[BINANCE_TEXT];
     bool has_order;
     struct binance_order order;
@@ -235,7 +252,8 @@ int binance_wire_reply(struct binance_reply *reply, const struct binance_symbols
 /* binance_wire_error: a REST body {"code":-1121,"msg":".."}; STATUS_PROTOCOL when it is none. */
 int binance_wire_error(int64_t *code, char message[BINANCE_TEXT], const char *bytes, size_t length);
 
-/* What an answer means for the request (Binance USD-M docs, "Error Code" and "HTTP Return Codes"). */
+/* What an answer means for the request (Binance USD-M docs, "Error Code" and "HTTP Return Codes").
+ */
 enum binance_outcome {
     BINANCE_ACCEPTED = 0,
     BINANCE_REJECTED,             /* certainly not done: release; do not retry unchanged */
@@ -248,7 +266,7 @@ enum binance_outcome {
     BINANCE_LANDED_EARLIER,       /* -4116: the id exists: adopt that order */
     BINANCE_NOTHING_TO_DO,        /* counts as success */
     BINANCE_CANCEL_NO_ORDER,      /* -2011: gone, one way or another: ask */
-    BINANCE_QUERY_NO_ORDER,       /* -2013: unknown, aged out, or too fresh: ask again before believing */
+    BINANCE_QUERY_NO_ORDER, /* -2013: unknown, aged out, or too fresh: ask again before believing */
 };
 
 struct binance_class {
@@ -259,7 +277,8 @@ struct binance_class {
 /* binance_wire_classify: http_status 0: no answer came. A code that the table lacks is UNKNOWN. */
 struct binance_class binance_wire_classify(int64_t http_status, int64_t code, const char *message);
 
-/* ---- client order ids ------------------------------------------------------------------------- */
+/* ---- client order ids -------------------------------------------------------------------------
+ */
 
 /* "ps", environment (p paper, t testnet, l live), 4 hex of the host, "-": 8 characters. */
 struct binance_prefix {
@@ -271,8 +290,9 @@ void binance_client_id(char out[BINANCE_CLIENT_ID], const struct binance_prefix 
                        uint64_t client_order_id);
 uint64_t binance_client_id_parse(const struct binance_prefix *prefix, const char *text);
 
-/* ---- requests: builders into the caller's buffer. All return the length, NUL-terminated, or 0 when it
- * does not fit. ------------------------------------------------------------------------------- */
+/* ---- requests: builders into the caller's buffer. All return the length, NUL-terminated, or 0
+ * when it does not fit.
+ * ------------------------------------------------------------------------------- */
 
 struct binance_signer {
     const char *api_key;
@@ -280,8 +300,9 @@ struct binance_signer {
     int64_t recv_window_ms;
 };
 
-/* WS API frames; parameters signed in alphabetical order (Binance USD-M docs, "Websocket API General
- * Info", SIGNED request example). LIMIT with GTC, IOC, FOK or GTX (post only), or MARKET. */
+/* WS API frames; parameters signed in alphabetical order (Binance USD-M docs, "Websocket API
+ * General Info", SIGNED request example). LIMIT with GTC, IOC, FOK or GTX (post only), or MARKET.
+ */
 size_t binance_wire_place(char *out, size_t capacity, int64_t request_id,
                           const struct binance_signer *signer, const struct order *order,
                           const char *client_id, int64_t timestamp_ms);
@@ -292,7 +313,8 @@ size_t binance_wire_status(char *out, size_t capacity, int64_t request_id,
                            const struct binance_signer *signer, const char *symbol,
                            const char *client_id, int64_t timestamp_ms);
 
-/* binance_wire_signed_query: "<parameters>&recvWindow=..&timestamp=..&signature=.."; parameters may be
+/* binance_wire_signed_query: "<parameters>&recvWindow=..&timestamp=..&signature=.."; parameters may
+ * be
  * "" and are sent as they are: percent-encode before. */
 size_t binance_wire_signed_query(char *out, size_t capacity, const struct binance_signer *signer,
                                  const char *parameters, int64_t timestamp_ms);
