@@ -87,11 +87,15 @@ void engine_free(struct engine *engine)
     free(engine);
 }
 
+/* The ledger's generations begin anew with each boot; the venue's memory of our ids does not. So the
+ * generation in the ids also stays above every one in the journal. */
 void engine_attach_ledger(struct engine *engine, struct ledger *ledger)
 {
     engine->ledger = ledger;
     ledger_snapshot(ledger, &engine->view, 0);
     engine->generation = engine->view.participants[ROLE_ENGINE].generation;
+    if (engine->generation <= engine->restored.generation)
+        engine->generation = engine->restored.generation + 1;
     engine->epoch = engine->view.epoch;
 }
 

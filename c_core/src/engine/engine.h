@@ -96,7 +96,7 @@ struct engine *engine_new(const struct engine_config *config);
 void engine_free(struct engine *engine);
 
 /* engine_attach_ledger: the ledger must be joined as ROLE_ENGINE. Orders are refused with NO_LEDGER
- * before. client order ids take the line's generation. */
+ * before. client order ids take the line's generation, or a higher one than any in the journal. */
 void engine_attach_ledger(struct engine *engine, struct ledger *ledger);
 
 /* engine_attach_page: the page must be created by the caller; published every 50 ms from do_work.

@@ -149,6 +149,8 @@ static void read_control(struct engine *engine, const struct journal_record *rec
 static void read_record(void *context, const struct journal_record *record)
 {
     struct engine *engine = context;
+    if (record->generation > engine->restored.generation)
+        engine->restored.generation = record->generation;
     switch ((enum journal_kind)record->kind) {
     case JOURNAL_INTENT:
         read_intent(&engine->restored, record);

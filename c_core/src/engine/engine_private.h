@@ -42,6 +42,7 @@ struct restored {
     struct restored_order orders[RESTORED_ORDERS];
     int order_count;
     int64_t day;
+    uint32_t generation;          /* highest that made client order ids */
     bool known[16];               /* venues (by enum venue_id) with books */
     char since[16][48];           /* newest execution per venue */
 };

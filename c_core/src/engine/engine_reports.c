@@ -103,9 +103,12 @@ static void judge_refusal(struct engine *engine, const struct order *order,
                      : REJECT_VENUE_REJECT;
     engine->content.refusals[reason]++;
     engine->content.counters[COUNTER_VENUE_REJECTS]++;
-    if (reason != REJECT_POST_ONLY_CROSS)
+    /* A quote that lost a race, a full bucket and a drifted clock are no sign of a runaway. */
+    bool ordinary = reason == REJECT_POST_ONLY_CROSS || reason == REJECT_RATE_LIMITED ||
+                    reason == REJECT_CLOCK;
+    if (!ordinary)
         risk_runaway_rejected(&engine->runaway);
-    engine_say(engine, EVENT_WARNING, order->instrument->venue, (uint16_t)reason,
+    engine_say(engine, ordinary ? EVENT_INFO : EVENT_WARNING, order->instrument->venue, (uint16_t)reason,
                order->client_order_id, "order_rejected", "the venue refused it (%d): %.64s",
                report->venue_code, report->text);
     if (reason == REJECT_VENUE_AUTH)

@@ -74,6 +74,9 @@ static void hedge(struct hedger *hedger, const struct engine_market *market, int
     if (missing == 0)
         return;
     int side = missing > 0 ? SIDE_BUY : SIDE_SELL;
+    struct quantity size = {missing > 0 ? missing : -missing};
+    if (!engine_may_quote(engine, market) && !exposure_reduces(&market->exposure, side, size))
+        return;
     struct order_request order = {
         .market = market->index,
         .side = (uint8_t)side,
@@ -81,7 +84,7 @@ static void hedge(struct hedger *hedger, const struct engine_market *market, int
         .time_in_force = TIF_IOC,
         .strategy = STRATEGY_HEDGER,
         .price = limit_price(hedger, market, &own->request, side),
-        .quantity = {missing > 0 ? missing : -missing},
+        .quantity = size,
     };
     if (exposure_crosses(&market->exposure, side, order.price, false)) {
         /* Asked in each turn until the way is free, which takes one cancel's round trip. */
