@@ -12,11 +12,11 @@
 #include "../../c_core/src/book/order_book.h"
 #include "../../c_core/src/engine/engine.h"
 
-#define MS 1000000LL
+#define MS     1000000LL
 #define SECOND 1000000000LL
-#define USD 1000000LL
-#define SENT 4096
-#define BTC 60000
+#define USD    1000000LL
+#define SENT   4096
+#define BTC    60000
 
 /* ---- the venue ------------------------------------------------------------------------------ */
 
@@ -645,7 +645,8 @@ static void cancel_before_its_fill(void)
     end();
 }
 
-/* A dropped connection makes orders on their way UNKNOWN; reconcile finds out and trading resumes. */
+/* A dropped connection makes orders on their way UNKNOWN; reconcile finds out and trading resumes.
+ */
 static void reconnects(void)
 {
     begin();
@@ -777,8 +778,8 @@ static void adopts_a_first_position(void)
     begin_with_limit(1000);
     fake.position_lots = -3;
     fake.entry_ticks = 600000;
-    struct order old = {.client_order_id = 77, .side = SIDE_SELL, .price = {600000},
-                        .quantity = {3}};
+    struct order old = {
+        .client_order_id = 77, .side = SIDE_SELL, .price = {600000}, .quantity = {3}};
     struct execution_report report = report_on(&old, EXEC_TRADE);
     report.last_price = old.price;
     report.last_quantity = old.quantity;
@@ -889,8 +890,8 @@ static void limit_file_size(rlim_t bytes)
     CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
 }
 
-/* When the disk takes no more, orders that add risk are refused with JOURNAL, those that reduce still
- * leave, no fill is lost, and trading goes on when there is space again. */
+/* When the disk takes no more, orders that add risk are refused with JOURNAL, those that reduce
+ * still leave, no fill is lost, and trading goes on when there is space again. */
 static void survives_a_full_disk(void)
 {
     begin_with_limit(1000);

@@ -14,7 +14,7 @@
 #include "../../c_core/src/base/check.h"
 #include "../../c_core/src/oms/journal.h"
 
-#define BYTES ((size_t)(64 * 1024)) /* 256 records a segment */
+#define BYTES  ((size_t)(64 * 1024)) /* 256 records a segment */
 #define RECORD sizeof(struct journal_record)
 
 static char folder[64];

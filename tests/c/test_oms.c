@@ -14,14 +14,18 @@ static const struct instrument btc = {
 
 static struct oms_entry *add(uint64_t id)
 {
-    struct order order = {.client_order_id = id, .instrument = &btc, .price = {600000},
-                          .quantity = {10}, .sent_ns = SECOND};
+    struct order order = {.client_order_id = id,
+                          .instrument = &btc,
+                          .price = {600000},
+                          .quantity = {10},
+                          .sent_ns = SECOND};
     return oms_add(&oms, &order, &venue, 0);
 }
 
 static struct execution_report report(uint64_t id, int type, int64_t cumulative)
 {
-    return (struct execution_report){.client_order_id = id, .instrument = &btc,
+    return (struct execution_report){.client_order_id = id,
+                                     .instrument = &btc,
                                      .execution_type = (uint8_t)type,
                                      .cumulative = {cumulative}};
 }

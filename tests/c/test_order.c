@@ -16,8 +16,8 @@ static void terminal_states_stay(void)
 
 static void repeated_reports_are_idempotent(void)
 {
-    static const int types[] = {EXEC_NEW, EXEC_TRADE, EXEC_CANCELED, EXEC_REJECTED, EXEC_EXPIRED,
-                                EXEC_UNKNOWN};
+    static const int types[] = {EXEC_NEW,      EXEC_TRADE,   EXEC_CANCELED,
+                                EXEC_REJECTED, EXEC_EXPIRED, EXEC_UNKNOWN};
     for (size_t n = 0; n < sizeof types / sizeof types[0]; n++) {
         int once = order_state_next(ORDER_PENDING_NEW, types[n], false);
         CHECK(once >= 0);

@@ -63,7 +63,8 @@ static void cash_flow_explains_everything(void)
         seed = seed * 1664525u + 1013904223u;
         int64_t ticks = 600000 + (int64_t)(seed >> 16) % 1000;
         fill(&pnl, (int)(seed >> 8) & 1, ticks, 1 + (int64_t)(seed >> 4) % 7, 12);
-        /* What was paid is either still in the position or realized: nothing is lost by rounding. */
+        /* What was paid is either still in the position or realized: nothing is lost by rounding.
+         */
         CHECK(pnl.cash_flow_micros == pnl.realized_micros - pnl.cost_micros);
     }
     CHECK(pnl.fees_e8 == 60000);

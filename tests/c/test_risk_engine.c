@@ -9,7 +9,7 @@
 #include "../../c_core/src/risk/risk_engine.h"
 
 #define SECOND 1000000000LL
-#define USD 1000000LL
+#define USD    1000000LL
 
 static char path[96];
 static struct ledger *supervisor, *ledger;
@@ -53,27 +53,53 @@ static void reset(void)
     ledger_set_state(supervisor, LEDGER_ACTIVE, HALT_NONE, 0);
     CHECK(ledger_open(&ledger, path) == 0 && ledger_join(ledger, ROLE_ENGINE, now) == 0);
     CHECK(ledger_rebuild(ledger, nothing, nothing, NULL, 0, now) == 0);
-    btc = (struct instrument){.venue = VENUE_BINANCE, .symbol = "BTCUSDT", .tick_e9 = 100000000,
-                              .lot_e9 = 1000000, .min_quantity = {1}, .max_quantity = {1000},
-                              .min_price = {100}, .max_price = {1000000},
-                              .min_notional = {100 * USD}, .taker_fee_ppm = 500,
-                              .shock_ppm = 100000, .trading = true};
-    venue = (struct venue){.id = VENUE_BINANCE, .session_state = SESSION_READY, .feed_ns = now,
-                           .dead_man_armed_ns = now, .dead_man_expires_ns = now + 12 * SECOND};
+    btc = (struct instrument){.venue = VENUE_BINANCE,
+                              .symbol = "BTCUSDT",
+                              .tick_e9 = 100000000,
+                              .lot_e9 = 1000000,
+                              .min_quantity = {1},
+                              .max_quantity = {1000},
+                              .min_price = {100},
+                              .max_price = {1000000},
+                              .min_notional = {100 * USD},
+                              .taker_fee_ppm = 500,
+                              .shock_ppm = 100000,
+                              .trading = true};
+    venue = (struct venue){.id = VENUE_BINANCE,
+                           .session_state = SESSION_READY,
+                           .feed_ns = now,
+                           .dead_man_armed_ns = now,
+                           .dead_man_expires_ns = now + 12 * SECOND};
     risk_limits_resolve(&limits, &config, &btc);
-    market = (struct risk_market){.bid = {600000}, .ask = {600001}, .bid_quantity = {1},
-                                  .ask_quantity = {1}, .synced = true, .received_ns = now};
+    market = (struct risk_market){.bid = {600000},
+                                  .ask = {600001},
+                                  .bid_quantity = {1},
+                                  .ask_quantity = {1},
+                                  .synced = true,
+                                  .received_ns = now};
     CHECK(exposure_init(&exposure, &btc));
     exposure.mark.ticks = 600000;
     exposure_update(&exposure);
     risk_throttle_init(&throttle, config.orders_per_10s);
     risk_runaway_init(&runaway, &config);
-    view = (struct risk_view){.now_ns = now, .mode = 1, .venue = &venue, .limits = &limits,
-                              .market = &market, .exposure = &exposure, .throttle = &throttle,
-                              .runaway = &runaway, .ledger = ledger, .reconciled = true,
-                              .journal_ready = true, .journal_reserve = true};
-    order = (struct order){.client_order_id = 1, .instrument = &btc, .side = SIDE_BUY,
-                           .time_in_force = TIF_GTC, .price = {599900}, .quantity = {2}};
+    view = (struct risk_view){.now_ns = now,
+                              .mode = 1,
+                              .venue = &venue,
+                              .limits = &limits,
+                              .market = &market,
+                              .exposure = &exposure,
+                              .throttle = &throttle,
+                              .runaway = &runaway,
+                              .ledger = ledger,
+                              .reconciled = true,
+                              .journal_ready = true,
+                              .journal_reserve = true};
+    order = (struct order){.client_order_id = 1,
+                           .instrument = &btc,
+                           .side = SIDE_BUY,
+                           .time_in_force = TIF_GTC,
+                           .price = {599900},
+                           .quantity = {2}};
 }
 
 static int judge(void)
@@ -129,8 +155,10 @@ static void each_check_refuses(void)
     REFUSES(REJECT_MAX_NOTIONAL, limits.max_order_notional.micros = 0);
     REFUSES(REJECT_PRICE_COLLAR, order.price.ticks = 600000 - 6001);
     REFUSES(REJECT_PRICE_COLLAR, limits.price_collar_ppm = 0);
-    REFUSES(REJECT_POST_ONLY_CROSS, (order.time_in_force = TIF_POST_ONLY, order.price.ticks = 600001));
-    REFUSES(REJECT_NO_SHOCK, (btc.shock_ppm = 0, order.side = SIDE_SELL, order.price.ticks = 600100));
+    REFUSES(REJECT_POST_ONLY_CROSS,
+            (order.time_in_force = TIF_POST_ONLY, order.price.ticks = 600001));
+    REFUSES(REJECT_NO_SHOCK,
+            (btc.shock_ppm = 0, order.side = SIDE_SELL, order.price.ticks = 600100));
     REFUSES(REJECT_POSITION_LIMIT, exposure.position_lots = 49);
     REFUSES(REJECT_POSITION_LIMIT, limits.max_position.lots = 0);
     REFUSES(REJECT_OPEN_ORDERS, limits.max_open_orders = 0);
@@ -144,14 +172,14 @@ static void each_check_refuses(void)
 static void open_orders_are_counted_and_not_traded_with(void)
 {
     reset();
-    struct exposure_order sell = {.client_order_id = 50, .price = {599900}, .remaining = {2},
-                                  .side = SIDE_SELL};
+    struct exposure_order sell = {
+        .client_order_id = 50, .price = {599900}, .remaining = {2}, .side = SIDE_SELL};
     CHECK(exposure_add(&exposure, &sell));
     CHECK(judge() == REJECT_SELF_TRADE);
     reset();
     for (uint64_t n = 0; n < 5; n++) {
-        struct exposure_order buy = {.client_order_id = 50 + n, .price = {599000},
-                                     .remaining = {1}, .side = SIDE_BUY};
+        struct exposure_order buy = {
+            .client_order_id = 50 + n, .price = {599000}, .remaining = {1}, .side = SIDE_BUY};
         CHECK(exposure_add(&exposure, &buy));
     }
     CHECK(judge() == REJECT_OPEN_ORDERS);

@@ -9,8 +9,8 @@
 #include "../base/status.h"
 
 #define JOURNAL_INTERVAL_NS 10000000
-#define MARK_INTERVAL_NS 60000000000
-#define TELEMETRY_BYTES (ENGINE_TELEMETRY * sizeof(struct engine_message) + 4096)
+#define MARK_INTERVAL_NS    60000000000
+#define TELEMETRY_BYTES     (ENGINE_TELEMETRY * sizeof(struct engine_message) + 4096)
 
 static void add_strategies(struct engine *engine)
 {
@@ -87,8 +87,8 @@ void engine_free(struct engine *engine)
     free(engine);
 }
 
-/* The ledger's generations begin anew with each boot; the venue's memory of our ids does not. So the
- * generation in the ids also stays above every one in the journal. */
+/* The ledger's generations begin anew with each boot; the venue's memory of our ids does not. So
+ * the generation in the ids also stays above every one in the journal. */
 void engine_attach_ledger(struct engine *engine, struct ledger *ledger)
 {
     engine->ledger = ledger;
@@ -150,8 +150,8 @@ static int journal_work(struct engine *engine)
     bool full = journal_room_now(engine->journal) != JOURNAL_ROOM_FREE;
     if (full != engine->journal_told) {
         engine->journal_told = full;
-        engine_say(engine, full ? EVENT_ERROR : EVENT_INFO, VENUE_NONE, full ? REJECT_JOURNAL : 0, 0,
-                   full ? "journal_full" : "journal_recovered", "%s",
+        engine_say(engine, full ? EVENT_ERROR : EVENT_INFO, VENUE_NONE, full ? REJECT_JOURNAL : 0,
+                   0, full ? "journal_full" : "journal_recovered", "%s",
                    full ? journal_problem(engine->journal) : "the journal has room again");
     }
     return work;

@@ -21,14 +21,15 @@
  *   - on_instrument before the first on_book of that instrument; the pointer stays valid and its
  *     address the same for the venue's life; instrument.index counts from 0 per venue, and
  *     shock_ppm and the fees are set from the configuration.
- *   - SESSION_SYNCING (on_session) once the user stream is open and instruments are known. The engine
- *     then calls operations->reconcile; while that returns an error it is called again every 100 ms.
- *     The answers come as on_open_order, on_execution, on_position (a position that is not told is
+ *   - SESSION_SYNCING (on_session) once the user stream is open and instruments are known. The
+ * engine then calls operations->reconcile; while that returns an error it is called again every 100
+ * ms. The answers come as on_open_order, on_execution, on_position (a position that is not told is
  *     zero) and on_reconciled. SESSION_READY may come before or after.
  *   - reconcile may be called again at any time when the session is SYNCING or READY.
  *   - report.text of an order that is not ours (client_order_id 0) begins with "forced" for a
  *     liquidation, auto-deleveraging or settlement: that halts.
- *   - on_event with name "auth_refused" and EVENT_ERROR when the venue refuses the credentials: halts.
+ *   - on_event with name "auth_refused" and EVENT_ERROR when the venue refuses the credentials:
+ * halts.
  *   - an order that submit took (STATUS_OK) is owed a report; if none comes within the configured
  *     time the engine makes it UNKNOWN and queries.
  */
@@ -40,11 +41,11 @@
 #include "../oms/reconcile.h"
 #include "strategy.h"
 
-#define ENGINE_VENUES 4
-#define ENGINE_MARKETS 32
-#define ENGINE_VENUE_INSTRUMENTS 64 /* instrument.index of a venue is below this */
-#define ENGINE_TELEMETRY 8192       /* messages in the ring; a power of two */
-#define ENGINE_PAGE_INTERVAL_NS 50000000
+#define ENGINE_VENUES              4
+#define ENGINE_MARKETS             32
+#define ENGINE_VENUE_INSTRUMENTS   64   /* instrument.index of a venue is below this */
+#define ENGINE_TELEMETRY           8192 /* messages in the ring; a power of two */
+#define ENGINE_PAGE_INTERVAL_NS    50000000
 #define ENGINE_REPRICE_INTERVAL_NS 50000000
 
 /* Places in participant_page.counters. */
@@ -69,7 +70,7 @@ enum engine_counter {
     COUNTER_HEDGE_REQUESTS = 17,
     COUNTER_HEDGE_ORDERS = 18,
     COUNTER_VENUE_REJECTS = 19,
-    COUNTER_REPRICE_SHORT = 20,  /* reprices that did not fit: REDUCING */
+    COUNTER_REPRICE_SHORT = 20, /* reprices that did not fit: REDUCING */
     COUNTER_SIGNALS = 21,
     COUNTER_ORPHANS_CANCELED = 22,
     COUNTER_JOURNAL_DAMAGED = 23,
@@ -77,21 +78,21 @@ enum engine_counter {
 };
 
 struct engine_config {
-    uint32_t mode;               /* 0 dry-run (sends nothing) 1 paper 2 live */
-    const char *journal_folder;  /* exists, 0700 */
+    uint32_t mode;                /* 0 dry-run (sends nothing) 1 paper 2 live */
+    const char *journal_folder;   /* exists, 0700 */
     size_t journal_segment_bytes; /* 0: JOURNAL_SEGMENT_BYTES */
     struct risk_config risk;
     struct quoter_config quoter;
     struct signal_config signal;
     struct hedger_config hedger;
-    int64_t (*clock_ns)(void);   /* CLOCK_BOOTTIME; NULL: clock_now_ns */
-    int64_t (*wall_ns)(void);    /* NULL: clock_wall_ns */
-    int64_t started_wall_ns;     /* 0: wall_ns() at engine_new */
+    int64_t (*clock_ns)(void); /* CLOCK_BOOTTIME; NULL: clock_now_ns */
+    int64_t (*wall_ns)(void);  /* NULL: clock_wall_ns */
+    int64_t started_wall_ns;   /* 0: wall_ns() at engine_new */
 };
 
 /* engine_new: NULL with status_text() set when a limit is missing, memory is short or the journal's
- * first segments do not fit. A damaged journal is not a failure: it is read up to the damage, and an
- * event says so. */
+ * first segments do not fit. A damaged journal is not a failure: it is read up to the damage, and
+ * an event says so. */
 struct engine *engine_new(const struct engine_config *config);
 void engine_free(struct engine *engine);
 
@@ -100,12 +101,13 @@ void engine_free(struct engine *engine);
 void engine_attach_ledger(struct engine *engine, struct ledger *ledger);
 
 /* engine_attach_page: the page must be created by the caller; published every 50 ms from do_work.
- * previous: what page_create found there, whose fills fill the ring until new ones come; or NULL. */
+ * previous: what page_create found there, whose fills fill the ring until new ones come; or NULL.
+ */
 void engine_attach_page(struct engine *engine, struct page *page,
                         const struct participant_page *previous);
 
-/* engine_attach_bridge: where SIGNAL, hedge POSITION and hedge EXECUTION_REPORT messages for the bot
- * go; called on the trading thread during do_work; must not block. */
+/* engine_attach_bridge: where SIGNAL, hedge POSITION and hedge EXECUTION_REPORT messages for the
+ * bot go; called on the trading thread during do_work; must not block. */
 struct engine_bridge {
     void *context;
     void (*send)(void *context, uint16_t kind, const void *body, uint32_t size);
@@ -113,8 +115,8 @@ struct engine_bridge {
 void engine_attach_bridge(struct engine *engine, const struct engine_bridge *bridge);
 
 /* engine_add_venue: false when the table is full. delegated: orders sent there are reserved, booked
- * and limited by another process (the Polymarket gateway); here they only pass the structural checks,
- * and the venue is not part of reconcile, exposure or P&L. */
+ * and limited by another process (the Polymarket gateway); here they only pass the structural
+ * checks, and the venue is not part of reconcile, exposure or P&L. */
 bool engine_add_venue(struct engine *engine, struct venue *venue, bool delegated);
 
 /* engine_do_work: one turn. Returns the amount of work done: 0 means the caller may wait. */
@@ -130,9 +132,9 @@ void engine_hedge(struct engine *engine, const struct message_hedge *hedge);
  * them until it asks again. */
 void engine_hedge_withdraw(struct engine *engine);
 
-/* Manual orders, in the units of protocol.h. engine_submit returns the reason, and the id when it is
- * REJECT_NONE; message->client_order_id is ignored. engine_cancel: 0 for every order of ours; returns
- * how many cancels were handed over or queued. */
+/* Manual orders, in the units of protocol.h. engine_submit returns the reason, and the id when it
+ * is REJECT_NONE; message->client_order_id is ignored. engine_cancel: 0 for every order of ours;
+ * returns how many cancels were handed over or queued. */
 int engine_submit(struct engine *engine, const struct message_new_order *message,
                   uint64_t *client_order_id);
 int engine_cancel(struct engine *engine, uint64_t client_order_id);
@@ -144,8 +146,8 @@ bool engine_drained(const struct engine *engine);
 /* engine_open_orders: copies at most max open orders; returns how many. */
 int engine_open_orders(struct engine *engine, struct order *out, int max);
 
-/* engine_page: the engine's own copy of the page, refreshed at each publish (engine_publish does one
- * now). The name client order ids carry at the venue is the connector's affair. */
+/* engine_page: the engine's own copy of the page, refreshed at each publish (engine_publish does
+ * one now). The name client order ids carry at the venue is the connector's affair. */
 const struct participant_page *engine_page(const struct engine *engine);
 void engine_publish(struct engine *engine, int64_t now_ns);
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #define E18_PER_MICRO 1000000000000
-#define VENUES_KNOWN 16
+#define VENUES_KNOWN  16
 
 /* ---- reading back --------------------------------------------------------------------------- */
 
@@ -98,7 +98,8 @@ static void read_trade(struct engine *engine, const struct journal_record *recor
 
 static void read_report(struct engine *engine, const struct journal_record *record)
 {
-    bool trade = record->execution_type == EXEC_TRADE || record->execution_type == EXEC_TRADE_REVERSED;
+    bool trade =
+        record->execution_type == EXEC_TRADE || record->execution_type == EXEC_TRADE_REVERSED;
     if (trade)
         read_trade(engine, record);
     struct restored_order *order = order_of(&engine->restored, record->client_order_id);
@@ -188,8 +189,8 @@ static void settle_restored(struct engine *engine)
 
 int engine_restore(struct engine *engine)
 {
-    int result = journal_replay(engine->config.journal_folder, read_record, engine,
-                                &engine->replayed);
+    int result =
+        journal_replay(engine->config.journal_folder, read_record, engine, &engine->replayed);
     if (result < 0)
         return result;
     settle_restored(engine);
@@ -235,7 +236,8 @@ void engine_claim_restored(struct engine *engine, struct engine_market *market)
     memcpy(key.symbol, i->symbol, sizeof key.symbol);
     for (int n = 0; n < restored->book_count; n++) {
         struct restored_book *book = &restored->books[n];
-        if (book->claimed || book->venue != i->venue || memcmp(book->symbol, i->symbol, sizeof key.symbol))
+        if (book->claimed || book->venue != i->venue ||
+            memcmp(book->symbol, i->symbol, sizeof key.symbol))
             continue;
         book->claimed = true;
         market->pnl.position_lots = whole(book->position_e9, i->lot_e9);
@@ -379,7 +381,8 @@ static void mark_unclaimed(struct engine *engine, const struct restored_book *bo
     };
     memcpy(record.symbol, book->symbol, sizeof record.symbol);
     if (book->venue < VENUES_KNOWN)
-        memcpy(record.execution_id, engine->restored.since[book->venue], sizeof record.execution_id);
+        memcpy(record.execution_id, engine->restored.since[book->venue],
+               sizeof record.execution_id);
     append(engine, &record);
     for (uint8_t s = 1; s < RESTORED_STRATEGIES; s++) {
         struct journal_record part = {.kind = JOURNAL_MARK, .venue = book->venue, .strategy = s};

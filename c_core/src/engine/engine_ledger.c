@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-#define OVER_READINGS 10
+#define OVER_READINGS    10
 #define OVER_INTERVAL_NS 100000000
 
 void engine_totals(struct engine *engine)
@@ -148,7 +148,8 @@ static void watch_over_budget(struct engine *engine)
     engine->over_budget = over ? engine->over_budget + 1 : 0;
     if (engine->over_budget >= OVER_READINGS && engine->view.state < LEDGER_HALTED) {
         engine->over_budget = 0;
-        engine_halt(engine, HALT_OVER_BUDGET, "the risk in use stays more than 5 % above its rights");
+        engine_halt(engine, HALT_OVER_BUDGET,
+                    "the risk in use stays more than 5 % above its rights");
     }
 }
 
@@ -175,9 +176,9 @@ static void rebuild(struct engine *engine)
         return;
     engine->rebuilt = true;
     engine->dirty = true;
-    engine_say(engine, result ? EVENT_WARNING : EVENT_INFO, VENUE_NONE, result ? REJECT_BUDGET : 0, 0,
-               "ledger_rebuilt", result ? "positions are above what the budget has left"
-                                        : "books and venues agree");
+    engine_say(engine, result ? EVENT_WARNING : EVENT_INFO, VENUE_NONE, result ? REJECT_BUDGET : 0,
+               0, "ledger_rebuilt",
+               result ? "positions are above what the budget has left" : "books and venues agree");
 }
 
 /* The guard refuses orders by itself; the halt makes a person look. */

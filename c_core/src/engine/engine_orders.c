@@ -5,11 +5,11 @@
 
 #include "../base/clock.h"
 
-#define SWEEP_INTERVAL_NS 5000000
-#define CANCEL_RETRY_NS 1000000000
-#define CANCEL_BUSY_NS 50000000
+#define SWEEP_INTERVAL_NS   5000000
+#define CANCEL_RETRY_NS     1000000000
+#define CANCEL_BUSY_NS      50000000
 #define REFUSAL_INTERVAL_NS 1000000000
-#define ACK_TIMEOUT_NS 1000000000
+#define ACK_TIMEOUT_NS      1000000000
 
 static int64_t clock_of(const struct engine *engine)
 {
@@ -212,7 +212,8 @@ int engine_cancel(struct engine *engine, uint64_t client_order_id)
     return count;
 }
 
-/* ---- the sweep: what open orders need without anything new being told ------------------------- */
+/* ---- the sweep: what open orders need without anything new being told -------------------------
+ */
 
 static bool must_cancel(const struct engine *engine, const struct oms_entry *entry)
 {
@@ -232,7 +233,8 @@ void engine_reserved_unknown(struct engine *engine, struct oms_entry *entry)
     if (entry->order.ledger_slot != OMS_SLOT_NONE)
         ledger_unknown(engine->ledger, entry->order.ledger_slot);
     engine_say(engine, EVENT_WARNING, entry->venue->id, 0, entry->order.client_order_id,
-               "order_unknown", "no clear answer about the order; it stays charged and is asked for");
+               "order_unknown",
+               "no clear answer about the order; it stays charged and is asked for");
 }
 
 static bool answer_is_late(const struct engine *engine, const struct oms_entry *entry)
@@ -276,7 +278,8 @@ int engine_sweep(struct engine *engine)
     return work;
 }
 
-/* ---- what strategies and the API see ----------------------------------------------------------- */
+/* ---- what strategies and the API see -----------------------------------------------------------
+ */
 
 bool engine_may_quote(const struct engine *engine, const struct engine_market *market)
 {

@@ -14,7 +14,8 @@ int64_t engine_wall_ns(const struct engine *engine)
     return engine->config.wall_ns ? engine->config.wall_ns() : clock_wall_ns();
 }
 
-/* ---- telemetry -------------------------------------------------------------------------------- */
+/* ---- telemetry --------------------------------------------------------------------------------
+ */
 
 void engine_tell(struct engine *engine, uint16_t kind, const void *body, uint32_t size)
 {
@@ -238,8 +239,8 @@ static void fill_venues(struct engine *engine)
             .disconnects = ev->venue->disconnects,
             .clock_offset_ns = ev->venue->clock_offset_ns,
         };
-        const char *text = state == ev->session ? ev->venue->text
-                                                : "reconciling orders, fills and positions";
+        const char *text =
+            state == ev->session ? ev->venue->text : "reconciling orders, fills and positions";
         memcpy(out->text, text, strnlen(text, sizeof out->text - 1));
     }
     page->venues_count = (uint32_t)engine->venue_count;

@@ -16,8 +16,8 @@
 #include "../base/ring.h"
 #include "engine.h"
 
-#define RESTORED_BOOKS 64
-#define RESTORED_ORDERS OMS_ORDERS
+#define RESTORED_BOOKS      64
+#define RESTORED_ORDERS     OMS_ORDERS
 #define RESTORED_STRATEGIES 8
 
 /* One instrument's books as the journal left them, until the venue tells of the instrument. */
@@ -42,22 +42,22 @@ struct restored {
     struct restored_order orders[RESTORED_ORDERS];
     int order_count;
     int64_t day;
-    uint32_t generation;          /* highest that made client order ids */
-    bool known[16];               /* venues (by enum venue_id) with books */
-    char since[16][48];           /* newest execution per venue */
+    uint32_t generation; /* highest that made client order ids */
+    bool known[16];      /* venues (by enum venue_id) with books */
+    char since[16][48];  /* newest execution per venue */
 };
 
 struct engine_venue {
     struct venue *venue;
     bool delegated;
-    bool reconciled;      /* books and venue agreed, and the session has held since */
-    bool may_renew;       /* what set_dead_man was told last */
+    bool reconciled; /* books and venue agreed, and the session has held since */
+    bool may_renew;  /* what set_dead_man was told last */
     int session;
     uint16_t by_index[ENGINE_VENUE_INSTRUMENTS]; /* engine market + 1 */
     struct reconcile reconcile;
     int64_t fills;
     int64_t fills_when_asked;
-    int inconclusive;     /* reconciles during which fills arrived, in a row */
+    int inconclusive;          /* reconciles during which fills arrived, in a row */
     int64_t next_reconcile_ns; /* the periodic one */
     int64_t next_soft_ns;      /* one asked for by a report: not before */
     struct risk_throttle throttle;
@@ -66,11 +66,11 @@ struct engine_venue {
 struct engine {
     struct engine_config config;
     int64_t now_ns;
-    int64_t tick_received_ns;   /* of the tick being worked on; 0: none */
+    int64_t tick_received_ns; /* of the tick being worked on; 0: none */
     struct arena arena;
 
     struct ledger *ledger;
-    struct ledger_view view;    /* copied once a cycle */
+    struct ledger_view view; /* copied once a cycle */
     uint32_t generation, next_sequence;
 
     struct engine_market markets[ENGINE_MARKETS];
@@ -96,17 +96,17 @@ struct engine {
     /* totals over all markets */
     int64_t loss_micros, day_micros;
     int64_t used_micros[2], positions_micros[2];
-    bool dirty;                 /* totals changed since the last reprice */
+    bool dirty; /* totals changed since the last reprice */
     int64_t next_reprice_ns;
-    int over_budget;            /* readings in a row above 105 % */
+    int over_budget; /* readings in a row above 105 % */
     int64_t next_over_ns;
     uint32_t epoch;
     int64_t day;
     bool day_due_told;
 
-    bool rebuilt;               /* ledger_rebuild was done in this run */
-    bool adding;                /* orders that add risk may leave: state, lease, no drain */
-    bool stopping;              /* halted, cancel only, or draining: cancel all */
+    bool rebuilt;  /* ledger_rebuild was done in this run */
+    bool adding;   /* orders that add risk may leave: state, lease, no drain */
+    bool stopping; /* halted, cancel only, or draining: cancel all */
     bool draining;
     bool sweep_now;
     int64_t next_sweep_ns;
@@ -124,10 +124,10 @@ struct engine {
 };
 
 /* engine_ledger.c */
-void engine_totals(struct engine *engine);            /* after exposure_update of any market */
+void engine_totals(struct engine *engine); /* after exposure_update of any market */
 void engine_market_changed(struct engine *engine, struct engine_market *market);
-void engine_watch_ledger(struct engine *engine);      /* start of a cycle: state, lease, epoch */
-int engine_settle_ledger(struct engine *engine);      /* end of a cycle: rebuild, reprice, beat */
+void engine_watch_ledger(struct engine *engine); /* start of a cycle: state, lease, epoch */
+int engine_settle_ledger(struct engine *engine); /* end of a cycle: rebuild, reprice, beat */
 void engine_halt(struct engine *engine, uint32_t reason, const char *text);
 bool engine_all_reconciled(const struct engine *engine);
 
@@ -138,7 +138,8 @@ void engine_reserved_unknown(struct engine *engine, struct oms_entry *entry);
 
 /* engine_reports.c */
 void engine_on_execution(void *context, struct venue *venue, const struct execution_report *report);
-void engine_on_open_order(void *context, struct venue *venue, const struct execution_report *report);
+void engine_on_open_order(void *context, struct venue *venue,
+                          const struct execution_report *report);
 /* engine_leave_behind: an order of an earlier run joins the table, to be cancelled. */
 struct oms_entry *engine_leave_behind(struct engine *engine, struct engine_market *market,
                                       const struct order *order);

@@ -104,13 +104,13 @@ static void judge_refusal(struct engine *engine, const struct order *order,
     engine->content.refusals[reason]++;
     engine->content.counters[COUNTER_VENUE_REJECTS]++;
     /* A quote that lost a race, a full bucket and a drifted clock are no sign of a runaway. */
-    bool ordinary = reason == REJECT_POST_ONLY_CROSS || reason == REJECT_RATE_LIMITED ||
-                    reason == REJECT_CLOCK;
+    bool ordinary =
+        reason == REJECT_POST_ONLY_CROSS || reason == REJECT_RATE_LIMITED || reason == REJECT_CLOCK;
     if (!ordinary)
         risk_runaway_rejected(&engine->runaway);
-    engine_say(engine, ordinary ? EVENT_INFO : EVENT_WARNING, order->instrument->venue, (uint16_t)reason,
-               order->client_order_id, "order_rejected", "the venue refused it (%d): %.64s",
-               report->venue_code, report->text);
+    engine_say(engine, ordinary ? EVENT_INFO : EVENT_WARNING, order->instrument->venue,
+               (uint16_t)reason, order->client_order_id, "order_rejected",
+               "the venue refused it (%d): %.64s", report->venue_code, report->text);
     if (reason == REJECT_VENUE_AUTH)
         engine_halt(engine, HALT_VENUE, "the venue refused our key or signature");
 }
@@ -191,7 +191,8 @@ static void handle_stranger(struct engine *engine, struct engine_venue *ev,
         .filled = report->cumulative,
     };
     engine->content.counters[COUNTER_FOREIGN_REPORTS]++;
-    bool trade = report->execution_type == EXEC_TRADE || report->execution_type == EXEC_TRADE_REVERSED;
+    bool trade =
+        report->execution_type == EXEC_TRADE || report->execution_type == EXEC_TRADE_REVERSED;
     if (trade && ev->reconcile.adopt)
         reconcile_execution(&ev->reconcile, report->execution_id); /* in the adopted position */
     else if (trade) {

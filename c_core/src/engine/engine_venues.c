@@ -6,7 +6,7 @@
 #include "../book/order_book.h"
 
 #define PERIODIC_RECONCILE_NS 60000000000
-#define INCONCLUSIVE_MOST 20
+#define INCONCLUSIVE_MOST     20
 
 struct engine_venue *engine_venue_of(struct engine *engine, const struct venue *venue)
 {
@@ -48,8 +48,8 @@ static void session_lost(struct engine *engine, struct engine_venue *ev)
     ev->reconcile.phase = RECONCILE_IDLE;
     struct oms_entry *entry;
     for (int cursor = 0; (entry = oms_next(&engine->oms, &cursor)) != NULL;) {
-        bool waiting = entry->order.state == ORDER_PENDING_NEW ||
-                       entry->order.state == ORDER_PENDING_CANCEL;
+        bool waiting =
+            entry->order.state == ORDER_PENDING_NEW || entry->order.state == ORDER_PENDING_CANCEL;
         if (entry->venue == ev->venue && waiting &&
             oms_make_unknown(&engine->oms, entry, engine->now_ns))
             engine_reserved_unknown(engine, entry);
@@ -72,8 +72,8 @@ static void on_session(void *context, struct venue *venue, int session_state, co
     engine->sweep_now = true;
     if (before == session_state)
         return;
-    engine_say(engine, session_state >= SESSION_SYNCING ? EVENT_INFO : EVENT_WARNING, venue->id, 0, 0,
-               "session_changed", "%s", text);
+    engine_say(engine, session_state >= SESSION_SYNCING ? EVENT_INFO : EVENT_WARNING, venue->id, 0,
+               0, "session_changed", "%s", text);
     if (session_state < SESSION_SYNCING) {
         session_lost(engine, ev);
         return;
@@ -100,7 +100,8 @@ static void on_event(void *context, struct venue *venue, int level, const char *
         engine_halt(engine, HALT_VENUE, "the venue refused our credentials");
 }
 
-/* ---- instruments and books -------------------------------------------------------------------- */
+/* ---- instruments and books --------------------------------------------------------------------
+ */
 
 static void on_instrument(void *context, struct venue *venue, const struct instrument *instrument)
 {
@@ -147,8 +148,8 @@ static void copy_top(struct engine_market *market, const struct top_of_book *top
         .ask = top->ask,
         .bid_quantity = top->bid_quantity,
         .ask_quantity = top->ask_quantity,
-        .synced = top->bid_quantity.lots > 0 && top->ask_quantity.lots > 0 &&
-                  top->bid.ticks > 0 && top->ask.ticks > top->bid.ticks,
+        .synced = top->bid_quantity.lots > 0 && top->ask_quantity.lots > 0 && top->bid.ticks > 0 &&
+                  top->ask.ticks > top->bid.ticks,
         .received_ns = received_ns,
     };
 }
@@ -221,8 +222,8 @@ static void adopt_positions(struct engine *engine, struct engine_venue *ev)
         engine_journal_control(engine, JOURNAL_CONTROL_ADOPTED, market, ev->venue->id, told->lots);
         if (told->lots)
             engine_say(engine, EVENT_WARNING, ev->venue->id, 0, 0, "position_adopted",
-                       "the journal is empty: took over %lld lots of %.32s",
-                       (long long)told->lots, market->instrument->symbol);
+                       "the journal is empty: took over %lld lots of %.32s", (long long)told->lots,
+                       market->instrument->symbol);
     }
     ev->reconcile.adopt = false;
     engine_journal_marks(engine);

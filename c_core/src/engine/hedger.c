@@ -1,15 +1,15 @@
 /*
  * hedger.c: brings the position that the bot asked for. The target is absolute, so a request that
  * is lost, late or repeated does no harm: what is still missing is the target less what fills with
- * this strategy's id have made. One order at a time: an immediate-or-cancel limit at the collar, and
- * the next one only after the venue has said how the last one ended.
+ * this strategy's id have made. One order at a time: an immediate-or-cancel limit at the collar,
+ * and the next one only after the venue has said how the last one ended.
  */
 #include <string.h>
 
 #include "strategy.h"
 
 #define ASIDE_NS 1000000000 /* how long the quoter is asked to stay away */
-#define PPM 1000000
+#define PPM      1000000
 
 static struct hedger *hedger_of(struct strategy *strategy)
 {

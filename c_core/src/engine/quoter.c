@@ -15,7 +15,8 @@ static struct quoter *quoter_of(struct strategy *strategy)
     return (struct quoter *)strategy;
 }
 
-/* Rounds toward the middle, so that a quote is never farther away than asked. Works in half ticks. */
+/* Rounds toward the middle, so that a quote is never farther away than asked. Works in half ticks.
+ */
 static int64_t wanted_ticks(const struct quoter *quoter, const struct engine_market *market,
                             int side, int level)
 {
@@ -46,9 +47,9 @@ static bool has_room(const struct quoter *quoter, const struct engine_market *ma
     return side == SIDE_BUY ? held + lots <= most : held - lots >= -most;
 }
 
-/* The new quote does not wait until the old one is confirmed gone, as long as both could fill within
- * the maximum. An old quote of the other side that it would trade with must be gone first: its end
- * brings us back here. */
+/* The new quote does not wait until the old one is confirmed gone, as long as both could fill
+ * within the maximum. An old quote of the other side that it would trade with must be gone first:
+ * its end brings us back here. */
 static bool may_replace(const struct quoter *quoter, const struct engine_market *market, int side,
                         int64_t ticks)
 {
@@ -87,7 +88,8 @@ static void quote_level(struct quoter *quoter, const struct engine_market *marke
 {
     struct engine *engine = quoter->strategy.engine;
     struct quoter_side *own = &quoter->sides[market->index][side];
-    const struct order *order = own->orders[level] ? engine_order(engine, own->orders[level]) : NULL;
+    const struct order *order =
+        own->orders[level] ? engine_order(engine, own->orders[level]) : NULL;
     if (!order || order_state_is_terminal(order->state)) {
         own->orders[level] = 0;
         order = NULL;
@@ -103,8 +105,8 @@ static void quote_level(struct quoter *quoter, const struct engine_market *marke
     if (ticks <= 0)
         return;
     if (order && !order->cancel_requested) {
-        int64_t off = ticks > order->price.ticks ? ticks - order->price.ticks
-                                                 : order->price.ticks - ticks;
+        int64_t off =
+            ticks > order->price.ticks ? ticks - order->price.ticks : order->price.ticks - ticks;
         if (off < quoter->config.requote_ticks)
             return;
         engine_withdraw(engine, order->client_order_id);

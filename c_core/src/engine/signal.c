@@ -1,20 +1,20 @@
 /*
- * signal.c: mid, microprice and annualised volatility of every market with a whole book, told to the
- * telemetry thread and to the bot at a bounded rate.
+ * signal.c: mid, microprice and annualised volatility of every market with a whole book, told to
+ * the telemetry thread and to the bot at a bounded rate.
  *
  * Volatility is the exponentially weighted mean of squared log returns per second, sampled once a
- * second: faster sampling measures the bounce between bid and ask, not the market. Until a half-life
- * has passed the average is that of the samples so far, and the floor holds below. The values are
- * estimates, so this is the one place in the engine that calculates in floating point; nothing here
- * is money.
+ * second: faster sampling measures the bounce between bid and ask, not the market. Until a
+ * half-life has passed the average is that of the samples so far, and the floor holds below. The
+ * values are estimates, so this is the one place in the engine that calculates in floating point;
+ * nothing here is money.
  */
 #include <math.h>
 #include <string.h>
 
 #include "strategy.h"
 
-#define SAMPLE_NS 1000000000
-#define GAP_NS 5000000000 /* no return is taken across a longer silence */
+#define SAMPLE_NS        1000000000
+#define GAP_NS           5000000000 /* no return is taken across a longer silence */
 #define SECONDS_PER_YEAR (365.0 * 86400.0)
 
 static struct signal *signal_of(struct strategy *strategy)
@@ -34,8 +34,7 @@ static void sample(const struct signal_config *config, struct signal_market *mar
         double half_life = (double)config->half_life_ns / 1e9;
         double kept = half_life > 0 ? exp2(-seconds / half_life) : 0;
         double weight = market->seconds * kept + seconds;
-        market->variance =
-            (market->variance * market->seconds * kept + change * change) / weight;
+        market->variance = (market->variance * market->seconds * kept + change * change) / weight;
         market->seconds = weight;
     }
     market->sample_ns = now_ns;

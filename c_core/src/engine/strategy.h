@@ -25,14 +25,14 @@ struct strategy;
 struct engine_market {
     struct venue *venue;
     const struct instrument *instrument;
-    uint16_t index;              /* in the engine's table */
-    uint16_t venue_index;        /* of the venue, in the engine's table */
+    uint16_t index;       /* in the engine's table */
+    uint16_t venue_index; /* of the venue, in the engine's table */
     struct risk_market top;
     struct risk_limits limits;
     struct exposure exposure;
     struct pnl pnl;
-    int64_t strategy_lots[8];    /* position by enum strategy_id: whose fills made it */
-    bool delegated;              /* another process reserves and books for this venue */
+    int64_t strategy_lots[8]; /* position by enum strategy_id: whose fills made it */
+    bool delegated;           /* another process reserves and books for this venue */
 };
 
 struct strategy_operations {
@@ -104,13 +104,13 @@ struct quoter_config {
     bool enabled;
     int64_t quantity_e9;
     int64_t max_position_e9;
-    int spread_ticks;  /* between our bid and our ask, around the middle; never crossing the touch */
+    int spread_ticks; /* between our bid and our ask, around the middle; never crossing the touch */
     int requote_ticks; /* a quote moves when its price is this far from where it should be */
     int skew_ticks;    /* how far both prices shift at max_position; 0: the spread */
     int levels;        /* quotes per side, spread_ticks apart; 1 to QUOTER_LEVELS */
 };
 
-#define QUOTER_LEVELS 4
+#define QUOTER_LEVELS    4
 #define STRATEGY_MARKETS 8 /* markets one strategy follows */
 
 struct quoter_side {
@@ -132,19 +132,19 @@ void quoter_init(struct quoter *quoter, struct engine *engine, const struct quot
 struct signal_config {
     bool enabled;
     int64_t interval_ns;
-    int64_t half_life_ns;          /* of the volatility's exponential average */
-    int64_t volatility_floor_e9;   /* annualised; 0.2 is 200000000 */
+    int64_t half_life_ns;        /* of the volatility's exponential average */
+    int64_t volatility_floor_e9; /* annualised; 0.2 is 200000000 */
 };
 
 struct signal_market {
     struct page_signal latest;
     int64_t venue_wall_ns;
-    int64_t sample_mid_e9;  /* of the last volatility sample */
+    int64_t sample_mid_e9; /* of the last volatility sample */
     int64_t sample_ns;
     int64_t published_ns;
     bool synced;
-    double variance;        /* of the log return, per second */
-    double seconds;         /* weight gathered so far */
+    double variance; /* of the log return, per second */
+    double seconds;  /* weight gathered so far */
 };
 
 struct signal {
@@ -168,7 +168,7 @@ struct hedger_config {
 struct hedger_market {
     struct message_hedge request; /* the newest target */
     bool wanted;
-    uint64_t order;               /* outstanding; 0: none */
+    uint64_t order; /* outstanding; 0: none */
     int64_t next_ns;
 };
 

@@ -20,14 +20,14 @@ int64_t instrument_quantity_e9(const struct instrument *i, struct quantity q)
 
 struct money instrument_notional_up(const struct instrument *i, struct price p, struct quantity q)
 {
-    return (struct money){muldiv_up(instrument_price_e9(i, p), instrument_quantity_e9(i, q),
-                                    E18_PER_MICRO)};
+    return (struct money){
+        muldiv_up(instrument_price_e9(i, p), instrument_quantity_e9(i, q), E18_PER_MICRO)};
 }
 
 struct money instrument_notional_down(const struct instrument *i, struct price p, struct quantity q)
 {
-    return (struct money){muldiv_down(instrument_price_e9(i, p), instrument_quantity_e9(i, q),
-                                      E18_PER_MICRO)};
+    return (struct money){
+        muldiv_down(instrument_price_e9(i, p), instrument_quantity_e9(i, q), E18_PER_MICRO)};
 }
 
 bool instrument_price_from_e9(const struct instrument *i, int64_t e9, struct price *out)

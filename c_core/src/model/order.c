@@ -2,13 +2,13 @@
 #include "order.h"
 
 #define STATES 9
-#define TYPES 9
-#define NO (-1) /* impossible */
+#define TYPES  9
+#define NO     (-1) /* impossible */
 
 /* A fill that completes the order leads to FILLED from anywhere; the table holds the other case. A
- * late word never takes a terminal order back; an acknowledgement beats a missing answer, so only an
- * order that was never acknowledged becomes UNKNOWN for want of one. A refused cancel says only that
- * the order may be gone (Binance USD-M docs, error -2011), so it makes the order UNKNOWN. */
+ * late word never takes a terminal order back; an acknowledgement beats a missing answer, so only
+ * an order that was never acknowledged becomes UNKNOWN for want of one. A refused cancel says only
+ * that the order may be gone (Binance USD-M docs, error -2011), so it makes the order UNKNOWN. */
 static const int8_t table[STATES][TYPES] = {
     /*                NEW, TRADE, CANCELED, REJECTED, EXPIRED, UNKNOWN, CANCEL_REJECTED,
      *                TRADE_REVERSED, STATUS */

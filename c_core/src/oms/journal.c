@@ -16,11 +16,11 @@
 #include "../base/check.h"
 #include "../base/clock.h"
 
-#define RECORD sizeof(struct journal_record)
-#define RETRY_NS 1000000000
-#define RETIRED 4
+#define RECORD        sizeof(struct journal_record)
+#define RETRY_NS      1000000000
+#define RETIRED       4
 #define JOURNAL_EVENT 16 /* records that one event may need */
-#define PATH_BYTES 4096
+#define PATH_BYTES    4096
 
 struct segment {
     struct journal_record *records; /* NULL: none */
@@ -292,8 +292,8 @@ enum journal_room journal_room_now(const struct journal *journal)
     size_t left = journal->capacity - journal->used;
     if (journal->ahead.records && journal->retired_count < RETIRED)
         return JOURNAL_ROOM_FREE;
-    size_t reserve = JOURNAL_RESERVE < journal->capacity / 2 ? JOURNAL_RESERVE
-                                                             : journal->capacity / 2;
+    size_t reserve =
+        JOURNAL_RESERVE < journal->capacity / 2 ? JOURNAL_RESERVE : journal->capacity / 2;
     if (left > reserve)
         return JOURNAL_ROOM_FREE;
     /* The last records are for what the venue says, not for what we want to send. */

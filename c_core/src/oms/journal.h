@@ -3,19 +3,19 @@
  * engine knows what it may have sent and what it holds.
  *
  * The folder holds segments journal-00000001.bin, … of fixed size. Each is fully allocated
- * (posix_fallocate) and mapped before it is needed, and one segment is always made ahead: a full disk
- * is known while there is still room for what must be written. Appending is a copy into the mapping
- * and a CRC: no system call, no heap. What is written survives the death of the process at any
- * instruction; a power cut may cost the last seconds, which the venue's own records then fill.
+ * (posix_fallocate) and mapped before it is needed, and one segment is always made ahead: a full
+ * disk is known while there is still room for what must be written. Appending is a copy into the
+ * mapping and a CRC: no system call, no heap. What is written survives the death of the process at
+ * any instruction; a power cut may cost the last seconds, which the venue's own records then fill.
  *
  * Room: when the segment ahead cannot be made, the last JOURNAL_RESERVE records of the current one
  * are kept for reports, cancels and reducing orders (journal_room). When even they are used up,
  * reports wait in memory (JOURNAL_BACKLOG) and are written when space is back.
  *
  * Every segment begins with an OPEN record and a checkpoint of the whole state, so that the oldest
- * ones can go (JOURNAL_SEGMENTS are kept). All amounts in a record are totals after it, so replaying
- * is reading: the last record of a (venue, symbol, strategy) is the truth. A reader stops at the
- * first record whose checksum or sequence is wrong, and writing goes on in a new segment.
+ * ones can go (JOURNAL_SEGMENTS are kept). All amounts in a record are totals after it, so
+ * replaying is reading: the last record of a (venue, symbol, strategy) is the truth. A reader stops
+ * at the first record whose checksum or sequence is wrong, and writing goes on in a new segment.
  */
 #ifndef PURSER_OMS_JOURNAL_H
 #define PURSER_OMS_JOURNAL_H
@@ -26,13 +26,14 @@
 #include "../../../bridge/protocol.h"
 
 #define JOURNAL_SEGMENT_BYTES (1024 * 1024)
-#define JOURNAL_SEGMENTS 256
-#define JOURNAL_RESERVE 512
-#define JOURNAL_BACKLOG 4096
+#define JOURNAL_SEGMENTS      256
+#define JOURNAL_RESERVE       512
+#define JOURNAL_BACKLOG       4096
 
-/* MARK records carry one instrument's books: position, cost, realized and fees in the fields of that
- * name, price_e9 the mark, quantity_e9 the volume in micros, cumulative_e9 the cash flow in micros. With
- * a strategy set, position_e9 alone: the part of the position that this strategy's fills made. */
+/* MARK records carry one instrument's books: position, cost, realized and fees in the fields of
+ * that name, price_e9 the mark, quantity_e9 the volume in micros, cumulative_e9 the cash flow in
+ * micros. With a strategy set, position_e9 alone: the part of the position that this strategy's
+ * fills made. */
 
 /* Meaning of JOURNAL_CONTROL records: in execution_type. */
 enum journal_control {
@@ -40,10 +41,10 @@ enum journal_control {
     JOURNAL_CONTROL_RESUME = 2,
     JOURNAL_CONTROL_RECONCILED = 3,
     JOURNAL_CONTROL_MISMATCH = 4,
-    JOURNAL_CONTROL_ADOPTED = 5,   /* position taken from the venue as it is */
+    JOURNAL_CONTROL_ADOPTED = 5, /* position taken from the venue as it is */
     JOURNAL_CONTROL_RUNAWAY = 6,
-    JOURNAL_CONTROL_DAY = 7,       /* position_e9: the new day number */
-    JOURNAL_CONTROL_FILLS = 8,     /* position_e9: fills_total; in a checkpoint */
+    JOURNAL_CONTROL_DAY = 7,   /* position_e9: the new day number */
+    JOURNAL_CONTROL_FILLS = 8, /* position_e9: fills_total; in a checkpoint */
 };
 
 enum journal_room { JOURNAL_ROOM_NONE, JOURNAL_ROOM_RESERVE, JOURNAL_ROOM_FREE };
@@ -58,8 +59,8 @@ struct journal_replayed {
     uint64_t records;
     uint64_t last_sequence;
     int segments;
-    bool damaged;     /* stopped before the end of what was written */
-    char text[160];   /* where and why, for people */
+    bool damaged;   /* stopped before the end of what was written */
+    char text[160]; /* where and why, for people */
 };
 
 /* journal_replay: reads every segment of the folder; makes nothing. 0 or -errno. An absent folder
@@ -79,8 +80,8 @@ void journal_close(struct journal *journal);
  * record waits in the backlog; -ENOBUFS when that is full too. */
 int journal_append(struct journal *journal, struct journal_record *record, bool required);
 
-/* journal_prepare: call it before an event changes the state that the checkpoint describes: moves on
- * to the segment ahead when the current one might not hold the event's records. */
+/* journal_prepare: call it before an event changes the state that the checkpoint describes: moves
+ * on to the segment ahead when the current one might not hold the event's records. */
 void journal_prepare(struct journal *journal);
 
 enum journal_room journal_room_now(const struct journal *journal);

@@ -3,11 +3,11 @@
 
 #include <string.h>
 
-#define INDEX_MASK (OMS_INDEX - 1)
-#define DELETED (-1)
-#define NONE (-1)
+#define INDEX_MASK     (OMS_INDEX - 1)
+#define DELETED        (-1)
+#define NONE           (-1)
 #define QUERY_FIRST_NS 250000000
-#define QUERY_MOST_NS 5000000000
+#define QUERY_MOST_NS  5000000000
 
 /* ---- the table ------------------------------------------------------------------------------ */
 
@@ -239,7 +239,8 @@ static void learn_cumulative(struct oms_entry *entry, int64_t cumulative)
         entry->venue_cumulative = cumulative;
 }
 
-/* A left-behind order came with what the venue had filled already, so its late fills are no excess. */
+/* A left-behind order came with what the venue had filled already, so its late fills are no excess.
+ */
 static void apply_fill(struct oms *oms, struct oms_entry *entry,
                        const struct execution_report *report, struct oms_result *result)
 {
@@ -336,7 +337,8 @@ void oms_apply(struct oms *oms, const struct execution_report *report, int64_t n
         result->entry = oms_find(oms, report->client_order_id);
         return;
     }
-    struct oms_entry *entry = report->client_order_id ? oms_find(oms, report->client_order_id) : NULL;
+    struct oms_entry *entry =
+        report->client_order_id ? oms_find(oms, report->client_order_id) : NULL;
     result->entry = entry;
     if (!entry) {
         result->effect = OMS_STRANGER;

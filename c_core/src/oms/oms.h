@@ -1,9 +1,9 @@
 /*
  * oms.h: every order of ours from the intent to its end, in one fixed table.
  *
- * An order's reservation is freed only here, and only when the venue has said how the order ended and
- * every fill it speaks of is booked. A report that speaks of more fills than we have booked makes the
- * order UNKNOWN: it is asked for again, and the missing fills with it (reconcile).
+ * An order's reservation is freed only here, and only when the venue has said how the order ended
+ * and every fill it speaks of is booked. A report that speaks of more fills than we have booked
+ * makes the order UNKNOWN: it is asked for again, and the missing fills with it (reconcile).
  *
  * UNKNOWN: the order is queried by its client id with growing pauses. "Not found" counts only after
  * the order's validity window and a second of skew have passed since it was sent, and only after
@@ -19,28 +19,28 @@
 #include "../model/execution_report.h"
 #include "../model/venue.h"
 
-#define OMS_ORDERS 512
-#define OMS_INDEX 2048 /* power of two, well above OMS_ORDERS */
-#define OMS_SLOT_NONE UINT32_MAX
+#define OMS_ORDERS            512
+#define OMS_INDEX             2048 /* power of two, well above OMS_ORDERS */
+#define OMS_SLOT_NONE         UINT32_MAX
 #define OMS_NOT_FOUND_ANSWERS 3
-#define OMS_SKEW_NS 1000000000
-#define OMS_GUARD 16384 /* executions per generation of the duplicate guard; two are kept */
+#define OMS_SKEW_NS           1000000000
+#define OMS_GUARD             16384 /* executions per generation of the duplicate guard; two are kept */
 
 /* One order and what the table needs to know beside it. */
 struct oms_entry {
     struct order order;
     struct venue *venue;
-    uint16_t market;        /* the engine's index of the instrument */
+    uint16_t market; /* the engine's index of the instrument */
     uint8_t reducing;
-    uint8_t left_behind;    /* of an earlier run: no ledger slot of this run */
-    uint8_t not_found;      /* answers in a row */
-    uint8_t seen_open;      /* listed by the reconcile in progress */
-    uint8_t end_state;      /* the end the venue has told of, while fills of it are missing */
+    uint8_t left_behind; /* of an earlier run: no ledger slot of this run */
+    uint8_t not_found;   /* answers in a row */
+    uint8_t seen_open;   /* listed by the reconcile in progress */
+    uint8_t end_state;   /* the end the venue has told of, while fills of it are missing */
     int64_t cancel_sent_ns;
-    int64_t next_cancel_ns; /* a cancel is not sent (again) before this */
-    int64_t received_ns;    /* of the tick that caused it; 0: none */
+    int64_t next_cancel_ns;   /* a cancel is not sent (again) before this */
+    int64_t received_ns;      /* of the tick that caused it; 0: none */
     int64_t venue_cumulative; /* lots the venue says are filled */
-    int32_t next;           /* free list, or the next older terminal order */
+    int32_t next;             /* free list, or the next older terminal order */
     uint8_t used;
 };
 
@@ -55,9 +55,9 @@ struct oms {
     struct oms_entry entries[OMS_ORDERS];
     int32_t index[OMS_INDEX]; /* entry + 1, 0 empty, -1 deleted */
     int32_t free_head, terminal_head, terminal_tail;
-    int open;     /* not terminal */
-    int unknown;  /* of those, UNKNOWN */
-    int deleted;  /* tombstones in the index */
+    int open;    /* not terminal */
+    int unknown; /* of those, UNKNOWN */
+    int deleted; /* tombstones in the index */
     struct oms_guard guard;
 };
 
@@ -73,13 +73,13 @@ enum oms_effect {
 
 struct oms_result {
     int effect;
-    struct oms_entry *entry;     /* NULL for strangers */
-    bool first_answer;           /* this was the venue's first word on it */
-    bool ended;                  /* now terminal: release the reservation */
-    bool became_live;            /* now known to be at the venue */
+    struct oms_entry *entry; /* NULL for strangers */
+    bool first_answer;       /* this was the venue's first word on it */
+    bool ended;              /* now terminal: release the reservation */
+    bool became_live;        /* now known to be at the venue */
     bool became_unknown;
-    bool fills_missing;          /* the venue speaks of fills we do not have: reconcile */
-    bool overfilled;             /* filled beyond its quantity */
+    bool fills_missing; /* the venue speaks of fills we do not have: reconcile */
+    bool overfilled;    /* filled beyond its quantity */
 };
 
 void oms_init(struct oms *oms);

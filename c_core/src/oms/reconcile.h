@@ -8,8 +8,8 @@
  *   own order not listed   it is queried: it ended while we were not looking
  *   missed fill            booked exactly once (the duplicate guard knows what is booked)
  *   position               must equal ours. An empty journal has no books: the position is then
- *                          adopted at its entry price, and earlier fills are not booked. Otherwise a
- *                          difference is asked about again, and one that persists halts trading.
+ *                          adopted at its entry price, and earlier fills are not booked. Otherwise
+ * a difference is asked about again, and one that persists halts trading.
  */
 #ifndef PURSER_OMS_RECONCILE_H
 #define PURSER_OMS_RECONCILE_H
@@ -17,13 +17,13 @@
 #include "oms.h"
 
 #define RECONCILE_MISMATCHES 3          /* in a row, then halt */
-#define RECONCILE_RETRY_NS 2000000000   /* between tries after a mismatch */
+#define RECONCILE_RETRY_NS   2000000000 /* between tries after a mismatch */
 #define RECONCILE_TIMEOUT_NS 10000000000
-#define RECONCILE_POSITIONS 64
+#define RECONCILE_POSITIONS  64
 
 enum reconcile_phase {
-    RECONCILE_IDLE = 0,     /* nothing asked; the session is down */
-    RECONCILE_WANTED = 1,   /* ask as soon as the connector takes it */
+    RECONCILE_IDLE = 0,   /* nothing asked; the session is down */
+    RECONCILE_WANTED = 1, /* ask as soon as the connector takes it */
     RECONCILE_ASKED = 2,
     RECONCILE_SETTLING = 3, /* answered; orders of an earlier run or unknown ones are still open */
     RECONCILE_DONE = 4,
@@ -41,13 +41,14 @@ struct reconcile {
     int mismatches;
     int64_t asked_ns;
     int64_t next_ns;
-    bool adopt;          /* no books yet: take the venue's position as it is */
-    char since[48];      /* newest execution booked at the venue; "" none */
+    bool adopt;     /* no books yet: take the venue's position as it is */
+    char since[48]; /* newest execution booked at the venue; "" none */
     struct reconcile_position positions[RECONCILE_POSITIONS]; /* by the engine's market index */
 };
 
 void reconcile_want(struct reconcile *reconcile, int64_t now_ns);
-/* reconcile_due: true when the venue should be asked now; the caller asks, then says how it went. */
+/* reconcile_due: true when the venue should be asked now; the caller asks, then says how it went.
+ */
 bool reconcile_due(const struct reconcile *reconcile, int64_t now_ns);
 void reconcile_asked(struct reconcile *reconcile, bool taken, int64_t now_ns, struct oms *oms,
                      const struct venue *venue);
@@ -56,9 +57,10 @@ void reconcile_position_told(struct reconcile *reconcile, uint16_t market, int64
 /* reconcile_answered: the end mark came; orders of ours that were not listed are asked for. */
 void reconcile_answered(struct reconcile *reconcile, int64_t now_ns, struct oms *oms,
                         const struct venue *venue);
-/* reconcile_settled: in SETTLING: true when no order of an earlier run and no UNKNOWN one is open at
- * the venue. */
-bool reconcile_settled(const struct reconcile *reconcile, struct oms *oms, const struct venue *venue);
+/* reconcile_settled: in SETTLING: true when no order of an earlier run and no UNKNOWN one is open
+ * at the venue. */
+bool reconcile_settled(const struct reconcile *reconcile, struct oms *oms,
+                       const struct venue *venue);
 /* reconcile_execution: remembers the newest execution id booked. */
 void reconcile_execution(struct reconcile *reconcile, const char *execution_id);
 /* reconcile_mismatch: counts one and wants another try; true when it has persisted. */

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#define NS_PER_DAY 86400000000000
+#define NS_PER_DAY   86400000000000
 #define E8_PER_MICRO 100
 
 bool pnl_init(struct pnl *pnl, const struct instrument *instrument, int64_t day)

@@ -27,7 +27,7 @@ struct pnl {
     int64_t day;         /* UTC day number of the sums below */
     int64_t position_lots;
     int64_t cost_micros;
-    struct price mark;   /* 0 ticks: none yet; unrealized is then 0 */
+    struct price mark; /* 0 ticks: none yet; unrealized is then 0 */
     int64_t realized_micros;
     int64_t fees_e8;
     int64_t volume_micros;

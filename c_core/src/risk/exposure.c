@@ -46,7 +46,8 @@ void exposure_remove(struct exposure *exposure, uint64_t client_order_id)
         exposure->orders[n] = exposure->orders[--exposure->count];
 }
 
-const struct exposure_order *exposure_find(const struct exposure *exposure, uint64_t client_order_id)
+const struct exposure_order *exposure_find(const struct exposure *exposure,
+                                           uint64_t client_order_id)
 {
     int n = place_of(exposure, client_order_id);
     return n < 0 ? NULL : &exposure->orders[n];
@@ -54,8 +55,8 @@ const struct exposure_order *exposure_find(const struct exposure *exposure, uint
 
 /* Sums while walking the orders, in micros times a million, so that one rounding ends it. */
 struct worst {
-    purser_int128 up, down;        /* loss if the market falls / rises after the worst subset */
-    purser_int128 buys, sells;     /* value at the mark */
+    purser_int128 up, down;    /* loss if the market falls / rises after the worst subset */
+    purser_int128 buys, sells; /* value at the mark */
 };
 
 static int64_t shock_of(const struct exposure *exposure)
@@ -68,7 +69,8 @@ static void worst_add(struct worst *worst, const struct exposure *exposure,
                       const struct exposure_order *order)
 {
     int64_t mark = exposure->mark.ticks > 0 ? exposure->mark.ticks : order->price.ticks;
-    int64_t beyond = order->side == SIDE_BUY ? order->price.ticks - mark : mark - order->price.ticks;
+    int64_t beyond =
+        order->side == SIDE_BUY ? order->price.ticks - mark : mark - order->price.ticks;
     purser_int128 lots_unit = (purser_int128)order->remaining.lots * exposure->unit_micros;
     purser_int128 move = lots_unit * mark * shock_of(exposure);
     purser_int128 cost = lots_unit * (beyond > 0 ? beyond : 0) * PPM +

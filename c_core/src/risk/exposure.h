@@ -2,13 +2,13 @@
  * exposure.h: what one instrument's position and open orders may cost at worst, in the two
  * dimensions of the budget.
  *
- * An order i that fills costs c_i = what its limit lies beyond the mark + the taker's fee, and moves
- * the position by its signed quantity s_i. With k = mark * shock the loss of a subset F is
- *     k * |position + sum s_i| + sum c_i        over i in F
- * |x| is the larger of x and -x, so the worst subset is found per direction, order by order: an
- * order belongs to the worst subset of the upward direction when k * s_i + c_i > 0, and likewise
- * downward. That is exact: the test compares it with every subset. An order that only reduces the
- * position therefore costs nothing until it fills, and then frees.
+ * An order i that fills costs c_i = what its limit lies beyond the mark + the taker's fee, and
+ * moves the position by its signed quantity s_i. With k = mark * shock the loss of a subset F is k
+ * * |position + sum s_i| + sum c_i        over i in F |x| is the larger of x and -x, so the worst
+ * subset is found per direction, order by order: an order belongs to the worst subset of the upward
+ * direction when k * s_i + c_i > 0, and likewise downward. That is exact: the test compares it with
+ * every subset. An order that only reduces the position therefore costs nothing until it fills, and
+ * then frees.
  *
  *   loss      the maximum above, rounded up to a micro
  *   notional  mark * max(|position + all buys|, |position - all sells|)
@@ -48,9 +48,11 @@ bool exposure_init(struct exposure *exposure, const struct instrument *instrumen
 /* exposure_add: false when the table is full. exposure_reduce lowers what is left of an order;
  * exposure_remove forgets it. Both ignore an id that is not there. */
 bool exposure_add(struct exposure *exposure, const struct exposure_order *order);
-void exposure_reduce(struct exposure *exposure, uint64_t client_order_id, struct quantity remaining);
+void exposure_reduce(struct exposure *exposure, uint64_t client_order_id,
+                     struct quantity remaining);
 void exposure_remove(struct exposure *exposure, uint64_t client_order_id);
-const struct exposure_order *exposure_find(const struct exposure *exposure, uint64_t client_order_id);
+const struct exposure_order *exposure_find(const struct exposure *exposure,
+                                           uint64_t client_order_id);
 
 /* exposure_update: recomputes the totals after any change. */
 void exposure_update(struct exposure *exposure);

@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-#define THROTTLE_BUCKET_NS 100000000
-#define THROTTLE_BUCKETS RISK_THROTTLE_BUCKETS
+#define THROTTLE_BUCKET_NS  100000000
+#define THROTTLE_BUCKETS    RISK_THROTTLE_BUCKETS
 #define DUPLICATE_WINDOW_NS 10000000000
 
 /* ---- throttle and runaway guard ---------------------------------------------------------- */

@@ -57,7 +57,7 @@ void risk_runaway_duplicate(struct risk_runaway *runaway, int64_t now_ns);
  * change before each order. */
 struct risk_view {
     int64_t now_ns;
-    uint32_t mode;                 /* 0 dry-run: no orders */
+    uint32_t mode; /* 0 dry-run: no orders */
     const struct venue *venue;
     const struct risk_limits *limits;
     const struct risk_market *market;
@@ -65,13 +65,13 @@ struct risk_view {
     struct risk_throttle *throttle;
     const struct risk_runaway *runaway;
     struct ledger *ledger;
-    int64_t day_micros;            /* P&L of the day, all instruments */
-    int64_t others_micros[2];      /* used apart from this instrument: loss so far and the others */
+    int64_t day_micros;       /* P&L of the day, all instruments */
+    int64_t others_micros[2]; /* used apart from this instrument: loss so far and the others */
     bool reconciled;
-    bool journal_ready;            /* room for an intent that adds risk */
-    bool journal_reserve;          /* room for one that reduces */
-    bool duplicate;                /* this client order id is already known */
-    bool delegated;                /* another process reserves for this venue */
+    bool journal_ready;   /* room for an intent that adds risk */
+    bool journal_reserve; /* room for one that reduces */
+    bool duplicate;       /* this client order id is already known */
+    bool delegated;       /* another process reserves for this venue */
 };
 
 /* What a successful risk_check leaves behind for the gate. */

@@ -33,7 +33,8 @@ const char *risk_config_problem(const struct risk_config *config)
     if (config->price_collar_ppm <= 0)
         return "risk.price_collar_percent is missing: set how far from the market a price may be";
     if (config->orders_per_10s < 10)
-        return "risk.orders_per_10s is missing or below 10: set how many messages may be sent in 10 s";
+        return "risk.orders_per_10s is missing or below 10: set how many messages may be sent in "
+               "10 s";
     if (config->stale_ns <= 0)
         return "risk.stale_ms is missing: set after how long a silent feed is stale";
     if (config->daily_loss_micros <= 0)
