@@ -115,7 +115,7 @@ def _restore_status(venue: Venue, record: dict[str, Any]) -> None:
     if trade.status == FAILED:
         venue.accounts.take_back(trade)
     elif trade.status != CONFIRMED:
-            venue.settle_later(trade.update_ms + SETTLEMENT_STEP_MS, trade, CONFIRMED)
+        venue.settle_later(trade.update_ms + SETTLEMENT_STEP_MS, trade, CONFIRMED)
 
 
 _RESTORE: dict[str, Callable[[Venue, dict[str, Any]], None]] = {

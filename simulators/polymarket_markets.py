@@ -91,9 +91,7 @@ class Market:
         return self.last_price if self.last_price is not None else PRICE_ONE // 2
 
 
-def make_market(
-    number: int, kind: str, strike: int, start_ms: int, end_ms: int, neg_risk: bool
-) -> Market:
+def make_market(number: int, kind: str, strike: int, start_ms: int, end_ms: int, neg_risk: bool) -> Market:
     """The market with its ids, which depend on nothing but the arguments."""
     seed = f"{number}|{kind}|{strike}|{start_ms}|{end_ms}".encode()
     condition = bytes(keccak(seed))
