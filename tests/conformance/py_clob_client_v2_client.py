@@ -84,8 +84,8 @@ def main() -> None:
     forged = client.create_order(OrderArgsV2(token_id=yes, price=price, size=20, side="BUY"))
     forged.salt = int(forged.salt) + 1
     seen["wrong_order_signature"] = refused(lambda: client.post_order(forged))
-    old = client.create_order(OrderArgsV2(token_id=yes, price=price, size=20, side="BUY"),
-                              PartialCreateOrderOptions(tick_size="0.01", neg_risk=False, version=1))  # fmt: skip
+    first_version = PartialCreateOrderOptions(tick_size="0.01", neg_risk=False, version=1)
+    old = client.create_order(OrderArgsV2(token_id=yes, price=price, size=20, side="BUY"), first_version)
     seen["old_struct"] = refused(lambda: client.post_order(old))
     seen["too_small"] = refused(lambda: client.create_and_post_order(
         OrderArgsV2(token_id=yes, price=price, size=4, side="BUY")))[1][-34:]  # fmt: skip

@@ -9,6 +9,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -32,8 +33,8 @@ DEADLINE_S = 20.0
 class Simulator:
     """One simulator process on a state folder; started again it takes the same ports."""
 
-    def __init__(self, state: Path) -> None:
-        self.state = state
+    def __init__(self, state: Path, *more: str) -> None:
+        self.state, self.more = state, more
         self.ports = ("0", "0")
         self.ready: dict[str, Any] = {}
         self.start()
@@ -42,7 +43,7 @@ class Simulator:
         """Start and wait for the ready line."""
         self.process = subprocess.Popen(
             [sys.executable, "-m", "simulators", "polymarket", "--state", str(self.state), "--seed", "5",
-             "--port", self.ports[0], "--admin-port", self.ports[1]],
+             "--port", self.ports[0], "--admin-port", self.ports[1], *self.more],
             stdout=subprocess.PIPE, cwd=ROOT, text=True,
         )  # fmt: skip
         assert self.process.stdout is not None
@@ -334,3 +335,37 @@ def test_resolution_reaches_the_streams_and_gamma(simulator: Simulator) -> None:
                 await client.get_order_book(asset_id=book["yes"])
 
     asyncio.run(story())
+
+
+def test_reference_is_followed_and_joined_again(tmp_path: Path) -> None:
+    """The markets are about the reference venue's price, and a restart of that venue is survived."""
+    line, ports = tmp_path / "ready.json", ("0", "0")
+
+    def reference() -> subprocess.Popen[str]:
+        nonlocal ports
+        command = [sys.executable, "-m", "simulators", "binance", "--state", str(tmp_path / "binance"),
+                   "--port", ports[0], "--admin-port", ports[1]]  # fmt: skip
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True)
+        assert process.stdout is not None
+        line.write_text(process.stdout.readline())
+        process.stdout.close()
+        ready = json.loads(line.read_text())
+        ports = (ready["rest"].rsplit(":", 1)[1], ready["admin"].rsplit(":", 1)[1])
+        return process
+
+    binance = reference()
+    simulator = Simulator(tmp_path / "state", "--reference", str(line))
+    try:
+        first = simulator.admin("/clock")
+        assert 50_000 < first["reference_dollars"] < 70_000
+        assert len(first["fair"]) == 4 and all(0 < fair < 1 for fair in first["fair"].values())
+        binance.kill()
+        binance.wait(10)
+        binance = reference()
+        deadline = time.monotonic() + DEADLINE_S
+        while simulator.admin("/clock")["reference_connects"] < 2:
+            assert time.monotonic() < deadline
+    finally:
+        binance.kill()
+        binance.wait(10)
+        assert simulator.stop() == 0
