@@ -87,24 +87,31 @@ static inline bool scan_digits(struct scan *scan, int64_t *out)
  * and the number of digits after the point. "61800.20" gives 6180020 and 2. */
 static inline bool scan_mantissa(struct scan *scan, int64_t *mantissa, int *decimals)
 {
-    const char *p = scan->cursor, *end = scan->end, *point = NULL;
-    uint64_t v = 0; /* holds the nineteenth digit, which is then refused */
-    int digits = 0;
-    for (; p < end && digits <= 18; p++) {
-        unsigned char d = (unsigned char)(*p - '0');
-        if (d <= 9) {
-            v = v * 10 + d;
-            digits++;
-        } else if (*p == '.' && point == NULL && digits > 0) {
-            point = p;
-        } else {
-            break;
-        }
+    const char *start = scan->cursor, *end = scan->end, *p = start;
+    uint64_t v = 0; /* wraps on too many digits, which are then refused */
+    unsigned char digit;
+    while (p < end && (digit = (unsigned char)(*p - '0')) <= 9) {
+        v = v * 10 + digit;
+        p++;
     }
-    if (digits == 0 || digits > 18 || p[-1] == '.')
+    ptrdiff_t digits = p - start, fraction = 0;
+    if (digits == 0)
+        return false;
+    if (p < end && *p == '.') {
+        const char *point = p++;
+        while (p < end && (digit = (unsigned char)(*p - '0')) <= 9) {
+            v = v * 10 + digit;
+            p++;
+        }
+        fraction = p - point - 1;
+        if (fraction == 0)
+            return false;
+        digits += fraction;
+    }
+    if (digits > 18)
         return false;
     *mantissa = (int64_t)v;
-    *decimals = point != NULL ? (int)(p - point) - 1 : 0;
+    *decimals = (int)fraction;
     scan->cursor = p;
     return true;
 }

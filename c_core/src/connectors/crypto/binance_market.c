@@ -1,28 +1,42 @@
 /* binance_market.c: market streams and the depth snapshot of binance_wire.h. */
 #include "binance_fields.h"
 
+#include "../../base/decimal.h"
+
+__extension__ typedef unsigned __int128 uint128;
+
 /* One grid of an instrument with the step for the number of decimals seen last: a venue prints all
  * prices of a symbol alike, so the general conversion runs once a message. */
 struct grid {
     int64_t grid_e9;
     int decimals;
-    int64_t step; /* of the mantissa; 0: use the general conversion */
+    int64_t step;     /* of the mantissa; 0: use the general conversion */
+    uint64_t inverse; /* 2^64 / step, rounded up: divides values below 2^32 exactly */
 };
+
+static void adapt(struct grid *grid, int decimals)
+{
+    int64_t power = decimals <= 9 ? decimal_power(9 - decimals) : 0;
+    bool divides = power != 0 && grid->grid_e9 % power == 0;
+    grid->decimals = decimals;
+    grid->step = divides ? grid->grid_e9 / power : 0;
+    if (grid->step > 1)
+        grid->inverse = UINT64_MAX / (uint64_t)grid->step + 1;
+}
 
 static bool convert(struct grid *grid, int64_t mantissa, int decimals, int64_t *out)
 {
-    if (decimals != grid->decimals) {
-        static const int64_t powers[] = {1000000000, 100000000, 10000000, 1000000, 100000,
-                                         10000,      1000,      100,      10,      1};
-        grid->decimals = decimals;
-        grid->step = decimals <= 9 && grid->grid_e9 % powers[decimals] == 0
-                         ? grid->grid_e9 / powers[decimals]
-                         : 0;
+    if (decimals != grid->decimals)
+        adapt(grid, decimals);
+    if (grid->step == 1) {
+        *out = mantissa;
+        return true;
     }
     if (grid->step == 0)
         return grid_count(out, mantissa, decimals, grid->grid_e9);
     uint64_t value = (uint64_t)mantissa, step = (uint64_t)grid->step;
-    uint64_t count = (value | step) >> 32 == 0 ? (uint32_t)value / (uint32_t)step : value / step;
+    uint64_t count =
+        (value | step) >> 32 == 0 ? (uint64_t)((uint128)value * grid->inverse >> 64) : value / step;
     *out = (int64_t)count;
     return count * step == value;
 }
@@ -54,8 +68,8 @@ static struct level_array level_array_for(const struct instrument *instrument,
 {
     return (struct level_array){.levels = levels,
                                 .capacity = capacity,
-                                .price = {instrument->tick_e9, -1, 0},
-                                .quantity = {instrument->lot_e9, -1, 0}};
+                                .price = {instrument->tick_e9, -1, 0, 0},
+                                .quantity = {instrument->lot_e9, -1, 0, 0}};
 }
 
 /* Positional: [["61800.20","2.909"],…], the opening bracket not consumed yet. */
@@ -195,8 +209,8 @@ static bool ticker_fast(struct scan *scan, struct binance_market_event *event,
     event->kind = BINANCE_MARKET_TICKER;
     if (event->instrument == NULL)
         return true;
-    struct grid price = {event->instrument->tick_e9, -1, 0};
-    struct grid quantity = {event->instrument->lot_e9, -1, 0};
+    struct grid price = {event->instrument->tick_e9, -1, 0, 0};
+    struct grid quantity = {event->instrument->lot_e9, -1, 0, 0};
     return scan_literal(scan, "\"b\":\"") && number(scan, &price, &top->bid.ticks) &&
            scan_literal(scan, "\",\"B\":\"") && number(scan, &quantity, &top->bid_quantity.lots) &&
            scan_literal(scan, "\",\"a\":\"") && number(scan, &price, &top->ask.ticks) &&
