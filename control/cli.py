@@ -411,9 +411,8 @@ def budget_show(config: Config = None, as_json: Json = False) -> None:
         return
     typer.echo(f"Limit     ${usd(content['limit_micros'])} (from {content['source']})")
     typer.echo(f"Notional  ${usd(content['notional_limit_micros'])}")
-    typer.echo(
-        f"In use    {signed_usd(content['used_micros'])}, notional {signed_usd(content['notional_used_micros'])}"
-    )
+    used, notional = signed_usd(content["used_micros"]), signed_usd(content["notional_used_micros"])
+    typer.echo(f"In use    {used}, notional {notional}")
 
 
 @budget_app.command("set")

@@ -94,8 +94,8 @@ class Guard:
         self._over = self._over + 1 if over else 0
         if self._over >= self._supervisor.settings.over_budget_readings:
             self._over = 0
-            used, limit = (usd(amount[0]) for amount in (view.used_micros, view.limit_micros))
-            text = f"risk in use ${used} is above 105 % of the limit ${limit}"
+            shown, allowed = (usd(amount[0]) for amount in (view.used_micros, view.limit_micros))
+            text = f"risk in use ${shown} is above 105 % of the limit ${allowed}"
             self._supervisor.halt(HaltReason.OVER_BUDGET, text)
 
     def _check_daily_loss(self) -> None:

@@ -97,6 +97,7 @@ class Kill:
         self._ledger: Ledger | None = None
         self._found: list[FoundProcess] = []
         self._quiet = self._began
+        self._reserved: dict[str, int] = {}
 
     def run(self) -> KillReport:
         """Do all of it."""
@@ -124,6 +125,8 @@ class Kill:
         try:
             self._ledger = shared.open_ledger(self._paths)
             self._report.epoch = self._ledger.halt(HaltReason.OPERATOR)
+            for row in shared.open_orders(self._paths):
+                self._reserved[row["venue"]] = self._reserved.get(row["venue"], 0) + 1
             self._say(f"ledger HALTED (epoch {self._report.epoch})", "good")
         except OSError as error:
             self._report.ledger = str(error)
@@ -249,9 +252,12 @@ class Kill:
                 again = self._quiet + venues.VALIDITY_WINDOW_S[name] - time.monotonic()
                 await asyncio.sleep(max(0.0, again))
                 second, left = await venues.cancel_until_none(venue, symbols, self._began + TOTAL_S)
-                result.cancelled, result.open_orders = first + second, len(left)
                 with contextlib.suppress(venues.VenueError):
                     result.fills = await venue.fills_since(self._wall_s, symbols)
+                # The owner cancels by its own connection too, and is often the faster one: what was
+                # reserved at the halt and is neither open nor filled was cancelled.
+                reserved = self._reserved.get(name, 0) - (result.fills or 0) - len(left)
+                result.cancelled, result.open_orders = max(first + second, reserved), len(left)
                 if self._flatten:
                     from control.flatten import flatten
 

@@ -1,0 +1,131 @@
+"""What the supervisor does about the budget, the latch and a lowered limit, on a real ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bridge.ledger import Amounts, Ledger
+from bridge.messages import HaltReason, LedgerState, ParticipantRole
+from bridge.paths import Paths
+from control.config import Paper
+from control.guard import DIFFER_READINGS, Guard
+from control.latch import clear_latch, is_latched, set_latch
+
+USD = 1_000_000
+
+
+class Desk:
+    """The parts of a supervisor that the guard touches, with a real ledger and one real participant."""
+
+    def __init__(self, folder: Path) -> None:
+        environment = {"PURSER_HOME": str(folder / "home"), "PURSER_RUNTIME": str(folder / "run")}
+        self.paths = Paths.from_environment("paper", environment)
+        self.ledger = Ledger.create(self.paths.ledger, Amounts(100 * USD, 1000 * USD))
+        self.ledger.heartbeat(60_000_000_000)
+        self.ledger.set_state(LedgerState.ACTIVE)
+        self.engine = Ledger.open(self.paths.ledger)
+        self.engine.join(ParticipantRole.ENGINE)
+        self.settings = Paper(over_budget_readings=3)
+        self.children: list[Any] = []
+        self.healthy = False
+        self.halts: list[HaltReason] = []
+        self.events = SimpleNamespace(write=lambda *arguments, **fields: None)
+        self.guard = Guard(self)  # type: ignore[arg-type]
+
+    def halt(self, reason: HaltReason, text: str) -> None:
+        """As the supervisor's: the ledger, and the latch."""
+        self.halts.append(reason)
+        self.latch(reason, text, self.ledger.halt(reason))
+
+    def latch(self, reason: int, text: str, epoch: int) -> None:
+        """Write the latch."""
+        set_latch(self.paths.latch, str(reason), text, epoch)
+
+    def use(self, usd: int) -> None:
+        """The engine's truth: so much in use."""
+        self.engine.rebuild(Amounts(usd * USD, 0), Amounts(usd * USD, 0))
+
+    def look(self, times: int) -> None:
+        """So many readings."""
+        for _ in range(times):
+            self.guard._look(paused=False)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    """A desk for one test."""
+    made = Desk(tmp_path)
+    yield made
+    made.engine.close()
+    made.ledger.close()
+
+
+def test_five_percent_over_is_tolerated(desk: Desk) -> None:
+    """Marks may carry the risk in use to 105 % of the limit without a halt."""
+    desk.look(1)
+    desk.use(105)
+    desk.look(10)
+    assert desk.halts == []
+
+
+def test_lasting_excess_halts(desk: Desk) -> None:
+    """Above 105 % for several readings in a row halts and latches; fewer do not."""
+    desk.look(1)
+    desk.use(106)
+    desk.look(2)
+    desk.use(90)
+    desk.look(1)
+    desk.use(106)
+    desk.look(2)
+    assert desk.halts == []
+    desk.look(1)
+    assert desk.halts == [HaltReason.OVER_BUDGET]
+    assert is_latched(desk.paths.latch)
+
+
+def test_lowered_limit_reduces_but_does_not_halt(desk: Desk) -> None:
+    """A limit set below what is held is no reason to halt, until what is held grows by itself."""
+    desk.use(80)
+    desk.look(1)
+    desk.ledger.set_limit(Amounts(40 * USD, 1000 * USD), Amounts(0, 0))
+    desk.look(10)
+    assert desk.halts == []
+    desk.use(60)
+    desk.look(5)
+    assert desk.halts == []
+    desk.use(80)
+    desk.look(5)
+    assert desk.halts == [HaltReason.OVER_BUDGET]
+
+
+def test_halt_by_somebody_else_is_latched(desk: Desk) -> None:
+    """A participant that halted the ledger leaves a latch, so that a restart cannot forget it."""
+    desk.engine.halt(HaltReason.BUG)
+    desk.look(DIFFER_READINGS - 1)
+    assert not is_latched(desk.paths.latch)
+    desk.look(1)
+    assert is_latched(desk.paths.latch)
+
+
+def test_latch_by_somebody_else_halts(desk: Desk) -> None:
+    """A latch written without the ledger (a kill that could not open it) halts the ledger."""
+    set_latch(desk.paths.latch, "operator", "", 0)
+    desk.look(DIFFER_READINGS)
+    assert desk.ledger.state == LedgerState.HALTED
+
+
+def test_resume_is_not_undone(desk: Desk) -> None:
+    """Between the two steps of a resume a reading may fall: it changes nothing."""
+    desk.halt(HaltReason.OPERATOR, "")
+    desk.look(1)
+    desk.ledger.set_state(LedgerState.INIT, by_person=True)
+    desk.look(1)
+    clear_latch(desk.paths.latch)
+    desk.look(5)
+    assert desk.ledger.state == LedgerState.INIT
+    assert not is_latched(desk.paths.latch)

@@ -1,0 +1,128 @@
+"""`control` with the real engine, bot and simulators: start, crash, start again, stop, compare."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.paths import Paths
+from control import processes
+from control.children import trader_path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+pytestmark = pytest.mark.skipif(not os.access(trader_path(), os.X_OK), reason="bin/trader: run `make trader`")
+
+
+class Desk:
+    """The command line in folders of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.environment = {
+            **os.environ, "PURSER_HOME": str(folder / "home"), "PURSER_RUNTIME": str(folder / "run"),
+        }  # fmt: skip
+        self.paths = Paths.from_environment("paper", self.environment)
+
+    def control(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run one command."""
+        return subprocess.run(
+            [sys.executable, "-m", "control", *arguments], cwd=ROOT, env=self.environment,
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+    def status(self) -> dict[str, Any]:
+        """The picture."""
+        picture: dict[str, Any] = json.loads(self.control("status", "--json").stdout)
+        return picture
+
+    def pid(self, name: str) -> int:
+        """A process's pid by the status."""
+        return next(int(row["pid"]) for row in self.status()["processes"] if row["name"] == name)
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        self.control("stop")
+        processes.terminate([entry.process for entry in processes.find_ours(self.paths.runtime)], 0.0)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    """A desk for one test."""
+    made = Desk(tmp_path)
+    yield made
+    made.close()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float) -> None:
+    """Poll until the condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(0.2)
+
+
+def test_one_run_from_start_to_equal_books(desk: Desk) -> None:
+    """Starts healthy, refuses a second start, survives kill -9 of engine and supervisor, and after the
+    stop its books equal the venues' to the micro-dollar, with every fill kept once."""
+    started = desk.control("start", "--paper")
+    assert started.returncode == 0, started.stderr
+    assert "Trading is on" in started.stderr and "control kill" in started.stdout
+    assert desk.control("start").returncode == 1
+    wait_for(lambda: sum(row["fills"] for row in desk.status()["venues"]) >= 3, 60)
+
+    os.kill(desk.pid("engine"), signal.SIGKILL)
+    wait_for(lambda: desk.status()["processes"][3]["restarts"] == 1, 20)
+    wait_for(lambda: all(row["state"] == "READY" for row in desk.status()["venues"]), 20)
+
+    os.kill(desk.pid("supervisor"), signal.SIGKILL)
+    shown = desk.control("status", "--json")
+    assert shown.returncode == 3 and json.loads(shown.stdout)["state"] == "STOPPED"
+    again = desk.control("start", "--paper")
+    assert again.returncode == 0, again.stderr
+    assert "still running, kept" in again.stderr
+    picture = desk.status()
+    assert (
+        picture["state"] == "ACTIVE" and picture["budget"]["used_micros"] <= picture["budget"]["limit_micros"]
+    )
+
+    stopped = desk.control("stop")
+    assert stopped.returncode == 0, stopped.stderr
+    assert processes.find_ours(desk.paths.runtime) == []
+    compared = desk.control("account", "--compare")
+    assert compared.returncode == 0, compared.stdout
+    kept = json.loads(desk.control("fills", "--json", "-n", "100000").stdout)["fills"]
+    venue_fills = sum(book["fills"] for book in json.loads(desk.control("account").stdout)["venues"].values())
+    assert len({(f["venue"], f["execution_id"], f["client_order_id"], f["reversed"]) for f in kept}) == len(
+        kept
+    )
+    assert len(kept) == venue_fills
+    assert desk.control("stop").returncode == 3
+
+
+def test_failing_child_is_explained(desk: Desk, tmp_path: Path) -> None:
+    """When the engine refuses its file the start ends with the code and sentence of the engine; nothing runs."""
+    wrong = tmp_path / "engine.json"
+    wrong.write_text((ROOT / "config/binance_sim.json").read_text().replace('"quoter"', '"qouter"'))
+    failed = desk.control("start", "--paper", "--engine-config", str(wrong))
+    assert failed.returncode == 4, failed.stderr
+    assert "qouter" in failed.stderr and "quoter" in failed.stderr
+    assert processes.find_ours(desk.paths.runtime) == []
+
+
+def test_limit_is_lowered_at_once_and_raised_only_by_confirmation(desk: Desk) -> None:
+    """`budget set` reaches the ledger of the running system; raising without --yes is refused."""
+    assert desk.control("start", "--paper", "--limit-usd", "300").returncode == 0
+    assert desk.status()["budget"]["limit_micros"] == 300_000_000
+    assert desk.control("budget", "set", "--limit-usd", "250").returncode == 0
+    assert desk.status()["budget"]["limit_micros"] == 250_000_000
+    assert desk.control("budget", "set", "--limit-usd", "400").returncode == 2
+    assert desk.control("budget", "set", "--limit-usd", "400", "--yes").returncode == 0
+    assert desk.status()["budget"]["limit_micros"] == 400_000_000
