@@ -132,7 +132,7 @@ int main(void)
     CHECK(tls_global_init() == STATUS_OK && loop_init(&loop) == STATUS_OK);
     struct arena arena;
     CHECK(arena_init(&arena, (size_t)1 << 20) == STATUS_OK);
-    char port[8], path[] = "purser-ca-XXXXXX", other[] = "/tmp/purser-ca-XXXXXX";
+    char port[8], path[] = "purser-ca-XXXXXX", other[] = "purser-ca-XXXXXX";
     CHECK(close(mkstemp(path)) == 0 && close(mkstemp(other)) == 0);
     listener = server_listen(port);
     server_context = server_tls(path, "IP:127.0.0.1");

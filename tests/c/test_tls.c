@@ -78,7 +78,7 @@ static void attempt(struct tls_context *context, const char *host, const char *p
 int main(void)
 {
     CHECK(tls_global_init() == STATUS_OK);
-    char port[8], path[] = "purser-ca-XXXXXX", other[] = "/tmp/purser-ca-XXXXXX";
+    char port[8], path[] = "purser-ca-XXXXXX", other[] = "purser-ca-XXXXXX";
     CHECK(close(mkstemp(path)) == 0 && close(mkstemp(other)) == 0);
     listener = server_listen(port);
     attempt(NULL, "127.0.0.1", port, STATUS_OK, "");
