@@ -14,6 +14,7 @@ import signal
 import ssl
 import time
 from collections.abc import Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import structlog
 from bridge.ledger import Amounts, Ledger, now_ns
 from bridge.ledger import LedgerError as BridgeLedgerError
 from bridge.messages import (
+    HaltReason,
     LedgerState,
     MessageRiskState,
     PagePosition,
@@ -47,6 +49,7 @@ from polymarket_bot.errors import (
     CredentialsError,
     HaltedError,
     LedgerError,
+    VenueAccountError,
     VenueError,
 )
 from polymarket_bot.execution.budget import LedgerBudget
@@ -72,6 +75,7 @@ HEARTBEAT_S = 2.5  # a quarter of the venue's ten seconds
 DEAD_MAN_NS = 10_000_000_000
 DEAD_MAN_FRESH_NS = 6_000_000_000
 BLIND_LIMIT_NS = 15_000_000_000
+CLOCK_LIMIT_NS = 1_000_000_000
 BALANCE_EVERY_NS = 60_000_000_000
 STOP_LIMIT_S = 3.0
 EMPTY_TOP = Top(None, Size(0), None, Size(0))
@@ -298,7 +302,13 @@ class App:
         )
         context = ssl.create_default_context(cafile=endpoints.ca or None)
         self._market = MarketStream(
-            endpoints.ws + "/ws/market", context, venue, self._on_book, self._clock.now_ns, self._on_resolved
+            endpoints.ws + "/ws/market",
+            context,
+            venue,
+            self._on_book,
+            self._clock.now_ns,
+            self._clock.wall_ns,
+            self._on_resolved,
         )
         await self._reconcile_at_start()
         await self._follow_markets()
@@ -482,6 +492,9 @@ class App:
                 try:
                     self._heartbeat_id = await self._exchange.heartbeat(self._heartbeat_id)
                     self._dead_man_ns = now
+                except VenueAccountError as error:
+                    log.error("account_refused", error=str(error)[:160])
+                    self._budget.halt(HaltReason.VENUE)
                 except VenueError as error:
                     log.warning("heartbeat_failed", error=str(error)[:160])
                     await asyncio.sleep(0.5)
@@ -540,7 +553,10 @@ class App:
         armed = self._mode == "dry-run" or (
             self._dead_man_ns > 0 and now - self._dead_man_ns < DEAD_MAN_FRESH_NS
         )
-        return Gate(self._ready and not self._database.failed, sees, armed, True)
+        return Gate(self._ready and not self._database.failed, sees, armed, True, self._clock_agrees())
+
+    def _clock_agrees(self) -> bool:
+        return abs(self._market.clock_offset_ns) <= CLOCK_LIMIT_NS
 
     def _view(self, market: Market, gate: Gate, now: int, wall: int) -> MarketView:
         """Everything that one cycle knows of one market, and what should rest there."""
@@ -561,14 +577,14 @@ class App:
         wanted = decide(
             market,
             BookView((tops[0], tops[1]), tick, fresh),
-            fair if market.condition_id in self._quoted and not blind else None,
+            fair if market.condition_id in self._quoted and not blind and gate.clock_agrees else None,
             self._engine.holdings(market),
             self._settings.strategy.quotes(),
             wall,
         )
         return MarketView(
             wanted.orders,
-            Gate(gate.session_ready, gate.sees_own_fills, gate.dead_man_armed, fresh),
+            replace(gate, book_fresh=fresh),
             Price(fair.probability) if fair is not None else None,
             tops[0].mid,
             tick,
@@ -681,6 +697,9 @@ class App:
             state, text = SessionState.SYNCING, "books are being fetched"
         elif not sees:
             state, text = SessionState.SYNCING, "own fills are being read"
+        elif not self._clock_agrees():
+            seconds = self._market.clock_offset_ns / 1e9
+            state, text = SessionState.SYNCING, f"the venue's clock differs by {seconds:.1f} s: set ours"
         elif self._database.failed:
             state, text = SessionState.SYNCING, self._database.failed
         else:
@@ -697,9 +716,10 @@ class App:
             feed_ns=self._market.data_ns,
             dead_man_armed_ns=armed,
             dead_man_expires_ns=armed + DEAD_MAN_NS if armed else 0,
-            fills=self._integration.fills,
+            fills=self._integration.page.fills_total,
             resyncs=sum(book.resyncs for book in books),
             disconnects=lost,
+            clock_offset_ns=self._market.clock_offset_ns,
             text=text[:63],
         )
 

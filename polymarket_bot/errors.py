@@ -42,8 +42,10 @@ class VenueError(BotError):
     retryable = True
 
 
-class VenueAccountError(BotError):
+class VenueAccountError(VenueError):
     """The venue refuses the account itself: a person must look."""
+
+    retryable = False
 
 
 class BookError(BotError):

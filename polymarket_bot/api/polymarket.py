@@ -256,25 +256,31 @@ class Polymarket:
         )
         try:
             async with asyncio.timeout(READ_TIMEOUT_S * 2):
-                venue._secure = await AsyncSecureClient.create(
+                # The public create() would derive another API key when ours is refused, and deploy a
+                # deposit wallet when there is none: neither is ours to do by surprise.
+                venue._secure = await AsyncSecureClient._create(
                     private_key=credentials.private_key,
                     wallet=credentials.wallet,
                     environment=venue._environment,
                     credentials=keys,
+                    validate_credentials=False,
                 )
+                closed_only = await venue._secure.get_closed_only_mode()
         except UserInputError as error:
             raise CredentialsError(f"the Polymarket credentials cannot be used: {error}") from error
         except RequestRejectedError as error:
+            await venue.close()
             if error.status in (400, 401, 403):
                 raise CredentialsError(
                     f"Polymarket refused the credentials ({error}): check the keys file."
                 ) from error
             raise VenueError(f"Polymarket did not answer: {error}") from error
         except (PolymarketError, TimeoutError) as error:
-            raise VenueError(f"Polymarket cannot be reached at {endpoints.clob}: {error}") from error
-        if venue._secure.credentials.key != credentials.api_key:
             await venue.close()
-            raise CredentialsError("Polymarket does not know the API key: create or derive a new one.")
+            raise VenueError(f"Polymarket cannot be reached at {endpoints.clob}: {error}") from error
+        if closed_only:
+            await venue.close()
+            raise CredentialsError("Polymarket has put this account into close-only mode: ask the venue why.")
         return venue
 
     @property

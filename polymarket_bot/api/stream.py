@@ -234,13 +234,16 @@ class MarketStream(Channel):
         reader: BookReader,
         changed: Callable[[str], None],
         clock: Callable[[], int],
-        resolved: Callable[[str, str], None] = lambda condition, token: None,
+        wall: Callable[[], int],
+        resolved: Callable[[str, str], None],
     ) -> None:
         super().__init__("market", url, context, clock)
         self._reader = reader
         self._changed = changed
         self._resolved = resolved
+        self._wall = wall
         self._wake = asyncio.Event()
+        self.clock_offset_ns = 0  # the venue's clock minus ours, from the last change of a book
         self.books: dict[str, Book] = {}
 
     def greeting(self) -> dict[str, Any]:
@@ -311,6 +314,8 @@ class MarketStream(Channel):
 
     def _price_change(self, event: Mapping[str, Any]) -> None:
         wall_ms = parse_wall_ns(event.get("timestamp")) // 1_000_000
+        if wall_ms:
+            self.clock_offset_ns = wall_ms * 1_000_000 - self._wall()
         last: dict[str, Mapping[str, Any]] = {}
         for change in event["price_changes"]:
             book = self.books.get(str(change["asset_id"]))

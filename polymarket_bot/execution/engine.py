@@ -231,7 +231,9 @@ class ExecutionEngine:
             blocked: set[Outcome | tuple[Outcome, Side]] = set()
             for order in resting:
                 match = self._match(order, wanted, view)
-                if match is not None:
+                if match is not None and reducing_only and not self._rests_harmlessly(order):
+                    cancels.append(order)
+                elif match is not None:
                     wanted.remove(match)
                 elif order.state is not OrderState.PENDING_NEW:
                     cancels.append(order)
@@ -293,6 +295,15 @@ class ExecutionEngine:
                 )
             )
         return intents
+
+    def _rests_harmlessly(self, order: Order) -> bool:
+        """Whether the resting order adds nothing to what is used: take it off, look, put it back."""
+        used = self._risk.used()
+        self._risk.remove_order(order.intent)
+        without = self._risk.used()
+        self._risk.add_order(order.intent)
+        self._risk.resize_order(order.intent, order.remaining)
+        return used[0] <= without[0] and used[1] <= without[1]
 
     def _reduces(self, intent: Intent) -> bool:
         """Whether the order adds no risk: charge it, look, and take it off again."""

@@ -146,6 +146,7 @@ class Gate:
     sees_own_fills: bool
     dead_man_armed: bool
     book_fresh: bool
+    clock_agrees: bool = True
 
 
 class RiskManager:
@@ -249,6 +250,8 @@ class RiskManager:
             return RejectReason.DEAD_MAN
         if not gate.book_fresh:
             return RejectReason.STALE_DATA
+        if not gate.clock_agrees:
+            return RejectReason.CLOCK
         if self.loss_micros() >= self.limits.daily_loss_micros:
             return RejectReason.DAILY_LOSS
         _forget(self._sent, now_ns - 10_000_000_000)

@@ -46,6 +46,7 @@ class Database:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._queue: asyncio.Queue[tuple[sa.Executable | None, asyncio.Future[None] | None]] = asyncio.Queue()
+        self._backlog: list[tuple[sa.Executable | None, asyncio.Future[None] | None]] = []
         self._day_ns = 0
         self.failed: str = ""
 
@@ -94,9 +95,9 @@ class Database:
         """Run until cancelled; whatever is queued is committed first."""
         try:
             while True:
-                await self._commit([await self._queue.get()])
+                await self._commit([*self._backlog, await self._queue.get()])
         finally:
-            rest = []
+            rest = self._backlog
             while not self._queue.empty():
                 rest.append(self._queue.get_nowait())
             if rest:
@@ -105,6 +106,7 @@ class Database:
     async def _commit(self, batch: list[tuple[sa.Executable | None, asyncio.Future[None] | None]]) -> None:
         while not self._queue.empty() and len(batch) < 200:
             batch.append(self._queue.get_nowait())
+        self._backlog = []
         waiters = [future for _, future in batch if future is not None]
         try:
             async with asyncio.timeout(COMMIT_TIMEOUT_S), self._engine.begin() as connection:
@@ -116,6 +118,8 @@ class Database:
             for future in waiters:
                 if not future.done():
                     future.set_exception(BotError(self.failed))
+            # Every statement may be repeated: keep what could not be written, for when there is room.
+            self._backlog = [(statement, None) for statement, _ in batch if statement is not None]
             return
         self.failed = ""
         for future in waiters:
