@@ -789,6 +789,14 @@ static void adopts_a_first_position(void)
     CHECK(books()->position_lots == -3 && books()->cost_micros == -180 * USD);
     CHECK(open_of(STRATEGY_QUOTER, -1) == 2);
     CHECK(ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    /* Told again after a restart they are still known. */
+    engine_free(engine);
+    ledger_close(ledger);
+    ledger_reclaim(supervisor, ROLE_ENGINE);
+    start_engine();
+    connect_venue();
+    run(20);
+    CHECK(books()->position_lots == -3 && engine_page(engine)->fills_total == 0);
     end();
 }
 

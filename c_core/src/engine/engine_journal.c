@@ -142,6 +142,9 @@ static void read_control(struct engine *engine, const struct journal_record *rec
         engine->restored.day = record->position_e9;
     if (record->execution_type == JOURNAL_CONTROL_FILLS)
         engine->content.fills_total = record->position_e9;
+    if (record->execution_type == JOURNAL_CONTROL_ADOPTED && record->execution_id[0])
+        oms_execution_seen(&engine->oms, record->venue, record->symbol, record->execution_id,
+                           false);
     if (record->execution_type == JOURNAL_CONTROL_RECONCILED && record->venue < VENUES_KNOWN)
         engine->restored.known[record->venue] = true;
 }
@@ -343,6 +346,16 @@ void engine_journal_control(struct engine *engine, int control, const struct eng
         describe_books(&record, market);
     record.execution_type = (uint8_t)control;
     record.position_e9 = value;
+    append(engine, &record);
+}
+
+void engine_journal_adopted(struct engine *engine, const struct engine_market *market,
+                            const struct execution_report *report)
+{
+    struct journal_record record = {.kind = JOURNAL_CONTROL,
+                                    .execution_type = JOURNAL_CONTROL_ADOPTED};
+    describe_books(&record, market);
+    memcpy(record.execution_id, report->execution_id, sizeof record.execution_id);
     append(engine, &record);
 }
 

@@ -160,6 +160,9 @@ void engine_journal_report(struct engine *engine, const struct engine_market *ma
                            const struct order *order, const struct execution_report *report);
 void engine_journal_control(struct engine *engine, int control, const struct engine_market *market,
                             uint16_t venue, int64_t value);
+/* engine_journal_adopted: a fill that is part of an adopted position: known, never booked. */
+void engine_journal_adopted(struct engine *engine, const struct engine_market *market,
+                            const struct execution_report *report);
 void engine_journal_marks(struct engine *engine);
 int64_t engine_unclaimed_day_micros(const struct engine *engine);
 

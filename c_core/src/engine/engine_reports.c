@@ -193,9 +193,12 @@ static void handle_stranger(struct engine *engine, struct engine_venue *ev,
     engine->content.counters[COUNTER_FOREIGN_REPORTS]++;
     bool trade =
         report->execution_type == EXEC_TRADE || report->execution_type == EXEC_TRADE_REVERSED;
-    if (trade && ev->reconcile.adopt)
-        reconcile_execution(&ev->reconcile, report->execution_id); /* in the adopted position */
-    else if (trade) {
+    if (trade && ev->reconcile.adopt) { /* part of the position that will be adopted */
+        reconcile_execution(&ev->reconcile, report->execution_id);
+        engine_journal_adopted(engine, market, report);
+        return;
+    }
+    if (trade) {
         book_fill(engine, ev, market, &nobody, report);
         engine_market_changed(engine, market);
         engine_journal_report(engine, market, &nobody, report);

@@ -251,8 +251,9 @@ static void handle_mismatch(struct engine *engine, struct engine_venue *ev,
     }
     engine->content.counters[COUNTER_POSITION_MISMATCHES]++;
     ev->reconciled = false;
-    engine_say(engine, EVENT_ERROR, ev->venue->id, REJECT_NOT_RECONCILED, 0, "position_mismatch",
-               "%.32s: our books say %lld lots, the venue %lld; asking again",
+    bool last = ev->reconcile.mismatches + 1 >= RECONCILE_MISMATCHES;
+    engine_say(engine, last ? EVENT_ERROR : EVENT_WARNING, ev->venue->id, REJECT_NOT_RECONCILED, 0,
+               "position_mismatch", "%.32s: our books say %lld lots, the venue %lld; asking again",
                market->instrument->symbol, (long long)market->pnl.position_lots,
                (long long)ev->reconcile.positions[market->index].lots);
     engine_journal_control(engine, JOURNAL_CONTROL_MISMATCH, market, ev->venue->id,

@@ -41,7 +41,7 @@ enum journal_control {
     JOURNAL_CONTROL_RESUME = 2,
     JOURNAL_CONTROL_RECONCILED = 3,
     JOURNAL_CONTROL_MISMATCH = 4,
-    JOURNAL_CONTROL_ADOPTED = 5, /* position taken from the venue as it is */
+    JOURNAL_CONTROL_ADOPTED = 5, /* position taken from the venue as it is, or a fill in it */
     JOURNAL_CONTROL_RUNAWAY = 6,
     JOURNAL_CONTROL_DAY = 7,   /* position_e9: the new day number */
     JOURNAL_CONTROL_FILLS = 8, /* position_e9: fills_total; in a checkpoint */
