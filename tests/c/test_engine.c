@@ -517,6 +517,8 @@ static void books_fills_once(void)
     tell(&report);
     tell(&report);
     run(3);
+    struct execution_report hollow = fill(last_sent(SIDE_SELL), 0, true);
+    tell(&hollow);
     CHECK(books()->position_lots == 2 && books()->cost_micros == 120 * USD);
     CHECK(books()->fees_e8 == 2400000);
     const struct participant_page *page = engine_page(engine);
@@ -975,6 +977,20 @@ static void drains(void)
     end();
 }
 
+/* An engine whose line in the ledger was given to another process only cancels from then on. */
+static void a_replaced_engine_stops(void)
+{
+    begin();
+    ledger_reclaim(supervisor, ROLE_ENGINE);
+    int sent = fake.sent_count;
+    turn(10 * MS);
+    answer_cancels();
+    tick(BTC * 10 + 50);
+    turn(10 * MS);
+    CHECK(fake.cancels >= 2 && fake.sent_count == sent && open_of(STRATEGY_QUOTER, -1) == 0);
+    end();
+}
+
 /* Loss beyond the day's limit halts by itself. */
 static void daily_loss_halts(void)
 {
@@ -1043,6 +1059,7 @@ int main(void)
     the_day_rolls_at_a_restart();
     drains();
     daily_loss_halts();
+    a_replaced_engine_stops();
     telemetry_and_signals();
     remove_files(journal_folder);
     rmdir(journal_folder);

@@ -93,7 +93,8 @@ void engine_attach_ledger(struct engine *engine, struct ledger *ledger)
 {
     engine->ledger = ledger;
     ledger_snapshot(ledger, &engine->view, 0);
-    engine->generation = engine->view.participants[ROLE_ENGINE].generation;
+    engine->line_generation = engine->view.participants[ROLE_ENGINE].generation;
+    engine->generation = engine->line_generation;
     if (engine->generation <= engine->restored.generation)
         engine->generation = engine->restored.generation + 1;
     engine->epoch = engine->view.epoch;
@@ -147,7 +148,8 @@ static int journal_work(struct engine *engine)
         journal_prepare(engine->journal);
         engine_journal_marks(engine);
     }
-    bool full = journal_room_now(engine->journal) != JOURNAL_ROOM_FREE;
+    bool full = journal_room_now(engine->journal) != JOURNAL_ROOM_FREE ||
+                journal_problem(engine->journal)[0];
     if (full != engine->journal_told) {
         engine->journal_told = full;
         engine_say(engine, full ? EVENT_ERROR : EVENT_INFO, VENUE_NONE, full ? REJECT_JOURNAL : 0,

@@ -110,6 +110,17 @@ static void watch_day(struct engine *engine)
     engine_journal_marks(engine);
 }
 
+/* Another process has taken our line: it answers for what is open; this one only cancels. */
+static void watch_generation(struct engine *engine)
+{
+    if (engine->replaced ||
+        engine->view.participants[ROLE_ENGINE].generation == engine->line_generation)
+        return;
+    engine->replaced = true;
+    engine_say(engine, EVENT_ERROR, VENUE_NONE, REJECT_STALE_GENERATION, 0, "engine_replaced", "%s",
+               reject_reason_text(REJECT_STALE_GENERATION));
+}
+
 void engine_watch_ledger(struct engine *engine)
 {
     if (!engine->ledger) {
@@ -119,12 +130,14 @@ void engine_watch_ledger(struct engine *engine)
     }
     struct ledger_view *view = &engine->view;
     ledger_snapshot(engine->ledger, view, engine->now_ns);
+    watch_generation(engine);
     bool leased = engine->now_ns < view->lease_deadline_ns;
     bool halted = view->state == LEDGER_HALTED;
     bool was_adding = engine->adding, was_stopping = engine->stopping;
-    engine->adding = view->state == LEDGER_ACTIVE && leased && !engine->draining &&
+    bool quitting = engine->draining || engine->replaced;
+    engine->adding = view->state == LEDGER_ACTIVE && leased && !quitting &&
                      view->participants[ROLE_ENGINE].state != LEDGER_REDUCING;
-    engine->stopping = halted || view->state == LEDGER_CANCEL_ONLY || engine->draining;
+    engine->stopping = halted || view->state == LEDGER_CANCEL_ONLY || quitting;
     if (engine->adding != was_adding || engine->stopping != was_stopping)
         engine->sweep_now = true;
     set_dead_man(engine, (leased || view->state == LEDGER_INIT) && !halted);
@@ -211,6 +224,6 @@ int engine_settle_ledger(struct engine *engine)
     watch_over_budget(engine);
     watch_daily_loss(engine);
     watch_runaway(engine);
-    ledger_beat(engine->ledger, engine->now_ns, engine->view.state == LEDGER_HALTED);
+    ledger_beat(engine->ledger, engine->now_ns, engine->view.state >= LEDGER_CANCEL_ONLY);
     return work;
 }

@@ -70,8 +70,10 @@ struct engine {
     struct arena arena;
 
     struct ledger *ledger;
-    struct ledger_view view; /* copied once a cycle */
-    uint32_t generation, next_sequence;
+    struct ledger_view view;  /* copied once a cycle */
+    uint32_t line_generation; /* of our line in the ledger when we joined */
+    uint32_t generation;      /* in client order ids */
+    uint32_t next_sequence;
 
     struct engine_market markets[ENGINE_MARKETS];
     int market_count;
@@ -108,6 +110,7 @@ struct engine {
     bool adding;   /* orders that add risk may leave: state, lease, no drain */
     bool stopping; /* halted, cancel only, or draining: cancel all */
     bool draining;
+    bool replaced; /* the ledger's line has another owner */
     bool sweep_now;
     int64_t next_sweep_ns;
     int64_t next_journal_ns;

@@ -262,6 +262,13 @@ static void handle_known(struct engine *engine, struct engine_venue *ev,
     tell_strategies(engine, market, &told, report);
 }
 
+static bool is_hollow_fill(const struct execution_report *report)
+{
+    bool trade =
+        report->execution_type == EXEC_TRADE || report->execution_type == EXEC_TRADE_REVERSED;
+    return trade && (report->last_quantity.lots <= 0 || report->last_price.ticks <= 0);
+}
+
 void engine_on_execution(void *context, struct venue *venue, const struct execution_report *report)
 {
     struct engine *engine = context;
@@ -277,6 +284,13 @@ void engine_on_execution(void *context, struct venue *venue, const struct execut
     if (!market) {
         engine_say(engine, EVENT_WARNING, venue->id, 0, report->client_order_id, "report_ignored",
                    "a report about an instrument that is not configured: %.64s", report->text);
+        return;
+    }
+    if (is_hollow_fill(report)) {
+        engine->content.counters[COUNTER_IMPOSSIBLE_REPORTS]++;
+        engine_say(engine, EVENT_ERROR, venue->id, 0, report->client_order_id, "report_impossible",
+                   "a fill without price or quantity; asking the venue again");
+        want_reconcile(engine, ev);
         return;
     }
     struct oms_result result;

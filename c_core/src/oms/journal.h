@@ -25,8 +25,8 @@
 
 #include "../../../bridge/protocol.h"
 
-#define JOURNAL_SEGMENT_BYTES (1024 * 1024)
-#define JOURNAL_SEGMENTS      256
+#define JOURNAL_SEGMENT_BYTES (256 * 1024)
+#define JOURNAL_SEGMENTS      1024
 #define JOURNAL_RESERVE       512
 #define JOURNAL_BACKLOG       4096
 
