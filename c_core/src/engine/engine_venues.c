@@ -63,6 +63,12 @@ static void session_lost(struct engine *engine, struct engine_venue *ev)
     }
 }
 
+static const char *session_words(int session_state)
+{
+    static const char *const words[] = {"down", "connecting", "synchronising", "ready", "draining"};
+    return session_state >= 0 && session_state <= SESSION_DRAINING ? words[session_state] : "?";
+}
+
 static void on_session(void *context, struct venue *venue, int session_state, const char *text)
 {
     struct engine *engine = context;
@@ -72,8 +78,9 @@ static void on_session(void *context, struct venue *venue, int session_state, co
     engine->sweep_now = true;
     if (before == session_state)
         return;
-    engine_say(engine, session_state >= SESSION_SYNCING ? EVENT_INFO : EVENT_WARNING, venue->id, 0,
-               0, "session_changed", "%s", text);
+    bool up = session_state >= SESSION_SYNCING;
+    engine_say(engine, up ? EVENT_INFO : EVENT_WARNING, venue->id, 0, 0, "session_changed", "%s",
+               text && text[0] ? text : session_words(session_state));
     if (session_state < SESSION_SYNCING) {
         session_lost(engine, ev);
         return;
