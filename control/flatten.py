@@ -1,9 +1,8 @@
-"""`control kill --flatten`: close what is held, in capped reduce-only slices, then verify flat.
+"""`control kill --flatten`: close what is held, in capped slices at a collar, then verify flat.
 
-Binance: reduce-only IOC limit orders at a collar through the touch, so a slice can only shrink the
-position and never chases an empty book. Polymarket outcome tokens are fully paid: they cannot lose
-more than they cost, and selling them needs the wallet's signature, which this emergency path does
-not hold; what is held is told instead.
+Binance: reduce-only IOC limit orders, so a slice can only shrink the position. Polymarket: outcome
+tokens are sold to the bids by fill-and-kill orders; a rest below the venue's minimum size cannot be
+sold and is reported: it cannot lose more than it cost.
 """
 
 from __future__ import annotations
@@ -13,32 +12,33 @@ import time
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING
 
-from control import shared
-from control.venues import BinanceVenue, Holding, PolymarketVenue
+from control import accounting, shared
+from control.venues import BinanceVenue, Holding, PolymarketVenue, VenueError
 
 if TYPE_CHECKING:
     from bridge.paths import Paths
 
 SLICE_USD = Decimal(5000)
 COLLAR = Decimal("0.01")
+OUTCOME_COLLAR = Decimal("0.1")  # outcome tokens trade in cents: one per cent is less than a tick
 DEADLINE_S = 5.0
+PAUSE_S = 0.1
 
 
 async def flatten(venue: BinanceVenue | PolymarketVenue, paths: Paths) -> str:
     """Close everything at the venue. "flat", or "NOT FLAT: …" with what is left."""
-    if isinstance(venue, PolymarketVenue):
-        held = shared.held_symbols(paths, "polymarket")
-        return f"NOT FLAT: {len(held)} outcome tokens kept, sell or redeem them by hand" if held else "flat"
     deadline = time.monotonic() + DEADLINE_S
+    if isinstance(venue, PolymarketVenue):
+        return await _flatten_outcomes(venue, paths, deadline)
     while True:
-        held_now = await venue.positions()
-        if not held_now:
+        held = await venue.positions()
+        if not held:
             return "flat"
         if time.monotonic() >= deadline:
-            return "NOT FLAT: " + ", ".join(f"{row.symbol} {row.quantity}" for row in held_now)
-        for row in held_now:
+            return "NOT FLAT: " + ", ".join(f"{row.symbol} {row.quantity}" for row in held)
+        for row in held:
             await _slice(venue, row)
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(PAUSE_S)
 
 
 async def _slice(venue: BinanceVenue, row: Holding) -> None:
@@ -55,3 +55,37 @@ async def _slice(venue: BinanceVenue, row: Holding) -> None:
     quantity = min(abs(held), max(cap, step))
     client_id = f"kill-{time.time_ns() % 10**15}"
     await venue.reduce(row.symbol, "SELL" if selling else "BUY", f"{quantity:f}", f"{price:f}", client_id)
+
+
+async def _flatten_outcomes(venue: PolymarketVenue, paths: Paths, deadline: float) -> str:
+    tokens = accounting.outcome_tokens(paths)
+    unknown = shared.held_symbols(paths, "polymarket") - tokens.keys()
+    left = {symbol: "its token is not known" for symbol in unknown}
+    for symbol, token in tokens.items():
+        rest = await _sell_out(venue, token, deadline)
+        if rest:
+            left[symbol] = rest
+    if not left:
+        return "flat"
+    return "NOT FLAT: " + ", ".join(f"{symbol} ({why})" for symbol, why in sorted(left.items()))
+
+
+async def _sell_out(venue: PolymarketVenue, token: str, deadline: float) -> str:
+    """Sell one token until none is left: "" then, else what is left and why."""
+    from control.polymarket_sell import sale
+
+    while True:
+        held_micros = await venue.token_balance(token)
+        if held_micros <= 0:
+            return ""
+        shares = f"{Decimal(held_micros) / 1_000_000:f} shares"
+        if time.monotonic() >= deadline:
+            return f"{shares}, out of time"
+        body, why = sale(await venue.book(token), token, held_micros, venue.wallet, OUTCOME_COLLAR, SLICE_USD)
+        if body is None:
+            return f"{shares}, {why}"
+        try:
+            await venue.submit(body)
+        except VenueError as error:
+            return f"{shares}, {error}"
+        await asyncio.sleep(PAUSE_S)

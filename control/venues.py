@@ -17,7 +17,6 @@ import asyncio
 import base64
 import hashlib
 import hmac
-import json
 import ssl
 import time
 from collections.abc import Iterable
@@ -257,6 +256,7 @@ class PolymarketVenue:
 
     def __init__(self, ready: dict[str, Any], timeout_s: float) -> None:
         keys = ready["credentials"]
+        self.wallet: dict[str, Any] = keys  # with the private key, for flatten
         self._address: str = keys["address"]
         self._key: str = keys["api_key"]
         self._secret: bytes = base64.urlsafe_b64decode(keys["api_secret"])
@@ -307,6 +307,25 @@ class PolymarketVenue:
         """How many trades the account has had since then."""
         return len(await self._pages("/data/trades", f"after={int(wall_s)}"))
 
+    async def token_balance(self, token: str) -> int:
+        """What the wallet holds of an outcome token, in millionths of a share."""
+        query = urlencode({"asset_type": "CONDITIONAL", "token_id": token, "signature_type": "0"})
+        answer = await self._signed("GET", "/balance-allowance", query)
+        return int(answer["balance"])
+
+    async def book(self, token: str) -> dict[str, Any]:
+        """The token's order book with its tick and minimum size."""
+        status, answer = await self._http.send("GET", f"/book?token_id={token}")
+        if status != 200 or not isinstance(answer, dict):
+            raise VenueError(f"HTTP {status}: {_message(answer)}")
+        return answer
+
+    async def submit(self, body: bytes) -> None:
+        """POST one signed order; VenueError when the venue refuses it."""
+        answer = await self._signed("POST", "/order", body=body)
+        if not answer.get("success") or answer.get("errorMsg"):
+            raise VenueError(_message(answer))
+
     async def _pages(self, path: str, query: str) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
         cursor = "MA=="
@@ -321,12 +340,10 @@ class PolymarketVenue:
                 return rows
         raise VenueError("the venue's pages do not end")
 
-    async def _signed(
-        self, method: str, path: str, query: str = "", body: dict[str, Any] | None = None
-    ) -> Any:
+    async def _signed(self, method: str, path: str, query: str = "", body: bytes = b"") -> Any:
         stamp = str(int(time.time()))
-        text = "" if body is None else json.dumps(body, separators=(",", ":"))
-        digest = hmac.new(self._secret, f"{stamp}{method}{path}{text}".encode(), hashlib.sha256).digest()
+        signed = f"{stamp}{method}{path}".encode() + body
+        digest = hmac.new(self._secret, signed, hashlib.sha256).digest()
         headers = {
             "POLY_ADDRESS": self._address,
             "POLY_API_KEY": self._key,
@@ -335,7 +352,7 @@ class PolymarketVenue:
             "POLY_SIGNATURE": base64.urlsafe_b64encode(digest).decode(),
         }
         url = f"{path}?{query}" if query else path
-        status, answer = await self._http.send(method, url, headers, text.encode() if text else None)
+        status, answer = await self._http.send(method, url, headers, body or None)
         if status != 200:
             raise VenueError(f"HTTP {status}: {_message(answer)}")
         return answer

@@ -92,7 +92,7 @@ class System:
     def open_at_binance(self) -> int:
         """Open orders by the simulator's own account."""
         account = httpx.get(f"{self.ready['binance']['admin']}/account", trust_env=False).json()
-        return sum(len(key["open_orders"]) for key in account["keys"].values())
+        return sum(len(key["open_orders"]) for key in account["accounts"].values())
 
     def control(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the command as a person would."""
@@ -153,7 +153,7 @@ def test_kill_confirms_within_three_seconds(system: System) -> None:
     assert system.control("resume").returncode == 2  # no terminal, no --yes
     assert system.control("resume", "--yes").returncode == 0
     assert not is_latched(system.paths.latch)
-    assert system.ledger.state == LedgerState.INIT
+    assert int(system.ledger.state) == LedgerState.INIT
 
 
 def test_stopped_engine_is_killed(system: System) -> None:
@@ -191,6 +191,16 @@ def test_unreachable_venue_is_unverified(system: System) -> None:
     assert killed.returncode == 7
     assert "polymarket: UNVERIFIED" in killed.stdout
     assert "binance: 2 cancelled" in killed.stdout
+    assert system.open_at_binance() == 0
+
+
+def test_wrong_clock_does_not_stop_a_kill(system: System) -> None:
+    """With the venue's clock five seconds off, requests are signed again by the venue's own time."""
+    system.place(2)
+    faults = f"{system.ready['binance']['admin']}/faults"
+    httpx.post(faults, json={"clock_offset_ms": 5000}, trust_env=False).raise_for_status()
+    killed = system.control("kill")
+    assert killed.returncode == 0, killed.stdout + killed.stderr
     assert system.open_at_binance() == 0
 
 

@@ -108,7 +108,7 @@ def test_one_run_from_start_to_equal_books(desk: Desk) -> None:
 
 
 def test_failing_child_is_explained(desk: Desk, tmp_path: Path) -> None:
-    """When the engine refuses its file the start ends with the code and sentence of the engine; nothing runs."""
+    """When the engine refuses its file the start ends with its code and sentence, and nothing runs."""
     wrong = tmp_path / "engine.json"
     wrong.write_text((ROOT / "config/binance_sim.json").read_text().replace('"quoter"', '"qouter"'))
     failed = desk.control("start", "--paper", "--engine-config", str(wrong))
