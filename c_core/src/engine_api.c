@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/heap_trap.h"
 #include "book/capture_check.h"
 #include "connectors/crypto/binance_wire.h"
@@ -42,6 +43,7 @@ int purser_engine_new(struct purser_engine **out, const char *config_path, const
         .home = home,
         .runtime = runtime,
         .simulator_wait_ms = 5000,
+        .embedded = true,
     };
     struct purser_engine *engine = calloc(1, sizeof *engine);
     *out = NULL;
@@ -116,6 +118,7 @@ static void page_work(void *context)
 {
     struct request *request = context;
     struct engine *engine = trader_engine(request->engine->trader);
+    engine_publish(engine, clock_now_ns());
     *request->page = *engine_page(engine);
 }
 

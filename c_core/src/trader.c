@@ -372,9 +372,8 @@ static int parts_make(struct trader *t, char *error)
         return fail(TRADER_ERROR, error, "the event loop cannot be made: %s", strerror(errno));
     t->loop_made = true;
     loop_watch(&t->loop, t->wake_fd, EPOLLIN, on_wake, t);
-    if (tls_global_init() != STATUS_OK ||
-        arena_init(&t->arena, binance_connector_bytes(t->config.symbols_count) + GATEWAY_BYTES) !=
-            STATUS_OK)
+    size_t size = binance_connector_bytes(t->config.symbols_count) + GATEWAY_BYTES;
+    if (arena_init(&t->arena, size) != STATUS_OK)
         return fail(TRADER_ERROR, error, "%s", status_text());
     int result = venue_make(t, error);
     if (result == TRADER_OK)
@@ -402,7 +401,11 @@ int trader_create(struct trader **out, const struct trader_options *options,
     t->wake_fd = -1;
     pthread_mutex_init(&t->post_mutex, NULL);
     pthread_cond_init(&t->post_done, NULL);
-    int result = world_read(t, options, error);
+    int result = TRADER_OK;
+    if (tls_global_init() != STATUS_OK && !options->embedded) /* before anything uses OpenSSL */
+        result = fail(TRADER_ERROR, error, "%s", status_text());
+    if (result == TRADER_OK)
+        result = world_read(t, options, error);
     if (result == TRADER_OK)
         result = ledger_take(t, error);
     if (result == TRADER_OK) {
