@@ -45,6 +45,7 @@ from polymarket_bot.api.polymarket import (
 )
 from polymarket_bot.api.stream import MarketStream, UserStream
 from polymarket_bot.errors import (
+    BotError,
     ConfigurationError,
     CredentialsError,
     HaltedError,
@@ -153,6 +154,8 @@ class App:
                     await self._duty()
                 await self._shut_down()
         finally:
+            with contextlib.suppress(BotError, TimeoutError):
+                await self._database.flush()
             writer.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await writer

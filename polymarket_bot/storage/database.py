@@ -92,7 +92,7 @@ class Database:
     # --- writing ---
 
     async def writer(self) -> None:
-        """Run until cancelled; whatever is queued is committed first."""
+        """Run until cancelled; whoever cancels it flushes first."""
         try:
             while True:
                 await self._commit([*self._backlog, await self._queue.get()])

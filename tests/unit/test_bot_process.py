@@ -175,7 +175,7 @@ class Engine:
         self.quiet = False
 
     def channel_opened(self, channel: Channel) -> None:
-        self.channel = channel
+        """Usable from now on; `channel` was set when the connection was made."""
 
     def message_received(self, channel: Channel, header: MessageHeader, message: Message) -> None:
         self.messages.append(message)
@@ -191,7 +191,7 @@ class Engine:
         while True:
             if self.channel is None:
                 try:
-                    await connect(path, self, ParticipantRole.ENGINE, "paper", "engine")
+                    self.channel = await connect(path, self, ParticipantRole.ENGINE, "paper", "engine")
                 except Exception:
                     await asyncio.sleep(0.05)
                     continue

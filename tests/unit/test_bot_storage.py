@@ -1,0 +1,143 @@
+"""What must survive the process does."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polymarket_bot.errors import BotError, ConfigurationError
+from polymarket_bot.execution.settlement import Settlement
+from polymarket_bot.model import (
+    Direction,
+    Fee,
+    Fill,
+    FillStatus,
+    Intent,
+    Market,
+    Order,
+    OrderState,
+    Outcome,
+    Price,
+    Side,
+    Size,
+    TradeUpdate,
+)
+from polymarket_bot.storage.database import Database, database_url
+
+MARKET = Market(
+    "0xc", "slug", "Bitcoin above 60,000?", ("111", "222"), ("Y", "N"), Price(10_000), Size(5_000_000), False,
+    Fee(70_000, 1), 60_000_000_000, Direction.ABOVE, 1,
+)  # fmt: skip
+
+
+def order(number: int) -> Order:
+    intent = Intent(
+        (2 << 56) | number, "0xc", "111", Outcome.YES, Side.BUY, Price(450_000), Size(10_000_000), True, 4
+    )
+    return Order(intent, f"0xhash{number}", OrderState.PENDING_NEW, 1, 2)
+
+
+def with_database(path: Path, work: Any) -> None:
+    async def main() -> None:
+        database = await Database.open(path)
+        writer = asyncio.create_task(database.writer())
+        try:
+            await work(database)
+            await database.flush()
+        finally:
+            writer.cancel()
+            await asyncio.gather(writer, return_exceptions=True)
+            await database.close()
+
+    asyncio.run(main())
+
+
+def test_an_order_is_on_disk_after_flush(tmp_path: Path) -> None:
+    """flush returns when another process can read the hash and the client order id."""
+    path = tmp_path / "bot.db"
+
+    async def work(database: Database) -> None:
+        database.save_order(order(1))
+        await database.flush()
+        with sqlite3.connect(path) as other:
+            assert other.execute("select venue_order_id, client_order_id from orders").fetchall() == [
+                ("0xhash1", str((2 << 56) | 1))
+            ]
+        assert list(await database.load_orders(open_only=True)) == ["0xhash1"]
+        await database.end_orders(["0xhash1"])
+        assert await database.load_orders(open_only=True) == {}
+
+    with_database(path, work)
+
+
+def test_fills_and_openings_come_back(tmp_path: Path) -> None:
+    """A new process has the same positions, the same sequence and the same memory of failed trades."""
+    path = tmp_path / "bot.db"
+    book = Settlement(day=9)
+
+    async def write(database: Database) -> None:
+        for number in range(3):
+            fill = Fill(
+                f"t{number}", "o", "0xc", "111", Side.BUY, Price(450_000), Size(5_000_000), True, 0, 7
+            )
+            for status in ("MATCHED", "FAILED" if number == 1 else "CONFIRMED"):
+                for change in book.apply(TradeUpdate(status, (fill,))):
+                    database.save_change(change, book.status(fill.key) or FillStatus.PROVISIONAL)
+        database.save_openings(9, {})
+        database.save_market(MARKET)
+
+    async def read(database: Database) -> None:
+        again = Settlement(await database.load_day() or 0)
+        again.load(await database.load_openings(again.day), await database.load_fills())
+        assert again.position("111") == book.position("111")
+        assert again.sequence == book.sequence == 3
+        failed = Fill("t1", "o", "0xc", "111", Side.BUY, Price(450_000), Size(5_000_000), True, 0, 7)
+        assert again.apply(TradeUpdate("MATCHED", (failed,))) == []
+        assert await database.load_markets() == [MARKET]
+
+    with_database(path, write)
+    with_database(path, read)
+
+
+def test_a_database_that_refuses_writes_is_reported_and_caught_up(tmp_path: Path) -> None:
+    """While another holds the file flush fails and says so; what was queued is written afterwards."""
+    path = tmp_path / "bot.db"
+
+    async def work(database: Database) -> None:
+        blocker = sqlite3.connect(path, isolation_level=None)
+        blocker.execute("BEGIN EXCLUSIVE")
+        database.save_order(order(1))
+        with pytest.raises(BotError):
+            await database.flush()
+        assert database.failed
+        blocker.execute("ROLLBACK")
+        blocker.close()
+        database.save_order(order(2))
+        await database.flush()
+        assert database.failed == ""
+        assert len(await database.load_orders(open_only=True)) == 2
+
+    with_database(path, work)
+
+
+def test_other_versions_and_urls_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another schema version and an unknown kind of database end with a sentence."""
+    path = tmp_path / "bot.db"
+
+    async def nothing(database: Database) -> None:
+        return None
+
+    with_database(path, nothing)
+    with sqlite3.connect(path) as other:
+        other.execute("update meta set value = '99' where name = 'schema_version'")
+    with pytest.raises(ConfigurationError, match="schema version 99"):
+        with_database(path, nothing)
+    monkeypatch.setenv("DATABASE_URL", "mysql://x")
+    with pytest.raises(ConfigurationError, match="postgresql://"):
+        database_url(path)
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u@h/d")
+    assert database_url(path) == "postgresql+asyncpg://u@h/d"
