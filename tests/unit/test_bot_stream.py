@@ -142,8 +142,8 @@ def test_empty_sides() -> None:
 
 @pytest.mark.parametrize(
     "frame",
-             ["", "{", "5", '["x"]', '{"event_type":"book"}', '{"event_type":"price_change","price_changes":5}',
-              '{"event_type":"book","asset_id":"111","bids":[{"price":"1e5","size":"1"}],"asks":[]}', "\x00"],
+    ["", "{", "5", '["x"]', '{"event_type":"book"}', '{"event_type":"price_change","price_changes":5}',
+     '{"event_type":"book","asset_id":"111","bids":[{"price":"1e5","size":"1"}],"asks":[]}', "\x00"],
 )  # fmt: skip
 def test_malformed_frames_make_every_book_doubtful(frame: str) -> None:
     """A frame that cannot be used may have said anything: every book is fetched again."""
