@@ -7,6 +7,7 @@ Files are bounded: at `limit_bytes` the file becomes `.1`, `.1` becomes `.2`, an
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections import deque
@@ -47,7 +48,7 @@ class RecordFile:
         written = os.write(self._descriptor, line)
         if written != len(line):
             _cut_torn_line(self._descriptor)
-            raise OSError(28, f"only a part of a record could be written to {self.path}")
+            raise OSError(errno.ENOSPC, f"only a part of a record could be written to {self.path}")
 
     def sync(self) -> None:
         """Make everything appended so far durable."""
@@ -117,11 +118,16 @@ def _parsed(line: bytes) -> Record | None:
 def write_atomically(path: Path, content: Record, *, durable: bool = False) -> None:
     """Replace a small JSON file whole: readers see the old or the new one, never half of it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    data = json.dumps(content, indent=1).encode() + b"\n"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        os.write(descriptor, json.dumps(content, indent=1).encode() + b"\n")
+        if os.write(descriptor, data) != len(data):
+            raise OSError(errno.ENOSPC, f"only a part of {path} could be written")
         if durable:
             os.fsync(descriptor)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
     finally:
         os.close(descriptor)
     temporary.replace(path)

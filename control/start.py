@@ -114,6 +114,7 @@ def start_detached(paths: Paths, options: dict[str, Any], say: Say, timeout_s: f
     environment = {**os.environ, "PURSER_HOME": str(paths.home), "PURSER_RUNTIME": str(paths.runtime)}
     argv = [sys.executable, "-m", "control.supervisor", json.dumps(options), str(writing)]
     children.bound_log(log)
+    log_start = log.stat().st_size if log.exists() else 0
     handle = processes.spawn(
         argv, stdout=log, stderr=log, environment=environment, directory=ROOT, pass_fds=[writing]
     )
@@ -138,8 +139,10 @@ def start_detached(paths: Paths, options: dict[str, Any], say: Say, timeout_s: f
         code = handle.wait(timeout=15)
     except subprocess.TimeoutExpired:
         code = int(Exit.ERROR)
+    if is_latched(paths.latch):
+        raise ControlError(f"The start was cut short: {describe(paths.latch)}.", Exit.HALTED)
     if not text:
-        tail = "\n".join("    " + line for line in children.last_lines(log))
+        tail = "\n".join("    " + line for line in children.last_lines(log, start=log_start))
         text = f"The supervisor ended with code {code}. The end of {log}:\n{tail}"
     raise ControlError(text, Exit(code) if code in set(Exit) and code else Exit.ERROR)
 

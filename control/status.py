@@ -51,6 +51,7 @@ def snapshot(paths: Paths) -> Record:
         "running": running,
         "healthy": bool(running and about.get("healthy")),
         "halt": describe(paths.latch) if latched else None,
+        "problems": list(about.get("problems", [])) if running else [],
         "uptime_s": _uptime_s(about) if running else 0,
         "taken_wall_ns": time.time_ns(),
         "budget": _budget(view),
@@ -72,7 +73,7 @@ def _kept(paths: Paths) -> Record:
     kept = read_json(paths.mode_home / "last.json")
     state = "HALTED" if latched else "STOPPED"
     changed = {
-        "state": state, "running": False, "healthy": False, "uptime_s": 0,
+        "state": state, "running": False, "healthy": False, "uptime_s": 0, "problems": [],
         "halt": describe(paths.latch) if latched else None,
     }  # fmt: skip
     if kept is not None:

@@ -70,7 +70,7 @@ class Supervisor:
         self._lock = -1
         self._keeper = Keeper(self)
         self._started_wall_ns = time.time_ns()
-        self._started = time.monotonic()
+        self._fills_problem: str | None = None
         self.earlier = read_json(paths.supervisor_json) or {}
         self._sweeps: set[asyncio.Task[str]] = set()
         self._me = ProcessId(os.getpid(), processes.start_time_of(os.getpid()) or 0)
@@ -262,8 +262,12 @@ class Supervisor:
             try:
                 _, lost = self._fills.take(name, page)
                 self._fills.sync()
+                self._fills_problem = None
             except OSError as error:
-                self.events.write("supervisor", "fills_not_written", level="error", text=str(error))
+                # The page keeps them for a while; they are taken again at the next round.
+                if self._fills_problem is None:
+                    self.events.write("supervisor", "fills_not_written", level="error", text=str(error))
+                self._fills_problem = f"fills cannot be written: {error.strerror}"
                 return
             if lost:
                 self.events.write("supervisor", "fills_missed", level="error", participant=name, count=lost)
@@ -271,6 +275,7 @@ class Supervisor:
     async def _write_snapshots(self) -> None:
         while True:
             self.write_snapshot()
+            self.write_supervisor_json()
             for child in self.children:
                 kids.bound_log(child.log)
             await asyncio.sleep(SNAPSHOT_S)
@@ -349,6 +354,7 @@ class Supervisor:
             "healthy": self.healthy,
             "budget": self.budget.model_dump(),
             "options": self._public_options(),
+            "problems": [problem for problem in (self.events.failed, self._fills_problem) if problem],
             "children": [child.record() for child in self.children],
         }
         with contextlib.suppress(OSError):

@@ -47,6 +47,7 @@ def render(picture: Record) -> RenderableType:
         parts.append(
             Text(f"HALTED: {printable(picture['halt'])}. `control resume` lifts it.", style="bold red")
         )
+    parts += [Text(f"PROBLEM: {printable(text)}", style="bold red") for text in picture.get("problems", [])]
     parts += [_budget(picture["budget"]), _pnl(picture)]
     for title, columns, rows in _tables(picture):
         if rows:
