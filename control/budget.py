@@ -14,7 +14,7 @@ from control import shared
 from control.config import Budget, load, micros, usd
 from control.errors import ControlError, Exit
 from control.recorder import write_event
-from control.records import Record, read_json, write_atomically
+from control.records import Record, write_atomically
 from control.status import supervisor_process
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def running_budget(paths: Paths) -> Budget | None:
     """The budget of the running supervisor, or None."""
     if supervisor_process(paths) is None:
         return None
-    content = read_json(paths.supervisor_json) or {}
+    content = shared.about_supervisor(paths)
     return Budget.model_validate(content["budget"]) if "budget" in content else None
 
 

@@ -103,11 +103,11 @@ class Kill:
         """Do all of it."""
         self._halt()
         self._latch()
-        self._found = shared.live_processes(self._paths, self._ledger)
+        self._found = self._discover()
         self._silence()
         self._end_softly()
         ready = self._venues()
-        symbols = {name: shared.known_symbols(self._paths, self._ledger, name) for name, _ in ready}
+        symbols = {name: self._symbols(name) for name, _ in ready}
         self._report.venues = asyncio.run(self._at_venues(ready, symbols))
         self._end_hard()
         for result in self._report.venues:
@@ -145,6 +145,20 @@ class Kill:
             )
 
     # ---- 3, 5: processes -------------------------------------------------------------------
+
+    def _discover(self) -> list[FoundProcess]:
+        """Every process of ours. A damaged file must not stop a kill: then /proc alone has to do."""
+        try:
+            return shared.live_processes(self._paths, self._ledger)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            return processes.find_ours(self._paths.runtime)
+
+    def _symbols(self, venue: str) -> set[str]:
+        """Where we may have orders; without a hint the venue's own list of open orders says so."""
+        try:
+            return shared.known_symbols(self._paths, self._ledger, venue)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            return set()
 
     def _participants(self) -> list[FoundProcess]:
         return [entry for entry in self._found if entry.name in words.PARTICIPANTS[1:]]
@@ -246,25 +260,30 @@ class Kill:
             return result
         try:
             async with venues.open_venue(name, ready, CALL_TIMEOUT_S) as venue:
-                first = 0
-                with contextlib.suppress(venues.VenueError):
-                    first, _ = await venues.cancel_until_none(venue, symbols, self._began + FIRST_SWEEP_S)
-                again = self._quiet + venues.VALIDITY_WINDOW_S[name] - time.monotonic()
-                await asyncio.sleep(max(0.0, again))
-                second, left = await venues.cancel_until_none(venue, symbols, self._began + TOTAL_S)
-                with contextlib.suppress(venues.VenueError):
-                    result.fills = await venue.fills_since(self._wall_s, symbols)
-                # The owner cancels by its own connection too, and is often the faster one: what was
-                # reserved at the halt and is neither open nor filled was cancelled.
-                reserved = self._reserved.get(name, 0) - (result.fills or 0) - len(left)
-                result.cancelled, result.open_orders = max(first + second, reserved), len(left)
-                if self._flatten:
-                    from control.flatten import flatten
-
-                    result.flat = await flatten(venue, self._paths)
-        except venues.VenueError as error:
-            result.problem = f"{error}; look at the venue itself and run `control kill` again"
+                await self._empty(venue, symbols, result)
+        except Exception as error:  # whatever went wrong here, the other venue must still be emptied
+            result.problem = f"{error or type(error).__name__}; look at the venue itself, then kill again"
         return result
+
+    async def _empty(
+        self, venue: venues.BinanceVenue | venues.PolymarketVenue, symbols: set[str], result: VenueResult
+    ) -> None:
+        first = 0
+        with contextlib.suppress(Exception):  # the second sweep decides
+            first, _ = await venues.cancel_until_none(venue, symbols, self._began + FIRST_SWEEP_S)
+        again = self._quiet + venues.VALIDITY_WINDOW_S[venue.name] - time.monotonic()
+        await asyncio.sleep(max(0.0, again))
+        second, left = await venues.cancel_until_none(venue, symbols, self._began + TOTAL_S)
+        with contextlib.suppress(Exception):  # a count for the report, no more
+            result.fills = await venue.fills_since(self._wall_s, symbols)
+        # The owner cancels by its own connection too, and is often the faster one: what was reserved
+        # at the halt and is neither open nor filled was cancelled.
+        reserved = self._reserved.get(venue.name, 0) - (result.fills or 0) - len(left)
+        result.cancelled, result.open_orders = max(first + second, reserved), len(left)
+        if self._flatten:
+            from control.flatten import flatten
+
+            result.flat = await flatten(venue, self._paths)
 
     def _journal(self) -> None:
         with contextlib.suppress(OSError):

@@ -299,6 +299,19 @@ def reason_text(number: int) -> str:
 # ---- what was last known -------------------------------------------------------------------------
 
 
+def about_supervisor(paths: Paths) -> Record:
+    """supervisor.json, or an empty object when it is missing or not as the supervisor writes it: no
+    command may fail over it, least of all a kill."""
+    about = read_json(paths.supervisor_json) or {}
+    children = about.get("children")
+    whole = isinstance(children, list) and all(_is_process(child) for child in [about, *children])
+    return about if whole and all(isinstance(child.get("name"), str) for child in children or []) else {}
+
+
+def _is_process(record: Any) -> bool:
+    return isinstance(record, dict) and all(isinstance(record.get(key), int) for key in ("pid", "start_time"))
+
+
 def known_processes(paths: Paths, ledger: Ledger | None) -> list[FoundProcess]:
     """Every process that the ledger or supervisor.json names; some may be long gone."""
     found = []
@@ -308,7 +321,7 @@ def known_processes(paths: Paths, ledger: Ledger | None) -> list[FoundProcess]:
             line = view.participants[role]
             if line.pid > 0:
                 found.append(FoundProcess(name, ProcessId(line.pid, line.start_time)))
-    about = read_json(paths.supervisor_json) or {}
+    about = about_supervisor(paths)
     if about.get("pid"):
         found.append(FoundProcess("supervisor", ProcessId(int(about["pid"]), int(about["start_time"]))))
     for child in about.get("children", []):
@@ -359,7 +372,7 @@ def held_symbols(paths: Paths, venue: str, *, flat_too: bool = False) -> set[str
 
 def expected_venues(paths: Paths) -> set[str]:
     """The venues that were started and not stopped again, by supervisor.json."""
-    about = read_json(paths.supervisor_json) or {}
+    about = about_supervisor(paths)
     return {
         child["name"].removeprefix("sim-")
         for child in about.get("children", [])

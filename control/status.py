@@ -27,16 +27,16 @@ NS_PER_MS = 1_000_000
 
 def supervisor_process(paths: Paths) -> ProcessId | None:
     """The running supervisor of this runtime folder, or None."""
-    content = read_json(paths.supervisor_json)
-    if content is None:
+    content = shared.about_supervisor(paths)
+    if not content:
         return None
-    process = ProcessId(int(content.get("pid", 0)), int(content.get("start_time", 0)))
+    process = ProcessId(content["pid"], content["start_time"])
     return process if processes.is_alive(process) else None
 
 
 def snapshot(paths: Paths) -> Record:
     """The whole picture. With nothing in shared memory, the last one that was kept, marked as such."""
-    about = read_json(paths.supervisor_json) or {}
+    about = shared.about_supervisor(paths)
     running = supervisor_process(paths) is not None
     view = shared.ledger_view(paths)
     pages = {name: page for name in words.PARTICIPANTS[1:] if (page := shared.read_page(paths, name))}

@@ -39,7 +39,7 @@ from control.keeper import Keeper, StartFailed
 from control.latch import describe, is_latched, set_latch
 from control.processes import ProcessId
 from control.recorder import EventLog, FillRecorder
-from control.records import read_json, write_atomically
+from control.records import write_atomically
 
 BEAT_S = 0.1
 LEASE_NS = 2_000_000_000
@@ -71,7 +71,7 @@ class Supervisor:
         self._keeper = Keeper(self)
         self._started_wall_ns = time.time_ns()
         self._fills_problem: str | None = None
-        self.earlier = read_json(paths.supervisor_json) or {}
+        self.earlier = shared.about_supervisor(paths)
         self._sweeps: set[asyncio.Task[str]] = set()
         self._me = ProcessId(os.getpid(), processes.start_time_of(os.getpid()) or 0)
 

@@ -182,6 +182,22 @@ def test_kill_works_without_the_runtime_folder(system: System) -> None:
     assert is_latched(system.paths.latch)
 
 
+def test_damaged_files_do_not_stop_a_kill(system: System) -> None:
+    """Garbage in ledger, page and supervisor.json: processes and orders are found without them."""
+    system.place(2)
+    system.paths.supervisor_json.write_text('{"children": [{"nonsense": 1}], "pid": "x"}')
+    system.paths.engine_page.write_bytes(b"\xff" * 5000)
+    damaged = system.paths.runtime / "damaged"
+    damaged.write_bytes(os.urandom(system.paths.ledger.stat().st_size))
+    damaged.chmod(0o600)
+    damaged.rename(system.paths.ledger)
+    killed = system.control("kill")
+    assert killed.returncode == 0, killed.stdout + killed.stderr
+    assert "ledger missing or damaged" in killed.stdout
+    assert system.open_at_binance() == 0
+    assert is_latched(system.paths.latch)
+
+
 def test_unreachable_venue_is_unverified(system: System) -> None:
     """A venue that does not answer is named, the other one is emptied all the same, and the code is 7."""
     system.place(2)
