@@ -79,6 +79,7 @@ BLIND_LIMIT_NS = 15_000_000_000
 CLOCK_LIMIT_NS = 1_000_000_000
 BALANCE_EVERY_NS = 60_000_000_000
 STOP_LIMIT_S = 3.0
+REFERENCE_WORDS = {"btc": ("bitcoin", "btc")}
 EMPTY_TOP = Top(None, Size(0), None, Size(0))
 GEOBLOCK_URL = "https://polymarket.com/api/geoblock"
 
@@ -303,6 +304,7 @@ class App:
             ),
             self._spawn,
         )
+        self._integration.mark_of = self._engine.mark_of
         context = ssl.create_default_context(cafile=endpoints.ca or None)
         self._market = MarketStream(
             endpoints.ws + "/ws/market",
@@ -351,12 +353,12 @@ class App:
     async def _reconcile_at_start(self) -> None:
         """Until the venue has answered everything once: nothing open, no fill missed, balances compared."""
         await self._load_markets()
+        openings = self._engine.roll_day()
+        self._database.save_openings(self._settlement.day, openings or self._settlement.openings())
         while True:
             try:
                 found = await self._engine.fence()
                 known = list(await self._database.load_orders(open_only=True))
-                booked = self._settlement.latest_match_s()
-                self._engine.last_trade_s = booked
                 if await self._engine.reconcile():
                     await self._database.end_orders(known)
                     await self._compare_balances(adopt_now=True)
@@ -364,8 +366,6 @@ class App:
             except VenueError as error:
                 log.warning("venue_not_reconciled", error=str(error)[:200])
             await asyncio.sleep(1.0)
-        openings = self._engine.roll_day()
-        self._database.save_openings(self._settlement.day, openings or self._settlement.openings())
         log.info("venue_reconciled", orders_cancelled=found, orders_known=len(known))
 
     async def _load_markets(self) -> None:
@@ -387,7 +387,7 @@ class App:
         wall = self._clock.wall_ns()
         chosen = self._settings.markets
         choice = MarketChoice(
-            tuple(word.lower() for word in chosen.words),
+            REFERENCE_WORDS[chosen.discover],
             chosen.limit,
             chosen.min_remaining_s * SECOND_NS,
             chosen.max_remaining_s * SECOND_NS,

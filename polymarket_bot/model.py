@@ -10,7 +10,7 @@ Price times size is exact in micros for sizes on the 0.01-share lot at ticks of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import NewType
 
@@ -179,7 +179,6 @@ class Order:
     cancel_requested_ns: int = 0
     checked_ns: int = 0
     reversed_size: int = 0  # of fills that were taken back
-    trades: set[str] = field(default_factory=set)
 
     @property
     def remaining(self) -> int:

@@ -90,8 +90,7 @@ class CredentialSettings(Section):
 
 
 class MarketSettings(Section):
-    discover: str = Field("btc", description="which reference the markets must be about: btc")
-    words: tuple[str, ...] = ("bitcoin", "btc")
+    discover: Literal["btc"] = Field("btc", description="which reference the markets must be about")
     limit: int = Field(3, ge=1, le=20)
     reference: str = "BTCUSDT"
     min_remaining_s: int = Field(300, ge=0)

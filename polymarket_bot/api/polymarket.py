@@ -122,8 +122,6 @@ class CancelResult:
 class Exchange(Protocol):
     """What the execution engine needs of a venue. Reads raise VenueError; submit never raises."""
 
-    @property
-    def wallet(self) -> str: ...
     async def discover(self, choice: MarketChoice, now_wall_ns: int) -> list[Market]: ...
     async def winner(self, market: Market) -> int | None: ...
     async def books(self, tokens: Sequence[str]) -> list[Snapshot]: ...
@@ -132,7 +130,6 @@ class Exchange(Protocol):
     async def cancel(self, order_ids: Sequence[str]) -> CancelResult: ...
     async def cancel_all(self) -> CancelResult: ...
     async def open_orders(self) -> list[OrderUpdate]: ...
-    async def order(self, order_id: str) -> OrderUpdate | None: ...
     async def trades(self, after_s: int) -> list[TradeUpdate]: ...
     async def balance(self, token: str | None) -> int: ...
     async def heartbeat(self, heartbeat_id: str) -> str: ...
@@ -283,10 +280,6 @@ class Polymarket:
             raise CredentialsError("Polymarket has put this account into close-only mode: ask the venue why.")
         return venue
 
-    @property
-    def wallet(self) -> str:
-        return self._credentials.wallet if self._credentials else ""
-
     async def close(self) -> None:
         for client in (self._secure, self._public):
             if client is not None:
@@ -428,13 +421,6 @@ class Polymarket:
             return [
                 _order_update(item) async for page in self._client.list_open_orders() for item in page.items
             ]
-
-    async def order(self, order_id: str) -> OrderUpdate | None:
-        """An active order, or None: the venue answers only for active ones."""
-        for update in await self.open_orders():
-            if update.order_id == order_id:
-                return update
-        return None
 
     async def trades(self, after_s: int) -> list[TradeUpdate]:
         """All trades of the account matched at or after the given second, oldest first."""

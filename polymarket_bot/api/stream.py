@@ -379,7 +379,7 @@ class MarketStream(Channel):
                     await self._fetch(behind)
                 elif quiet:
                     await self._probe()
-            except VenueError as error:
+            except BotError as error:
                 log.warning("books_not_fetched", error=str(error)[:160])
                 await asyncio.sleep(1.0)
 

@@ -28,10 +28,6 @@ class DryRunExchange:
         self._venue = venue
         self._open: dict[str, Intent] = {}
 
-    @property
-    def wallet(self) -> str:
-        return ""
-
     async def discover(self, choice: MarketChoice, now_wall_ns: int) -> list[Market]:
         return await self._venue.discover(choice, now_wall_ns)
 
@@ -73,9 +69,6 @@ class DryRunExchange:
             )
             for order_id, i in self._open.items()
         ]
-
-    async def order(self, order_id: str) -> OrderUpdate | None:
-        return next((update for update in await self.open_orders() if update.order_id == order_id), None)
 
     async def trades(self, after_s: int) -> list[TradeUpdate]:
         return []

@@ -16,6 +16,7 @@ named its fate or, seen nowhere, its validity window has passed.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -116,8 +117,7 @@ class ExecutionEngine:
         self.pulled = False  # quotes are pulled: halted, lease expired, or stopping
         self.check_wanted = asyncio.Event()
         self.reconciled_ns = 0
-        self.last_trade_s = 0
-        self.resyncs = 0
+        self._gone: deque[str] = deque(maxlen=1000)  # ended lately: a list read before may still hold them
 
     # --- markets and totals ---
 
@@ -445,7 +445,6 @@ class ExecutionEngine:
         order.state = OrderState.REJECTED
         self._finish(order)
         self._report.order(order, ExecutionType.REJECTED, result.reason, result.text)
-        self._report.refused(order.intent, result.reason, result.text)
         if result.verdict is Verdict.ACCOUNT:
             self._report.event(2, "account_refused", result.text)
             self._budget.halt(HaltReason.VENUE)
@@ -524,6 +523,7 @@ class ExecutionEngine:
     def _forget(self, order: Order) -> None:
         self._risk.remove_order(order.intent)
         self.orders.pop(order.venue_order_id, None)
+        self._gone.append(order.venue_order_id)
         self.by_client.pop(order.intent.client_order_id, None)
         self._dirty = True
         if order.slot >= 0:
@@ -560,7 +560,6 @@ class ExecutionEngine:
     def _on_change(self, change: Change) -> None:
         fill = change.fill
         self._store.save_change(change, self.settlement.status(fill.key) or FillStatus.PROVISIONAL)
-        self.last_trade_s = max(self.last_trade_s, fill.matched_wall_ns // 1_000_000_000)
         if change.kind in (ChangeKind.FINAL, ChangeKind.IGNORED):
             return
         order = self.orders.get(fill.order_id)
@@ -577,7 +576,6 @@ class ExecutionEngine:
         fill = change.fill
         if change.kind is ChangeKind.BOOKED:
             order.filled += fill.size
-            order.trades.add(fill.trade_id)
             if order.state in (OrderState.WORKING, OrderState.PENDING_NEW, OrderState.UNKNOWN):
                 if order.state is not OrderState.WORKING:
                     self._budget.live(order.slot)
@@ -614,7 +612,7 @@ class ExecutionEngine:
         started = self._clock.now_ns()
         try:
             open_now = {update.order_id: update for update in await self._exchange.open_orders()}
-            trades = await self._exchange.trades(self.last_trade_s - TRADE_OVERLAP_S)
+            trades = await self._exchange.trades(self.settlement.latest_match_s() - TRADE_OVERLAP_S)
         except VenueAccountError as error:
             self._report.event(2, "account_refused", str(error))
             self._budget.halt(HaltReason.VENUE)
@@ -626,7 +624,7 @@ class ExecutionEngine:
             self.on_trade(trade)
         for order in list(self.orders.values()):
             self._compare(order, open_now.get(order.venue_order_id), started)
-        orphans = [order_id for order_id in open_now if order_id not in self.orders]
+        orphans = [o for o in open_now if o not in self.orders and o not in self._gone]
         if orphans:
             self._report.event(1, "orphans_found", f"{len(orphans)} open orders of an earlier process")
             await self._cancel(orphans)

@@ -115,6 +115,7 @@ class Integration:
         self.page = PageWriter(paths.bot_page, ParticipantRole.BOT, mode, os.getpid(), wall_ns())
         self.bus = Publisher(paths.bot_pub)
         self.server = BridgeServer(self, mode)
+        self.mark_of: Callable[[str], int] = lambda token: 0
         self.inbox = Inbox()
         self.signals: dict[str, Signal] = {}
         self.signal_counts: dict[str, int] = {}
@@ -166,6 +167,8 @@ class Integration:
                 order.intent, symbol, execution, order.state, order.filled, reason, text, self._wall_ns()
             )
         )
+        if execution is ExecutionType.REJECTED:
+            self.page.count_refusal(reason)
         if execution is ExecutionType.NEW and order.sent_ns:
             self.page.record_order_to_ack(self._now_ns() - order.sent_ns)
         log.info(
@@ -230,7 +233,7 @@ class Integration:
         )
         self.send(fill_report_of(change, order, symbol, provisional, self._wall_ns()))
         position = self._settlement.position(fill.token)
-        self.send(position_of(symbol, position, fill.price))
+        self.send(position_of(symbol, position, self.mark_of(fill.token)))
         log.info(
             "fill_reversed" if reversed_ else "fill_booked",
             symbol=symbol,

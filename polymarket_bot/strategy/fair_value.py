@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from polymarket_bot.model import ONE, Direction, Market, Price, Signal
+from polymarket_bot.model import ONE, Direction, Market, Signal
 
 YEAR_NS = 365 * 24 * 3600 * 1_000_000_000
 SHORTEST_NS = 1_000_000_000  # below one second to expiry the value is taken as of one second
@@ -22,7 +22,7 @@ SHORTEST_NS = 1_000_000_000  # below one second to expiry the value is taken as 
 @dataclass(frozen=True, slots=True)
 class FairValue:
     """probability: of YES, 1e-6. delta_e9: reference units (BTC) one YES share is long, times 1e9.
-    deviation: one standard deviation of the probability over a minute, 1e-6."""
+    minute_deviation: one standard deviation of the probability over a minute, 1e-6."""
 
     probability: int
     delta_e9: int
@@ -60,7 +60,3 @@ def fair_value(market: Market, signal: Signal, now_wall_ns: int) -> FairValue | 
         delta_e9=round(delta * 1e9),
         minute_deviation=round(minute * ONE),
     )
-
-
-def probability_of(fair: FairValue, yes: bool) -> Price:
-    return Price(fair.probability if yes else ONE - fair.probability)
