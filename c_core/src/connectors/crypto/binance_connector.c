@@ -275,6 +275,7 @@ static int venue_do_work(struct venue *venue, int64_t now_ns)
         binance_rest_turn(b, now_ns);
     links_turn(b, now_ns);
     binance_market_turn(b, now_ns);
+    binance_user_turn(b, now_ns);
     binance_reconcile_turn(b, now_ns);
     heap_trap_resume(trap);
     binance_session_update(b, now_ns);

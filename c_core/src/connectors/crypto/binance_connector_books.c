@@ -128,6 +128,8 @@ static void on_depth(struct binance *b, const struct binance_market_event *event
 {
     struct binance_market *market = market_of(b, event->instrument);
     market->depth_ns = received_ns;
+    if (book_sync_is_whole(&market->sync) && event->delta.last_id <= market->sync.last_id)
+        return; /* sent twice: ids only grow, and a real gap shows in the next delta's pu */
     switch (book_sync_delta(&market->sync, &event->delta)) {
     case SYNC_APPLIED:
         delta_applied(b, market, event->delta.last_id, received_ns);

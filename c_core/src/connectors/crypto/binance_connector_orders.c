@@ -8,6 +8,7 @@
 #define FRAME_MAX 1024
 #define ANSWER_SLACK_NS 1000000000LL
 #define CANCEL_ALL_TRIES 5
+#define EVENT_DUE_NS 3000000000LL /* by then the user stream must have spoken of an accepted order */
 
 static struct binance_request *request_free(struct binance *b)
 {
@@ -26,6 +27,7 @@ static void request_fill(struct binance *b, struct binance_request *request, int
         .side = order->side,
         .price = order->price,
         .quantity = order->quantity,
+        .sent_ns = now_ns,
         .deadline_ns = now_ns + b->recv_window_ms * CLOCK_NS_PER_MS + ANSWER_SLACK_NS,
     };
     b->counters.requests++;
@@ -246,6 +248,9 @@ void binance_order_answer(struct binance *b, const struct binance_request *reque
     }
     int type = request->kind == BINANCE_REQUEST_PLACE ? place_answer(class) : cancel_answer(class);
     if (order != NULL && class->outcome == BINANCE_ACCEPTED) {
+        if (b->event_due_ns == 0 && request->kind == BINANCE_REQUEST_PLACE &&
+            b->order_event_ns < request->sent_ns)
+            b->event_due_ns = now_ns + EVENT_DUE_NS;
         binance_report_init(&report, order, request->client_order_id);
         report.instrument = request->instrument;
         report.execution_type = (uint8_t)type;

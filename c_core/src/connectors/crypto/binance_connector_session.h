@@ -79,7 +79,7 @@ struct binance_request {
     uint8_t side;
     struct price price;
     struct quantity quantity;
-    int64_t deadline_ns;
+    int64_t sent_ns, deadline_ns;
 };
 
 struct binance_order_id {
@@ -160,6 +160,8 @@ struct binance {
 
     struct binance_request requests[BINANCE_REQUESTS];
     int64_t next_request;
+    int64_t order_event_ns; /* newest order event of the user stream */
+    int64_t event_due_ns;   /* an accepted request that the user stream has not confirmed; 0: none */
     int64_t orders_hold_ns; /* the venue throttled orders until then */
     struct binance_order_id order_ids[BINANCE_ORDER_IDS];
     struct binance_reconcile reconcile;
@@ -252,6 +254,9 @@ void binance_order_rest_answer(struct binance *b, const struct binance_answer *a
                                int64_t now_ns);
 
 /* --- binance_connector_user.c --- */
+/* binance_user_turn: no event heartbeat exists at the venue, so that a stream which says nothing
+ * after the venue accepted an order is taken for blind and opened again. */
+void binance_user_turn(struct binance *b, int64_t now_ns);
 void binance_user_message(void *context, const char *bytes, size_t length, int64_t received_ns);
 /* binance_commission_e8: the commission in USD times 1e8. */
 int64_t binance_commission_e8(const struct instrument *instrument, int64_t commission_e8,

@@ -65,6 +65,8 @@ static const char *forced_name(int forced)
 static void on_order(struct binance *b, const struct binance_user_event *event)
 {
     struct execution_report report;
+    b->event_due_ns = 0;
+    b->order_event_ns = b->venue.received_ns;
     if (event->order.instrument == NULL)
         return;
     uint64_t client_order_id = binance_client_id_parse(&b->prefix, event->order.client_id);
@@ -90,6 +92,18 @@ static void on_order(struct binance *b, const struct binance_user_event *event)
         binance_fill_seen(b, &b->markets[event->order.instrument->index], event->trade_id);
     }
     b->venue.events->on_execution(b->venue.events->context, &b->venue, &report);
+}
+
+void binance_user_turn(struct binance *b, int64_t now_ns)
+{
+    if (b->event_due_ns == 0 || now_ns < b->event_due_ns || !binance_link_is_open(&b->user_link))
+        return;
+    b->event_due_ns = 0;
+    b->counters.stalls++;
+    binance_fills_broken(b);
+    binance_event(b, EVENT_WARNING, "user_stream_silent",
+                  "the venue accepted an order and the stream says nothing: it is opened again");
+    binance_link_rotate(&b->user_link, "silent after an accepted order");
 }
 
 static void on_account(struct binance *b, const struct binance_user_event *event)

@@ -1,0 +1,392 @@
+/* The Binance connector without a network: frames and answers go in, reports and states come out. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../c_core/src/connectors/crypto/binance_connector_session.h"
+
+#define EXPECT(x)                                                                                  \
+    do {                                                                                           \
+        if (!(x)) {                                                                                \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);                                \
+            exit(1);                                                                               \
+        }                                                                                          \
+    } while (0)
+
+#define NOW 1000000000000LL
+
+/* What the engine would have heard. */
+struct heard {
+    int books, executions;
+    struct execution_report report; /* the newest */
+    char event[32];                 /* the newest event's name */
+    int level;
+    bool synced;                    /* the book had a bid at the newest on_book */
+};
+
+static struct heard heard;
+static struct venue *venue;
+static struct binance *b;
+static struct arena arena;
+static struct loop loop;
+
+static void on_session(void *context, struct venue *v, int state, const char *text)
+{
+    (void)context, (void)v, (void)state, (void)text;
+}
+
+static void on_instrument(void *context, struct venue *v, const struct instrument *instrument)
+{
+    (void)context, (void)v, (void)instrument;
+}
+
+static void on_book(void *context, struct venue *v, uint16_t index, int64_t received_ns)
+{
+    (void)context, (void)received_ns;
+    heard.books++;
+    heard.synced = order_book_top(v->book(v, index)).bid_quantity.lots > 0;
+}
+
+static void on_execution(void *context, struct venue *v, const struct execution_report *report)
+{
+    (void)context, (void)v;
+    heard.executions++;
+    heard.report = *report;
+}
+
+static void on_dead_man(void *context, struct venue *v, int64_t armed_ns, int64_t expires_ns)
+{
+    (void)context, (void)v, (void)armed_ns, (void)expires_ns;
+}
+
+static void on_event(void *context, struct venue *v, int level, const char *name, const char *text)
+{
+    (void)context, (void)v, (void)text;
+    heard.level = level;
+    snprintf(heard.event, sizeof heard.event, "%s", name);
+}
+
+static const struct venue_events ears = {
+    .on_session = on_session,
+    .on_instrument = on_instrument,
+    .on_book = on_book,
+    .on_execution = on_execution,
+    .on_dead_man = on_dead_man,
+    .on_event = on_event,
+};
+
+static void connector_make(void)
+{
+    struct binance_settings settings = {
+        .rest = "http://127.0.0.1:9",
+        .streams = "ws://127.0.0.1:9",
+        .ws_api = "ws://127.0.0.1:9/ws-fapi/v1",
+        .api_key = "key",
+        .api_secret = "secret",
+        .environment = 'p',
+        .host = 0xabcd,
+        .recv_window_ms = 1500,
+        .dead_man_timeout_ms = 12000,
+        .stale_ms = 3000,
+        .symbols = {{"BTCUSDT", 100000, 200, 500}},
+        .symbols_count = 1,
+    };
+    EXPECT(tls_global_init() == STATUS_OK && loop_init(&loop) == STATUS_OK);
+    EXPECT(arena_init(&arena, binance_connector_bytes(1)) == STATUS_OK);
+    EXPECT(binance_connector_new(&venue, &arena, &settings) == STATUS_OK);
+    venue->events = &ears;
+    EXPECT(venue->operations->start(venue, &loop, NOW) == STATUS_OK);
+    b = binance_of(venue);
+    struct instrument *instrument = &b->markets[0].instrument;
+    instrument->tick_e9 = 100000000;
+    instrument->lot_e9 = 1000000;
+    instrument->price_decimals = 1;
+    instrument->quantity_decimals = 3;
+    b->markets[0].known = true;
+    b->known.count = 1;
+    b->market_link.socket.state = WEBSOCKET_OPEN; /* as far as the parts can see */
+    b->user_link.socket.state = WEBSOCKET_OPEN;
+    b->api_link.socket.state = WEBSOCKET_OPEN;
+}
+
+static void market(const char *text)
+{
+    static char bytes[4096];
+    memset(bytes, 0, sizeof bytes);
+    memcpy(bytes, text, strlen(text));
+    binance_market_message(&b->market_link, bytes, strlen(text), NOW);
+}
+
+static void user(const char *text)
+{
+    static char bytes[4096];
+    memset(bytes, 0, sizeof bytes);
+    memcpy(bytes, text, strlen(text));
+    binance_user_message(&b->user_link, bytes, strlen(text), NOW);
+}
+
+static void api(const char *text)
+{
+    static char bytes[4096];
+    memset(bytes, 0, sizeof bytes);
+    memcpy(bytes, text, strlen(text));
+    binance_api_message(&b->api_link, bytes, strlen(text), NOW);
+}
+
+static void depth(int64_t first, int64_t last, int64_t previous, const char *bid)
+{
+    char text[512];
+    snprintf(text, sizeof text,
+             "{\"stream\":\"btcusdt@depth@100ms\",\"data\":{\"e\":\"depthUpdate\",\"E\":1,\"T\":1,\"s\":"
+             "\"BTCUSDT\",\"U\":%lld,\"u\":%lld,\"pu\":%lld,\"b\":[[\"%s\",\"2.000\"]],\"a\":[]}}",
+             (long long)first, (long long)last, (long long)previous, bid);
+    market(text);
+}
+
+static void ticker(int64_t id, const char *bid, const char *quantity)
+{
+    char text[512];
+    snprintf(text, sizeof text,
+             "{\"stream\":\"btcusdt@bookTicker\",\"data\":{\"e\":\"bookTicker\",\"u\":%lld,\"s\":\"BTCUSDT\","
+             "\"b\":\"%s\",\"B\":\"%s\",\"a\":\"60001.0\",\"A\":\"1.000\",\"T\":1,\"E\":1}}",
+             (long long)id, bid, quantity);
+    market(text);
+}
+
+static void snapshot(int64_t id)
+{
+    char body[512];
+    snprintf(body, sizeof body,
+             "{\"lastUpdateId\":%lld,\"E\":1,\"T\":1,\"bids\":[[\"60000.0\",\"2.000\"]],\"asks\":[["
+             "\"60001.0\",\"1.000\"]]}",
+             (long long)id);
+    struct http_response http = {.status = STATUS_OK, .code = 200, .body = body,
+                                 .body_length = strlen(body)};
+    struct binance_answer answer = {.call = BINANCE_CALL_DEPTH, .http = &http, .accepted = true};
+    binance_market_snapshot(b, &answer, NOW);
+}
+
+/* A snapshot between two deltas makes a whole book. */
+static void book_sync_up(void)
+{
+    binance_market_reset(b, NOW);
+    depth(100, 110, 90, "59999.0");
+    EXPECT(!binance_market_whole(b));
+    snapshot(105);
+    EXPECT(binance_market_whole(b) && heard.synced);
+}
+
+static void test_gap_empties_the_book(void)
+{
+    book_sync_up();
+    int64_t before = venue->resyncs;
+    depth(130, 140, 125, "59999.0"); /* pu should be 110 */
+    EXPECT(!binance_market_whole(b) && !heard.synced);
+    EXPECT(venue->resyncs == before + 1 && strcmp(heard.event, "book_resynced") == 0);
+    EXPECT(b->markets[0].snapshot_wanted);
+}
+
+static void test_repeated_delta_is_ignored(void)
+{
+    book_sync_up();
+    int64_t before = venue->resyncs;
+    depth(111, 120, 110, "59998.0");
+    depth(111, 120, 110, "59998.0");
+    EXPECT(binance_market_whole(b) && venue->resyncs == before);
+}
+
+static void test_top_is_checked_against_ticker(void)
+{
+    book_sync_up();
+    int64_t before = b->counters.top_checks;
+    ticker(118, "60000.0", "2.000");
+    depth(111, 120, 110, "59998.0");
+    ticker(125, "60000.0", "1.500"); /* only now is 118 known to be the newest up to 120 */
+    EXPECT(b->counters.top_checks == before + 1 && b->counters.top_mismatches == 0);
+    EXPECT(binance_market_whole(b));
+    depth(121, 130, 120, "59997.0"); /* the bid is still 2.000 here, and was 1.500 there */
+    ticker(131, "60000.0", "1.500");
+    EXPECT(b->counters.top_mismatches == 1 && !binance_market_whole(b));
+}
+
+static void test_malformed_frames_never_crash(void)
+{
+    static const char *const frames[] = {
+        "{", "", "[]", "nonsense", "{\"stream\":\"btcusdt@depth@100ms\",\"data\":{\"e\":\"depthUpdate\"",
+        "{\"e\":\"depthUpdate\",\"s\":\"BTCUSDT\",\"U\":1,\"u\":2,\"pu\":0,\"b\":[[\"1e5\",\"1\"]],\"a\":[]}",
+    };
+    for (size_t i = 0; i < sizeof frames / sizeof frames[0]; i++) {
+        market(frames[i]);
+        user(frames[i]);
+        api(frames[i]);
+    }
+    book_sync_up();
+    int64_t before = b->counters.malformed_frames;
+    market("{\"stream\":");
+    EXPECT(b->counters.malformed_frames == before + 1 && !binance_market_whole(b));
+    b->user_link.rotate = b->api_link.rotate = false;
+}
+
+static void request_put(int64_t id, int kind)
+{
+    b->requests[id & (BINANCE_REQUESTS - 1)] = (struct binance_request){
+        .id = id,
+        .kind = kind,
+        .client_order_id = 7,
+        .instrument = &b->markets[0].instrument,
+        .deadline_ns = NOW + 1000,
+    };
+}
+
+/* An error answer to an order, and the report that it must become. */
+static void test_answers_are_classified(void)
+{
+    static const struct {
+        int status, code;
+        const char *message;
+        int type;
+    } rows[] = {
+        {400, -2019, "Margin is insufficient.", EXEC_REJECTED},
+        {400, -5022, "Post Only", EXEC_REJECTED},
+        {400, -4164, "notional", EXEC_REJECTED},
+        {400, -1021, "Timestamp", EXEC_REJECTED},
+        {503, -1008, "overload", EXEC_REJECTED},
+        {408, -1007, "Timeout waiting for response", EXEC_UNKNOWN},
+        {503, -1000, "Unknown error, please check your request or try again later.", EXEC_UNKNOWN},
+        {400, -4116, "ClientOrderId is duplicated.", EXEC_UNKNOWN},
+        {400, -987654, "never seen", EXEC_UNKNOWN},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char text[256];
+        request_put(900, BINANCE_REQUEST_PLACE);
+        int before = heard.executions;
+        snprintf(text, sizeof text, "{\"id\":900,\"status\":%d,\"error\":{\"code\":%d,\"msg\":\"%s\"}}",
+                 rows[i].status, rows[i].code, rows[i].message);
+        api(text);
+        EXPECT(heard.executions == before + 1);
+        EXPECT(heard.report.client_order_id == 7 && heard.report.execution_type == rows[i].type);
+        EXPECT((heard.report.execution_type == EXEC_REJECTED) == (heard.report.reject_reason != 0));
+        api(text); /* repeated: nobody waits for it any more */
+        EXPECT(heard.executions == before + 1);
+    }
+}
+
+static void test_cancel_of_a_gone_order_is_a_question(void)
+{
+    request_put(901, BINANCE_REQUEST_CANCEL);
+    api("{\"id\":901,\"status\":400,\"error\":{\"code\":-2011,\"msg\":\"Unknown order sent.\"}}");
+    EXPECT(heard.report.execution_type == EXEC_UNKNOWN);
+    request_put(902, BINANCE_REQUEST_STATUS);
+    api("{\"id\":902,\"status\":400,\"error\":{\"code\":-2013,\"msg\":\"Order does not exist.\"}}");
+    EXPECT(heard.report.execution_type == EXEC_STATUS && heard.report.not_found == 1);
+}
+
+static void test_silence_and_loss_are_unknown(void)
+{
+    request_put(903, BINANCE_REQUEST_PLACE);
+    int before = heard.executions;
+    binance_orders_turn(b, NOW + 999);
+    EXPECT(heard.executions == before);
+    binance_orders_turn(b, NOW + 1001);
+    EXPECT(heard.executions == before + 1 && heard.report.execution_type == EXEC_UNKNOWN);
+    request_put(904, BINANCE_REQUEST_PLACE);
+    request_put(905, BINANCE_REQUEST_CANCEL);
+    request_put(906, BINANCE_REQUEST_STATUS);
+    binance_requests_lost(b, "closed");
+    EXPECT(heard.executions == before + 3); /* a lost query says nothing about its order */
+}
+
+static void order_event(const char *client_id, const char *execution, const char *status, int trade_id)
+{
+    char text[1024];
+    snprintf(text, sizeof text,
+             "{\"e\":\"ORDER_TRADE_UPDATE\",\"E\":5,\"T\":4,\"o\":{\"s\":\"BTCUSDT\",\"c\":\"%s\",\"S\":\"SELL\","
+             "\"o\":\"LIMIT\",\"f\":\"GTC\",\"q\":\"0.010\",\"p\":\"60000.0\",\"ap\":\"60000.0\",\"sp\":\"0\",\"x\":"
+             "\"%s\",\"X\":\"%s\",\"i\":55,\"l\":\"0.004\",\"z\":\"0.004\",\"L\":\"60000.0\",\"N\":\"USDT\",\"n\":"
+             "\"0.04800000\",\"T\":4,\"t\":%d,\"b\":\"0\",\"a\":\"0\",\"m\":true,\"R\":false,\"ps\":\"BOTH\",\"rp\":"
+             "\"0\",\"er\":\"0\"}}",
+             client_id, execution, status, trade_id);
+    user(text);
+}
+
+static void test_fills_come_from_the_user_stream(void)
+{
+    char client_id[BINANCE_CLIENT_ID];
+    uint64_t id = (uint64_t)ROLE_ENGINE << 56 | 77;
+    binance_client_id(client_id, &b->prefix, id);
+    order_event(client_id, "TRADE", "PARTIALLY_FILLED", 4242);
+    EXPECT(heard.report.client_order_id == id && heard.report.execution_type == EXEC_TRADE);
+    EXPECT(heard.report.last_price.ticks == 600000 && heard.report.last_quantity.lots == 4);
+    EXPECT(heard.report.cumulative.lots == 4 && heard.report.fee_e8 == 4800000);
+    EXPECT(heard.report.maker == 1 && heard.report.side == SIDE_SELL);
+    EXPECT(strcmp(heard.report.execution_id, "4242") == 0);
+    uint64_t owner = 0;
+    EXPECT(binance_order_id_get(b, 55, &owner) && owner == id);
+    int before = heard.executions;
+    user("{\"e\":\"TRADE_LITE\",\"E\":5,\"T\":4,\"s\":\"BTCUSDT\",\"q\":\"0.010\",\"p\":\"60000.0\",\"m\":true,"
+         "\"c\":\"x\",\"S\":\"SELL\",\"L\":\"60000.0\",\"l\":\"0.004\",\"t\":4243,\"i\":55}");
+    EXPECT(heard.executions == before); /* only the full event is booked */
+}
+
+static void test_forced_orders_are_said(void)
+{
+    order_event("autoclose-123", "CALCULATED", "FILLED", 4300);
+    EXPECT(heard.report.client_order_id == 0 && strncmp(heard.report.text, "forced", 6) == 0);
+    EXPECT(heard.level == EVENT_ERROR && strcmp(heard.event, "order_forced") == 0);
+    order_event("somebody", "TRADE", "FILLED", 4301); /* a person's own order: booked, not halted */
+    EXPECT(heard.report.client_order_id == 0 && strncmp(heard.report.text, "foreign", 7) == 0);
+}
+
+static void test_listen_key_expiry_renews(void)
+{
+    snprintf(b->listen_key, sizeof b->listen_key, "K");
+    user("{\"e\":\"listenKeyExpired\",\"E\":\"5\",\"listenKey\":\"K\"}");
+    EXPECT(b->listen_key[0] == '\0' && b->user_link.rotate);
+    EXPECT(strcmp(heard.event, "listen_key_expired") == 0);
+}
+
+static void test_missed_fills_are_asked_from_the_unbroken_record(void)
+{
+    struct binance_market *m = &b->markets[0];
+    m->last_trade_id = m->confirmed_trade_id = m->live_trade_id = 0;
+    b->fills_complete = true;
+    binance_fill_seen(b, m, 10);
+    EXPECT(m->confirmed_trade_id == 10);
+    binance_fills_broken(b);
+    binance_fill_seen(b, m, 13); /* 11 and 12 were missed */
+    EXPECT(m->last_trade_id == 13 && m->confirmed_trade_id == 10);
+}
+
+static void test_no_order_without_a_fresh_dead_man(void)
+{
+    struct order order = {.client_order_id = 1, .instrument = &b->markets[0].instrument};
+    venue->session_state = SESSION_READY;
+    b->markets[0].dead_man_acked_ns = NOW;
+    b->orders_hold_ns = 0;
+    EXPECT(venue->operations->submit(venue, &order, NOW + 6000000001) == STATUS_REFUSED);
+    venue->session_state = SESSION_SYNCING;
+    EXPECT(venue->operations->submit(venue, &order, NOW + 1) == STATUS_REFUSED);
+}
+
+int main(void)
+{
+    connector_make();
+    test_gap_empties_the_book();
+    test_repeated_delta_is_ignored();
+    test_top_is_checked_against_ticker();
+    test_malformed_frames_never_crash();
+    test_answers_are_classified();
+    test_cancel_of_a_gone_order_is_a_question();
+    test_silence_and_loss_are_unknown();
+    test_fills_come_from_the_user_stream();
+    test_forced_orders_are_said();
+    test_listen_key_expiry_renews();
+    test_missed_fills_are_asked_from_the_unbroken_record();
+    test_no_order_without_a_fresh_dead_man();
+    b->market_link.socket.state = b->user_link.socket.state = b->api_link.socket.state =
+        WEBSOCKET_CLOSED;
+    binance_connector_free(venue);
+    loop_fini(&loop);
+    arena_fini(&arena);
+    return 0;
+}
