@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import signal
 import ssl
 import time
@@ -18,10 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 import structlog
 
-from bridge.ledger import Amounts, Ledger, now_ns
+from bridge.ledger import Ledger, now_ns
 from bridge.ledger import LedgerError as BridgeLedgerError
 from bridge.messages import (
     HaltReason,
@@ -35,7 +33,6 @@ from bridge.messages import (
     VenueId,
 )
 from bridge.paths import Paths
-from polymarket_bot.api.decimals import parse_scaled
 from polymarket_bot.api.polymarket import (
     Credentials,
     Endpoints,
@@ -44,10 +41,9 @@ from polymarket_bot.api.polymarket import (
     Polymarket,
 )
 from polymarket_bot.api.stream import MarketStream, UserStream
+from polymarket_bot.connection import budget_limit, check_geoblock, connection_details
 from polymarket_bot.errors import (
     BotError,
-    ConfigurationError,
-    CredentialsError,
     HaltedError,
     LedgerError,
     VenueAccountError,
@@ -61,7 +57,7 @@ from polymarket_bot.ipc.integration import Hedger, Integration
 from polymarket_bot.ipc.protocol import E9, intent_of
 from polymarket_bot.model import ONE, BookView, Intent, Market, Outcome, Price, Side, Size, Top
 from polymarket_bot.risk.manager import Gate, RiskManager
-from polymarket_bot.settings import KEYS_EXAMPLE, SECOND_NS, Mode, Settings, read_private
+from polymarket_bot.settings import SECOND_NS, Mode, Settings
 from polymarket_bot.storage.database import Database
 from polymarket_bot.strategy.fair_value import FairValue, fair_value
 from polymarket_bot.strategy.market_maker import decide
@@ -81,7 +77,6 @@ BALANCE_EVERY_NS = 60_000_000_000
 STOP_LIMIT_S = 3.0
 REFERENCE_WORDS = {"btc": ("bitcoin", "btc")}
 EMPTY_TOP = Top(None, Size(0), None, Size(0))
-GEOBLOCK_URL = "https://polymarket.com/api/geoblock"
 
 
 class SystemClock:
@@ -131,9 +126,9 @@ class App:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         self._check_latch()
-        endpoints, credentials = self._connection_details()
+        endpoints, credentials = connection_details(self._settings, self._mode, self._paths)
         if self._mode == "live":
-            await _check_geoblock()
+            await check_geoblock()
         self._open_budget()
         try:
             return await self._run_joined(endpoints, credentials)
@@ -197,67 +192,20 @@ class App:
         if halted:
             raise HaltedError(f"trading is halted ({self._paths.latch} exists): run `control resume` first.")
 
-    def _connection_details(self) -> tuple[Endpoints, Credentials | None]:
-        settings = self._settings
-        if (self._mode == "live") != (settings.environment == "live") and self._mode != "dry-run":
-            raise ConfigurationError(
-                f"--mode {self._mode} needs a configuration whose environment is "
-                f'"{"live" if self._mode == "live" else "paper"}"; this one says "{settings.environment}".'
-            )
-        endpoints = self._endpoints()
-        if self._mode == "dry-run":
-            return endpoints, None
-        chosen = settings.credentials
-        if chosen.simulator is not None:
-            return endpoints, _credentials(
-                self._ready_line(chosen.simulator).get("credentials"), chosen.simulator
-            )
-        path = self._paths.home / str(chosen.file)
-        data = read_private(path, "Polymarket keys", KEYS_EXAMPLE)
-        return endpoints, _credentials(data, str(path))
-
-    def _ready_line(self, name: str) -> dict[str, Any]:
-        path = self._paths.runtime / name
-        return read_private(
-            path, "simulator", "the simulator's ready line (start it with `control start --paper`)"
-        )
-
-    def _endpoints(self) -> Endpoints:
-        chosen = self._settings.endpoints
-        source: dict[str, Any] = chosen.model_dump()
-        if chosen.simulator is not None:
-            source = self._ready_line(chosen.simulator)
-        names = ("clob", "ws", "gamma", "data", "relayer", "rpc")
-        missing = [name for name in names if not isinstance(source.get(name), str)]
-        if missing:
-            raise ConfigurationError(f"{chosen.simulator}: the ready line lacks {', '.join(missing)}.")
-        urls = {name: str(source[name]) for name in names}
-        return Endpoints(**urls, ca=str(source.get("ca") or ""))
-
     def _open_budget(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
         self._symbols: dict[str, str] = {}
         if self._mode == "dry-run":
-            self._budget: LedgerBudget | DryRunBudget = DryRunBudget(self._limit())
+            self._budget: LedgerBudget | DryRunBudget = DryRunBudget(budget_limit(self._budget_file))
             return
         try:
             if self._standalone:
-                ledger = Ledger.create(self._paths.ledger, self._limit())
+                ledger = Ledger.create(self._paths.ledger, budget_limit(self._budget_file))
             else:
                 ledger = Ledger.open(self._paths.ledger)
             self._budget = LedgerBudget(ledger, self._symbol_of, own_lease=self._standalone)
         except BridgeLedgerError as error:
             raise LedgerError(f"{error}.") from error
-
-    def _limit(self) -> Amounts:
-        """The budget file's limit, for a run without a supervisor."""
-        try:
-            data = json.loads(self._budget_file.read_text())
-            return Amounts(parse_scaled(data["limit_usd"]), parse_scaled(data["notional_limit_usd"]))
-        except (OSError, ValueError, KeyError, VenueError) as error:
-            raise ConfigurationError(
-                f"the budget file {self._budget_file} needs limit_usd and notional_limit_usd in quotes."
-            ) from error
 
     def _symbol_of(self, token: str) -> str:
         return self._symbols.get(token, "TOKEN-" + token[-8:])
@@ -269,8 +217,7 @@ class App:
             await asyncio.sleep(0.1)
 
     async def _start(self, endpoints: Endpoints, credentials: Credentials | None) -> None:
-        settings, database = self._settings, self._database
-        wall = self._clock.wall_ns()
+        database, wall = self._database, self._clock.wall_ns()
         self._settlement = Settlement(await database.load_day() or day_of(wall))
         self._settlement.load(await database.load_openings(self._settlement.day), await database.load_fills())
         self._integration = Integration(
@@ -288,22 +235,7 @@ class App:
         self._exchange = venue
         if self._mode == "dry-run":
             self._exchange = DryRunExchange(venue)
-        self._risk = RiskManager(settings.risk.limits())
-        self._engine = ExecutionEngine(
-            self._exchange,
-            self._budget,
-            self._risk,
-            self._settlement,
-            database,
-            self._integration,
-            self._clock,
-            EngineSettings(
-                settings.strategy.tolerance_ticks,
-                Price(settings.strategy.min_edge),
-                settings.strategy.requote_interval_ms * 1_000_000,
-            ),
-            self._spawn,
-        )
+        self._engine = self._make_engine()
         self._integration.mark_of = self._engine.mark_of
         context = ssl.create_default_context(cafile=endpoints.ca or None)
         self._market = MarketStream(
@@ -331,6 +263,7 @@ class App:
                 self._clock.now_ns,
             )
             self._spawn(self._user.run())
+        await self._read_marks()
         self._engine.rebuild()
         self._spawn(self._reconcile_loop())
         self._spawn(self._market_loop())
@@ -338,6 +271,25 @@ class App:
             self._spawn(self._heartbeat_loop())
         self._ready = True
         log.info("bot_started", mode=self._mode, markets=len(self._quoted))
+
+    def _make_engine(self) -> ExecutionEngine:
+        strategy = self._settings.strategy
+        self._risk = RiskManager(self._settings.risk.limits())
+        return ExecutionEngine(
+            self._exchange,
+            self._budget,
+            self._risk,
+            self._settlement,
+            self._database,
+            self._integration,
+            self._clock,
+            EngineSettings(
+                strategy.tolerance_ticks,
+                Price(strategy.min_edge),
+                strategy.requote_interval_ms * 1_000_000,
+            ),
+            self._spawn,
+        )
 
     async def _connect(self, endpoints: Endpoints, credentials: Credentials | None) -> Polymarket:
         """The venue may be starting too: try until it answers. Refused keys end the process."""
@@ -378,6 +330,19 @@ class App:
         while not found:  # a venue that has just started may offer nothing yet
             await asyncio.sleep(0.5)
             found = await self._choose_markets()
+
+    async def _read_marks(self) -> None:
+        """What is held is charged at real prices from the first moment."""
+        markets = {market.tokens[Outcome.YES]: market for market in self._engine.markets.values()}
+        try:
+            snapshots = await self._exchange.books(list(markets))
+        except VenueError as error:
+            log.warning("marks_unknown", error=str(error)[:160])
+            return
+        for snapshot in snapshots:
+            if snapshot.bids and snapshot.asks:
+                middle = (max(snapshot.bids)[0] + min(snapshot.asks)[0]) // 2
+                self._risk.set_mark(markets[snapshot.token].condition_id, Price(middle))
 
     def _name(self, market: Market) -> None:
         self._symbols.update(zip(market.tokens, market.symbols, strict=True))
@@ -775,30 +740,3 @@ class App:
         with contextlib.suppress(VenueError):
             await self._exchange.close()
         await self._integration.stop()
-
-
-def _credentials(data: Any, source: str) -> Credentials:
-    if not isinstance(data, dict):
-        raise CredentialsError(f"{source} holds no credentials: it must hold {KEYS_EXAMPLE}.")
-    wallet = data.get("wallet") or data.get("address")
-    values = (
-        data.get("private_key"),
-        wallet,
-        data.get("api_key"),
-        data.get("api_secret"),
-        data.get("passphrase"),
-    )
-    if not all(isinstance(value, str) and value for value in values):
-        raise CredentialsError(f"{source} is incomplete: it must hold {KEYS_EXAMPLE}.")
-    return Credentials(*(str(value) for value in values))
-
-
-async def _check_geoblock() -> None:
-    """Polymarket refuses some countries; trading from there is not attempted (docs, geoblocking)."""
-    try:
-        async with httpx.AsyncClient(timeout=5.0) as client:
-            answer = (await client.get(GEOBLOCK_URL)).json()
-    except (httpx.HTTPError, ValueError) as error:
-        raise ConfigurationError(f"whether Polymarket may be used from here is unknown: {error}.") from error
-    if not isinstance(answer, dict) or answer.get("blocked") is not False:
-        raise ConfigurationError("Polymarket does not accept orders from this country: use --mode dry-run.")
