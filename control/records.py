@@ -10,12 +10,12 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 Record = dict[str, Any]
+_BLOCK = 65536
 
 
 class RecordFile:
@@ -101,8 +101,34 @@ def read_records(path: Path, kept: int = 3) -> Iterator[Record]:
 
 
 def last_records(path: Path, count: int, kept: int = 3) -> list[Record]:
-    """The newest `count` records, oldest first."""
-    return list(deque(read_records(path, kept), maxlen=count))
+    """The newest `count` records, oldest first. Reads from the end, so the size of the files does not
+    matter."""
+    found: list[Record] = []
+    for number in range(kept + 1):
+        if len(found) < count:
+            found = _tail(rotated(path, number), count - len(found)) + found
+    return found
+
+
+def _tail(path: Path, count: int) -> list[Record]:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return []
+    try:
+        at = os.fstat(descriptor).st_size
+        data = b""
+        # One newline more than lines wanted: the first piece of the block may be half a line.
+        while at > 0 and data.count(b"\n") <= count:
+            step = min(_BLOCK, at)
+            at -= step
+            data = os.pread(descriptor, step, at) + data
+    finally:
+        os.close(descriptor)
+    lines = data.splitlines(keepends=True)
+    if at > 0:
+        del lines[0]
+    return [record for line in lines if (record := _parsed(line)) is not None][-count:]
 
 
 def _parsed(line: bytes) -> Record | None:

@@ -11,7 +11,7 @@ from bridge.page import PageWriter
 from bridge.paths import Paths
 from control import shared
 from control.recorder import FILLS_FILE, FillRecorder, recorded_fills
-from control.records import RecordFile, read_records, write_atomically
+from control.records import RecordFile, last_records, read_records, write_atomically
 
 
 def make_paths(folder: Path) -> Paths:
@@ -43,6 +43,21 @@ def test_rotation_keeps_a_bounded_number_of_files(tmp_path: Path) -> None:
         "events.jsonl", "events.jsonl.1", "events.jsonl.2",
     ]  # fmt: skip
     assert all(entry.stat().st_size <= 200 for entry in tmp_path.iterdir())
+
+
+def test_newest_records_are_read_from_the_end(tmp_path: Path) -> None:
+    """Any number of newest records, across blocks, rotated files and a torn last line."""
+    path = tmp_path / "events.jsonl"
+    file = RecordFile(path, limit_bytes=300_000, kept=3)
+    for number in range(3000):
+        file.append({"number": number, "text": "x" * (number % 400)})
+    file.close()
+    with path.open("ab") as torn:
+        torn.write(b'{"number": 99')
+    every = [record["number"] for record in read_records(path)]
+    assert len(every) > 2000
+    for count in (1, 2, 10, 777, 2000, len(every), 5000):
+        assert [record["number"] for record in last_records(path, count)] == every[-count:]
 
 
 def test_small_files_are_replaced_whole_and_private(tmp_path: Path) -> None:
