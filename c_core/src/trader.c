@@ -1,6 +1,7 @@
 #include "trader.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -453,28 +454,39 @@ static void post_turn(struct trader *t)
     pthread_mutex_unlock(&t->post_mutex);
 }
 
-/* One duty cycle. The wait comes first, so that what woke it is worked on with fresh times. */
-static void duty_cycle(struct trader *t, bool may_wait)
+/* Waits until something has arrived or is due. The loop itself is run by the connector, in its turn,
+ * so that all that arrives is worked on with the time of that turn. */
+static void turn_wait(struct trader *t)
 {
     int64_t now_ns = clock_now_ns();
     int64_t wait_ns = engine_deadline_ns(t->engine) - now_ns;
+    if (wait_ns > t->loop.next_timer_ns - now_ns)
+        wait_ns = t->loop.next_timer_ns - now_ns;
     if (wait_ns > WAIT_MAX_NS)
         wait_ns = WAIT_MAX_NS;
-    if (wait_ns < 0 || !may_wait || t->config.session.busy_poll)
-        wait_ns = 0;
-    loop_run_once(&t->loop, wait_ns);
-    now_ns = clock_now_ns();
-    ipc_client_do_work(&t->bridge, now_ns);
+    if (wait_ns <= 0 || t->config.session.busy_poll)
+        return;
+    struct pollfd wanted = {.fd = t->loop.epoll_fd, .events = POLLIN};
+    struct timespec timeout = {.tv_nsec = wait_ns};
+    ppoll(&wanted, 1, &timeout, NULL);
+}
+
+/* duty_cycle: one turn; returns the work done: when there was some, the next one comes at once. */
+static int duty_cycle(struct trader *t)
+{
+    int64_t now_ns = clock_now_ns();
+    int work = ipc_client_do_work(&t->bridge, now_ns);
     bool steady = t->venue->session_state == SESSION_READY;
     if (steady) {
         t->was_ready = true;
         heap_trap_arm();
     }
-    engine_do_work(t->engine, now_ns);
+    work += engine_do_work(t->engine, now_ns);
     if (steady)
         heap_trap_disarm();
     standalone_turn(t, now_ns);
     post_turn(t);
+    return work;
 }
 
 static void drain(struct trader *t)
@@ -482,7 +494,8 @@ static void drain(struct trader *t)
     int64_t deadline_ns = clock_now_ns() + DRAIN_MAX_NS;
     engine_drain(t->engine);
     while (!engine_drained(t->engine) && clock_now_ns() < deadline_ns)
-        duty_cycle(t, true);
+        if (duty_cycle(t) == 0)
+            turn_wait(t);
     if (!engine_drained(t->engine))
         log_event(LOG_ERROR, "orders_left_open", "the venue confirmed not every cancel within 3 s; "
                                                  "its dead-man switch cancels the rest");
@@ -495,7 +508,8 @@ int trader_run(struct trader *t)
     log_event(LOG_INFO, "engine_started", "%s, %s, %s", engine_mode_name(t->mode), t->config.path,
               t->standalone ? "standalone" : "supervised");
     while (!atomic_load_explicit(&t->stopping, memory_order_relaxed)) {
-        duty_cycle(t, true);
+        if (duty_cycle(t) == 0)
+            turn_wait(t);
         if (!t->was_ready && binance_connector_refused(t->venue)) {
             log_event(LOG_ERROR, "venue_refused_key", "%s", t->venue->text);
             result = TRADER_CONFIG;

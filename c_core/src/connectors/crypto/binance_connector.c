@@ -264,13 +264,19 @@ void binance_session_update(struct binance *b, int64_t now_ns)
 static int venue_do_work(struct venue *venue, int64_t now_ns)
 {
     struct binance *b = binance_of(venue);
-    int work = b->work;
+    b->work = 0;
+    if (b->loop == NULL)
+        return 0;
+    int trap = heap_trap_pause(); /* each frame's handler arms it for itself */
+    int ran = loop_run_once(b->loop, 0);
+    heap_trap_resume(trap);
+    int work = b->work + (ran > 0 ? ran : 0);
     b->work = 0;
     if (!b->started || now_ns < b->next_turn_ns)
         return work;
     b->next_turn_ns = now_ns + TURN_NS;
     binance_orders_turn(b, now_ns);
-    int trap = heap_trap_pause(); /* the control path may use libcurl and open connections */
+    trap = heap_trap_pause(); /* the control path may use libcurl and open connections */
     if (!b->refused)
         binance_rest_turn(b, now_ns);
     links_turn(b, now_ns);

@@ -9,6 +9,9 @@
  *   READY       also every book is whole and the dead-man switch is acknowledged and fresh
  *   DOWN        not started, stopped, or the venue refused the key
  *
+ * do_work runs the loop that start was given, without waiting: whatever arrives is told during
+ * do_work. Its caller waits, when there is nothing to do, on the loop's epoll descriptor.
+ *
  * Any loss of the user stream or the WS API goes back to CONNECTING, so that the engine reconciles
  * again; every order that was waiting for an answer is then reported as UNKNOWN.
  */
