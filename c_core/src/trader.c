@@ -566,12 +566,12 @@ void trader_free(struct trader *t)
     if (t == NULL)
         return;
     telemetry_stop(t->telemetry);
-    if (t->bridge_made)
-        ipc_client_fini(&t->bridge);
     if (t->venue != NULL) /* before the engine: it still has something to tell */
         binance_connector_free(t->venue);
     if (t->engine != NULL)
         engine_free(t->engine);
+    if (t->bridge_made)
+        ipc_client_fini(&t->bridge);
     if (t->ledger != NULL) {
         check_on_failure(NULL, NULL);
         if (t->joined)

@@ -34,6 +34,7 @@ void ipc_client_fini(struct ipc_client *client)
 {
     if (client->channel == NULL)
         return;
+    client->connected = false;
     source_forget(client);
     channel_close(client->channel, "the engine stops");
     channel_free(client->channel);
