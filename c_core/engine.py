@@ -42,6 +42,18 @@ COUNTER_NAMES = (
     "journal_damaged",
     "backlog_dropped",
 )
+OUTER_COUNTERS = {
+    "heap_calls": 40,
+    "heap_sections": 41,
+    "frames": 42,
+    "malformed_frames": 43,
+    "top_checks": 44,
+    "top_mismatches": 45,
+    "stream_stalls": 46,
+    "request_timeouts": 47,
+    "dead_man_acks": 48,
+    "bridge_dropped": 49,
+}
 
 
 class Mode(IntEnum):
@@ -215,7 +227,8 @@ class Engine:
     def counters(self) -> dict[str, int]:
         """What the engine has counted since it was made."""
         page = self._page()
-        return {name: int(page.counters[i]) for i, name in enumerate(COUNTER_NAMES)}
+        places = {name: i for i, name in enumerate(COUNTER_NAMES)} | OUTER_COUNTERS
+        return {name: int(page.counters[place]) for name, place in places.items()}
 
     def refusals(self) -> dict[str, int]:
         """Orders refused by our own checks, by reason."""

@@ -28,7 +28,6 @@
 #define LEASE_NS 2000000000LL
 #define DRAIN_MAX_NS 3000000000LL
 #define GATEWAY_BYTES ((size_t)96 << 20) /* address space; touched as far as it is used */
-#define COUNTER_CONNECTOR 40       /* page counters from here on are this file's, see trader_page */
 
 struct trader {
     struct trader_config config;
@@ -46,7 +45,7 @@ struct trader {
     struct telemetry *telemetry;
     bool loop_made, bridge_made, joined;
     bool standalone;           /* no supervisor: this process holds the ledger and its own lease */
-    int64_t steady_ns;
+    int64_t steady_ns, counters_ns;
     bool was_ready;
     /* other threads */
     int wake_fd;
@@ -454,6 +453,25 @@ static void post_turn(struct trader *t)
     pthread_mutex_unlock(&t->post_mutex);
 }
 
+/* What is counted outside of the engine, for the status page. */
+static void counters_turn(struct trader *t, int64_t now_ns)
+{
+    if (now_ns < t->counters_ns)
+        return;
+    t->counters_ns = now_ns + STEADY_NS;
+    const struct binance_counters *c = binance_connector_counters(t->venue);
+    engine_set_counter(t->engine, COUNTER_HEAP_CALLS, heap_trap_calls());
+    engine_set_counter(t->engine, COUNTER_HEAP_SECTIONS, heap_trap_sections());
+    engine_set_counter(t->engine, COUNTER_FRAMES, c->frames);
+    engine_set_counter(t->engine, COUNTER_MALFORMED_FRAMES, c->malformed_frames);
+    engine_set_counter(t->engine, COUNTER_TOP_CHECKS, c->top_checks);
+    engine_set_counter(t->engine, COUNTER_TOP_MISMATCHES, c->top_mismatches);
+    engine_set_counter(t->engine, COUNTER_STREAM_STALLS, c->stalls);
+    engine_set_counter(t->engine, COUNTER_REQUEST_TIMEOUTS, c->timeouts);
+    engine_set_counter(t->engine, COUNTER_DEAD_MAN_ACKS, c->dead_man_acks);
+    engine_set_counter(t->engine, COUNTER_BRIDGE_DROPPED, t->bridge.dropped);
+}
+
 /* Waits until something has arrived or is due. The loop itself is run by the connector, in its turn,
  * so that all that arrives is worked on with the time of that turn. */
 static void turn_wait(struct trader *t)
@@ -485,6 +503,7 @@ static int duty_cycle(struct trader *t)
     if (steady)
         heap_trap_disarm();
     standalone_turn(t, now_ns);
+    counters_turn(t, now_ns);
     post_turn(t);
     return work;
 }

@@ -75,6 +75,17 @@ enum engine_counter {
     COUNTER_ORPHANS_CANCELED = 22,
     COUNTER_JOURNAL_DAMAGED = 23,
     COUNTER_BACKLOG_DROPPED = 24,
+    /* set by the owner of the duty cycle, with engine_set_counter */
+    COUNTER_HEAP_CALLS = 40,     /* between tick and order; a build with PURSER_HEAP_TRAP only */
+    COUNTER_HEAP_SECTIONS = 41,
+    COUNTER_FRAMES = 42,
+    COUNTER_MALFORMED_FRAMES = 43,
+    COUNTER_TOP_CHECKS = 44,     /* our top compared with the venue's own best bid and ask */
+    COUNTER_TOP_MISMATCHES = 45,
+    COUNTER_STREAM_STALLS = 46,
+    COUNTER_REQUEST_TIMEOUTS = 47,
+    COUNTER_DEAD_MAN_ACKS = 48,
+    COUNTER_BRIDGE_DROPPED = 49, /* messages for the bot while it was away */
 };
 
 struct engine_config {
@@ -150,6 +161,9 @@ int engine_open_orders(struct engine *engine, struct order *out, int max);
  * one now). The name client order ids carry at the venue is the connector's affair. */
 const struct participant_page *engine_page(const struct engine *engine);
 void engine_publish(struct engine *engine, int64_t now_ns);
+
+/* engine_set_counter: a counter that is kept outside of the engine, for the page. */
+void engine_set_counter(struct engine *engine, enum engine_counter counter, int64_t value);
 
 /* One telemetry message: what goes out on the PUB socket as header + body. */
 struct engine_message {

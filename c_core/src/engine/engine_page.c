@@ -266,3 +266,8 @@ const struct participant_page *engine_page(const struct engine *engine)
 {
     return &engine->content;
 }
+
+void engine_set_counter(struct engine *engine, enum engine_counter counter, int64_t value)
+{
+    engine->content.counters[counter] = value;
+}
