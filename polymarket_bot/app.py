@@ -72,6 +72,7 @@ HEARTBEAT_S = 2.5  # a quarter of the venue's ten seconds
 DEAD_MAN_NS = 10_000_000_000
 DEAD_MAN_FRESH_NS = 6_000_000_000
 BLIND_LIMIT_NS = 15_000_000_000
+KEEP_ORDERS_NS = 7 * 24 * 3600 * 1_000_000_000
 CLOCK_LIMIT_NS = 1_000_000_000
 BALANCE_EVERY_NS = 60_000_000_000
 STOP_LIMIT_S = 3.0
@@ -229,8 +230,8 @@ class App:
             self._clock.wall_ns,
             self._wake.set,
         )
+        await self._integration.start()
         self._integration.page.set_fills_total(self._settlement.sequence)
-        await self._integration.server.start(self._paths.bridge_socket)
         venue = await self._connect(endpoints, credentials)
         self._exchange = venue
         if self._mode == "dry-run":
@@ -307,10 +308,12 @@ class App:
         await self._load_markets()
         openings = self._engine.roll_day()
         self._database.save_openings(self._settlement.day, openings or self._settlement.openings())
+        self._database.prune_orders(self._clock.wall_ns() - KEEP_ORDERS_NS)
         while True:
             try:
                 found = await self._engine.fence()
-                known = list(await self._database.load_orders(open_only=True))
+                self._integration.earlier = await self._database.load_orders(open_only=True)
+                known = list(self._integration.earlier)
                 if await self._engine.reconcile():
                     await self._database.end_orders(known)
                     await self._compare_balances(adopt_now=True)
@@ -399,7 +402,7 @@ class App:
         await self._market.set_tokens(ticks)
 
     async def _reconcile_loop(self) -> None:
-        """Every 30 s, and whenever something is in doubt."""
+        """Every 15 s, and whenever something is in doubt."""
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1.0):
@@ -636,7 +639,7 @@ class App:
             counters={0: self._cycles, 1: self._market.connections, 2: self._market.malformed},
         )
         self._database.note_day(
-            self._settlement.day, realized, unrealized, fees_e8, self._integration.fills, now
+            self._settlement.day, realized, unrealized, fees_e8, self._settlement.fills_today(), now
         )
         if now - self._risk_state_ns >= RISK_STATE_EVERY_NS and isinstance(self._budget, LedgerBudget):
             self._risk_state_ns = now

@@ -54,7 +54,7 @@ UNKNOWN_WINDOW_NS = 60_000_000_000  # Polymarket orders carry no validity: look 
 CANCEL_RETRY_NS = 1_500_000_000
 FILL_GRACE_NS = 2_000_000_000  # how long the stream may take to deliver the fills of an ended order
 CHECK_EVERY_NS = 1_000_000_000
-RECONCILE_EVERY_NS = 30_000_000_000
+RECONCILE_EVERY_NS = 15_000_000_000
 TRADE_OVERLAP_S = 30
 DEFAULT_PAUSE_NS = 2_000_000_000
 

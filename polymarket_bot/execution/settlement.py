@@ -133,6 +133,9 @@ class Settlement:
     def known(self, key: tuple[str, str]) -> bool:
         return key in self._fills
 
+    def fills_today(self) -> int:
+        return sum(len(token.today) for token in self.tokens.values())
+
     def latest_match_s(self) -> int:
         """When the newest trade that we know was matched, in seconds; 0 when there is none. While fills
         are provisional, from the oldest of them, so that their fate is read again."""

@@ -112,9 +112,12 @@ class Integration:
         self._now_ns = now_ns
         self._wall_ns = wall_ns
         self._wake = wake
-        self.page = PageWriter(paths.bot_page, ParticipantRole.BOT, mode, os.getpid(), wall_ns())
-        self.bus = Publisher(paths.bot_pub)
+        self._paths = paths
+        self._mode = mode
+        self.page: PageWriter
+        self.bus: Publisher
         self.server = BridgeServer(self, mode)
+        self.earlier: dict[str, tuple[int, int, OrderState]] = {}
         self.mark_of: Callable[[str], int] = lambda token: 0
         self.inbox = Inbox()
         self.signals: dict[str, Signal] = {}
@@ -122,6 +125,14 @@ class Integration:
         self.fills = 0
         self._refusals: dict[tuple[int, str], int] = {}
         self._tops: dict[str, Top] = {}
+
+    async def start(self) -> None:
+        """The socket first: it fails when another bot runs, whose page must stay its own."""
+        await self.server.start(self._paths.bridge_socket)
+        self.page = PageWriter(
+            self._paths.bot_page, ParticipantRole.BOT, self._mode, os.getpid(), self._wall_ns()
+        )
+        self.bus = Publisher(self._paths.bot_pub)
 
     # --- from the engine ---
 
@@ -214,13 +225,16 @@ class Integration:
         provisional = self._settlement.status(fill.key) is FillStatus.PROVISIONAL
         self.fills += 1
         reversed_ = change.kind is ChangeKind.REVERSED
+        client_order_id, strategy, _ = self.earlier.get(fill.order_id, (0, 0, OrderState.UNKNOWN))
+        if order is not None:
+            client_order_id, strategy = order.intent.client_order_id, order.intent.strategy
         self.page.add_fill(
             PageFill(
                 wall_ns=fill.matched_wall_ns,
-                client_order_id=order.intent.client_order_id if order else 0,
+                client_order_id=client_order_id,
                 venue=VenueId.POLYMARKET,
                 side=fill.side,
-                strategy=order.intent.strategy if order else 0,
+                strategy=strategy,
                 maker=int(fill.maker),
                 provisional=int(provisional),
                 reversed=int(reversed_),
@@ -291,5 +305,6 @@ class Integration:
 
     async def stop(self) -> None:
         await self.server.stop()
-        self.bus.close()
-        self.page.close()
+        if hasattr(self, "bus"):
+            self.bus.close()
+            self.page.close()

@@ -167,6 +167,13 @@ class Database:
         }
         self._put(self._upsert(schema.orders, values, ("state", "filled")))
 
+    def prune_orders(self, before_wall_ns: int) -> None:
+        """Forget ended orders older than this; fills are kept."""
+        table = schema.orders
+        ended = [int(state) for state in OrderState if state.terminal]
+        old = (table.c.created_wall_ns < before_wall_ns) & table.c.state.in_(ended)
+        self._put(table.delete().where(old))
+
     def save_change(self, change: Change, status: FillStatus) -> None:
         fill = change.fill
         if change.kind in (ChangeKind.FINAL, ChangeKind.REVERSED):

@@ -377,7 +377,31 @@ def test_budget_refuses_and_holds(world: World) -> None:
     drive(world, story)
 
 
-def test_lease_signal_and_expiry(world: World) -> None:
+def test_reducing_keeps_only_what_reduces(world: World) -> None:
+    """In REDUCING every quote that adds risk is cancelled; sales of what is held may rest."""
+    world.bot()
+
+    async def story(world: World, engine: Engine) -> None:
+        await engine.wait(
+            "something is held", lambda: any(p["quantity_e9"] for p in world.account()["positions"])
+        )
+        world.ledger().set_state(LedgerState.REDUCING)
+
+        def only_sales() -> bool:
+            orders = world.account()["open_orders"]
+            return all(order["side"] == "SELL" for order in orders)
+
+        await engine.wait("only sales rest", only_sales)
+        bought = len([f for f in world.account()["fills"] if f["side"] == "BUY"])
+        for _ in range(20):
+            await asyncio.sleep(0.05)
+            assert only_sales()
+        assert len([f for f in world.account()["fills"] if f["side"] == "BUY"]) == bought
+
+    drive(world, story)
+
+
+def test_stale_signal_pulls_quotes(world: World) -> None:
     """Without a fresh signal the quotes are pulled; with it they come back."""
     world.bot()
 
