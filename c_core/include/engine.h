@@ -21,21 +21,23 @@ struct purser_book;
 
 #define PURSER_ERROR_TEXT 768
 
-/* --- engine ------------------------------------------------------------------------------------ */
+/* --- engine ------------------------------------------------------------------------------------
+ */
 
-/* purser_engine_new: mode 0 dry-run, 1 paper, 2 live; home and runtime may be NULL. Returns 0, or an
- * exit code of bin/trader (1 error, 4 configuration or credentials, 8 halted) with a sentence in
+/* purser_engine_new: mode 0 dry-run, 1 paper, 2 live; home and runtime may be NULL. Returns 0, or
+ * an exit code of bin/trader (1 error, 4 configuration or credentials, 8 halted) with a sentence in
  * error. */
 int purser_engine_new(struct purser_engine **out, const char *config_path, const char *home,
                       const char *runtime, int mode, char *error);
 /* purser_engine_start: begins the duty cycle. 0, or 1 when it runs already. */
 int purser_engine_start(struct purser_engine *engine);
-/* purser_engine_stop: cancels all orders, waits for the venue's word (3 s at most), ends the thread.
- * Returns its exit code. Harmless when it does not run. */
+/* purser_engine_stop: cancels all orders, waits for the venue's word (3 s at most), ends the
+ * thread. Returns its exit code. Harmless when it does not run. */
 int purser_engine_stop(struct purser_engine *engine);
 void purser_engine_free(struct purser_engine *engine);
 
-/* purser_engine_page: the status page as of now. purser_engine_running: 1 while the thread lives. */
+/* purser_engine_page: the status page as of now. purser_engine_running: 1 while the thread lives.
+ */
 void purser_engine_page(struct purser_engine *engine, struct participant_page *out);
 int purser_engine_running(struct purser_engine *engine);
 
@@ -73,14 +75,15 @@ int purser_engine_submit(struct purser_engine *engine, const struct message_new_
 /* purser_engine_cancel: 0: every order. Returns how many cancels were handed over. */
 int purser_engine_cancel(struct purser_engine *engine, uint64_t client_order_id);
 
-/* --- order book, by itself --------------------------------------------------------------------- */
+/* --- order book, by itself ---------------------------------------------------------------------
+ */
 
 /* Prices are ticks, quantities lots. purser_book_new: NULL when memory is short. */
 struct purser_book *purser_book_new(void);
 void purser_book_free(struct purser_book *book);
 void purser_book_clear(struct purser_book *book);
-/* purser_book_set: 0 lots removes the level; -1 for a negative price or quantity or another side than
- * 0 (bid) and 1 (ask). */
+/* purser_book_set: 0 lots removes the level; -1 for a negative price or quantity or another side
+ * than 0 (bid) and 1 (ask). */
 int purser_book_set(struct purser_book *book, int side, int64_t ticks, int64_t lots);
 int64_t purser_book_quantity(const struct purser_book *book, int side, int64_t ticks);
 int64_t purser_book_levels(const struct purser_book *book, int side);

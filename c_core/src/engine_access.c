@@ -17,7 +17,8 @@
 
 #define KEY_FILE_MAX 4096
 
-__attribute__((format(printf, 3, 4))) static int fail(int status, char *error, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static int fail(int status, char *error, const char *format,
+                                                      ...)
 {
     va_list arguments;
     va_start(arguments, format);
@@ -41,8 +42,9 @@ static int folder_make(const char *path, char *error)
         if (slash != NULL)
             *slash = '\0';
         if (mkdir(part, 0700) != 0 && errno != EEXIST)
-            return fail(STATUS_CONFIG, error, "cannot make the folder %s (%s); make it yourself or "
-                                              "choose another with --home or --runtime",
+            return fail(STATUS_CONFIG, error,
+                        "cannot make the folder %s (%s); make it yourself or "
+                        "choose another with --home or --runtime",
                         part, strerror(errno));
         if (slash == NULL)
             return STATUS_OK;
@@ -59,7 +61,8 @@ static int folder_private(const char *path, char *error)
     if (stat(path, &info) != 0 || !S_ISDIR(info.st_mode) || info.st_uid != geteuid())
         return fail(STATUS_CONFIG, error, "%s is not a folder of this user; choose another", path);
     if ((info.st_mode & 022) != 0)
-        return fail(STATUS_CONFIG, error, "%s may be written by others; run: chmod 700 %s", path, path);
+        return fail(STATUS_CONFIG, error, "%s may be written by others; run: chmod 700 %s", path,
+                    path);
     return STATUS_OK;
 }
 
@@ -74,7 +77,8 @@ static int home_resolve(char out[CONFIG_PATH], const char *given, char *error)
         if (home == NULL && user == NULL)
             return fail(STATUS_CONFIG, error, "no home folder is known; set PURSER_HOME");
         if (!path_join(folder, home ? home : user->pw_dir, ".local/state/purser"))
-            return fail(STATUS_CONFIG, error, "the home folder's path is too long; set PURSER_HOME");
+            return fail(STATUS_CONFIG, error,
+                        "the home folder's path is too long; set PURSER_HOME");
     }
     int status = folder_private(folder, error);
     if (status != STATUS_OK)
@@ -96,8 +100,8 @@ static void runtime_default(char out[CONFIG_PATH], const char *home, bool home_g
     int length = snprintf(out, CONFIG_PATH, "/dev/shm/purser-%u", (unsigned)geteuid());
     if (!home_given || EVP_Digest(home, strlen(home), digest, NULL, EVP_sha256(), NULL) != 1)
         return;
-    snprintf(out + length, (size_t)(CONFIG_PATH - length), "-%02x%02x%02x%02x", digest[0], digest[1],
-             digest[2], digest[3]);
+    snprintf(out + length, (size_t)(CONFIG_PATH - length), "-%02x%02x%02x%02x", digest[0],
+             digest[1], digest[2], digest[3]);
 }
 
 int engine_paths_resolve(struct engine_paths *out, const char *home, const char *runtime, int mode,
@@ -135,8 +139,8 @@ int engine_paths_resolve(struct engine_paths *out, const char *home, const char 
     return folder_private(out->journal, error);
 }
 
-static int text_copy(char *out, size_t size, const json_t *object, const char *key, const char *path,
-                     char *error)
+static int text_copy(char *out, size_t size, const json_t *object, const char *key,
+                     const char *path, char *error)
 {
     const char *text = json_string_value(json_object_get(object, key));
     if (text == NULL || text[0] == '\0' || strlen(text) >= size)
@@ -151,14 +155,15 @@ static int file_read_private(char out[KEY_FILE_MAX], const char *path, char *err
     struct stat info;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
-        return errno == ENOENT ? STATUS_AGAIN
-                               : fail(STATUS_CREDENTIALS, error, "cannot open %s: %s", path,
-                                      strerror(errno));
+        return errno == ENOENT
+                   ? STATUS_AGAIN
+                   : fail(STATUS_CREDENTIALS, error, "cannot open %s: %s", path, strerror(errno));
     int status = STATUS_OK;
     ssize_t size = -1;
     if (fstat(fd, &info) != 0 || info.st_uid != geteuid() || (info.st_mode & 077) != 0)
-        status = fail(STATUS_CREDENTIALS, error, "%s holds secrets and must belong to you alone; "
-                                                 "run: chmod 600 %s",
+        status = fail(STATUS_CREDENTIALS, error,
+                      "%s holds secrets and must belong to you alone; "
+                      "run: chmod 600 %s",
                       path, path);
     else if ((size = read(fd, out, KEY_FILE_MAX - 1)) <= 0)
         status = fail(STATUS_CREDENTIALS, error, "%s is empty or cannot be read", path);
@@ -178,10 +183,11 @@ static int ready_line_load(json_t **out, const char *path, int wait_ms, char *er
         if (status == STATUS_CREDENTIALS && waited >= wait_ms)
             return status;
         if (waited >= wait_ms)
-            return fail(STATUS_CONFIG, error, "the simulator's ready line %s is not there; start "
-                                              "everything with `control start --paper`, or start "
-                                              "`python -m simulators binance` and put the line that "
-                                              "it prints into that file",
+            return fail(STATUS_CONFIG, error,
+                        "the simulator's ready line %s is not there; start "
+                        "everything with `control start --paper`, or start "
+                        "`python -m simulators binance` and put the line that "
+                        "it prints into that file",
                         path);
         nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
     }
@@ -209,8 +215,8 @@ static int access_from_simulator(struct engine_access *out, const char *name, bo
         const json_t *keys = json_object_get(root, "credentials");
         status = text_copy(out->api_key, sizeof out->api_key, keys, "api_key", path, error);
         if (status == STATUS_OK)
-            status = text_copy(out->api_secret, sizeof out->api_secret, keys, "api_secret", path,
-                               error);
+            status =
+                text_copy(out->api_secret, sizeof out->api_secret, keys, "api_secret", path, error);
     }
     json_decref(root);
     return status;
@@ -236,12 +242,14 @@ static int access_from_key_file(struct engine_access *out, const char *name,
     json_t *root = json_loads(text, 0, NULL);
     explicit_bzero(text, sizeof text);
     if (root == NULL)
-        return fail(STATUS_CREDENTIALS, error, "%s is not valid JSON; it must hold "
-                                               "{\"api_key\": \"...\", \"api_secret\": \"...\"}",
+        return fail(STATUS_CREDENTIALS, error,
+                    "%s is not valid JSON; it must hold "
+                    "{\"api_key\": \"...\", \"api_secret\": \"...\"}",
                     path);
     status = text_copy(out->api_key, sizeof out->api_key, root, "api_key", path, error);
     if (status == STATUS_OK)
-        status = text_copy(out->api_secret, sizeof out->api_secret, root, "api_secret", path, error);
+        status =
+            text_copy(out->api_secret, sizeof out->api_secret, root, "api_secret", path, error);
     json_decref(root);
     return status == STATUS_OK ? STATUS_OK : STATUS_CREDENTIALS;
 }
@@ -254,8 +262,8 @@ int engine_access_resolve(struct engine_access *out, const struct trader_config 
     if (config->credentials.file[0] != '\0')
         status = access_from_key_file(out, config->credentials.file, paths, error);
     else
-        status = access_from_simulator(out, config->credentials.simulator, false, paths, wait_ms,
-                                       error);
+        status =
+            access_from_simulator(out, config->credentials.simulator, false, paths, wait_ms, error);
     if (status != STATUS_OK)
         return status;
     if (config->endpoints.simulator[0] != '\0')

@@ -149,19 +149,20 @@ static void depth_work(void *context)
         return;
     struct order_book *book = market->venue->book(market->venue, market->instrument->index);
     size_t capacity = request->capacity < 256 ? (size_t)request->capacity : 256;
-    size_t count = order_book_depth(book, request->side == 0 ? BOOK_BID : BOOK_ASK, level, capacity);
+    size_t count =
+        order_book_depth(book, request->side == 0 ? BOOK_BID : BOOK_ASK, level, capacity);
     for (size_t i = 0; i < count; i++)
-        request->levels[i] = (struct purser_level){
-            instrument_price_e9(market->instrument, level[i].price),
-            instrument_quantity_e9(market->instrument, level[i].quantity)};
+        request->levels[i] =
+            (struct purser_level){instrument_price_e9(market->instrument, level[i].price),
+                                  instrument_quantity_e9(market->instrument, level[i].quantity)};
     request->answer = (int)count;
 }
 
 int purser_engine_depth(struct purser_engine *engine, const char *symbol, int side,
                         struct purser_level *out, int capacity)
 {
-    struct request request = {.engine = engine, .symbol = symbol, .side = side, .levels = out,
-                              .capacity = capacity};
+    struct request request = {
+        .engine = engine, .symbol = symbol, .side = side, .levels = out, .capacity = capacity};
     if (capacity <= 0 || (side != 0 && side != 1))
         return -1;
     ask(&request, depth_work);
@@ -224,7 +225,8 @@ int purser_engine_submit(struct purser_engine *engine, const struct message_new_
 static void cancel_work(void *context)
 {
     struct request *request = context;
-    request->answer = engine_cancel(trader_engine(request->engine->trader), request->client_order_id);
+    request->answer =
+        engine_cancel(trader_engine(request->engine->trader), request->client_order_id);
 }
 
 int purser_engine_cancel(struct purser_engine *engine, uint64_t client_order_id)
@@ -234,7 +236,8 @@ int purser_engine_cancel(struct purser_engine *engine, uint64_t client_order_id)
     return request.answer;
 }
 
-/* --- order book -------------------------------------------------------------------------------- */
+/* --- order book --------------------------------------------------------------------------------
+ */
 
 struct purser_book {
     struct arena arena;

@@ -26,15 +26,22 @@ struct field {
     bool optional;
 };
 
-#define E9(units) ((int64_t)(units) * 1000000000)
-#define USD(units) ((int64_t)(units) * 1000000)
-#define PERCENT(units) ((int64_t)(units) * 10000)
+#define E9(units)      ((int64_t)(units)*1000000000)
+#define USD(units)     ((int64_t)(units)*1000000)
+#define PERCENT(units) ((int64_t)(units)*10000)
 #define FIELD(type, member, kind, minimum, maximum)                                                \
-    {#member, kind, offsetof(struct type, member), minimum, maximum, false}
+    {                                                                                              \
+#member, kind, offsetof(struct type, member), minimum, maximum, false                      \
+    }
 #define FIELD_NAMED(key, type, member, kind, minimum, maximum)                                     \
-    {key, kind, offsetof(struct type, member), minimum, maximum, false}
+    {                                                                                              \
+        key, kind, offsetof(struct type, member), minimum, maximum, false                          \
+    }
 #define TEXT_OPTIONAL(key, type, member)                                                           \
-    {key, FIELD_TEXT, offsetof(struct type, member), 0, sizeof(((struct type *)0)->member), true}
+    {                                                                                              \
+        key, FIELD_TEXT, offsetof(struct type, member), 0, sizeof(((struct type *)0)->member),     \
+            true                                                                                   \
+    }
 
 static const struct field symbol_fields[] = {
     FIELD(config_symbol, symbol, FIELD_TEXT, 0, 32),
@@ -115,11 +122,13 @@ struct section {
 };
 
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
-#define SECTION(member) {#member, member##_fields, COUNT(member##_fields),                         \
-                         offsetof(struct trader_config, member)}
+#define SECTION(member)                                                                            \
+    {                                                                                              \
+#member, member##_fields, COUNT(member##_fields), offsetof(struct trader_config, member)   \
+    }
 
 static const struct section sections[] = {
-    SECTION(endpoints), SECTION(credentials), SECTION(risk),   SECTION(quoter),
+    SECTION(endpoints), SECTION(credentials), SECTION(risk),    SECTION(quoter),
     SECTION(signal),    SECTION(hedger),      SECTION(session),
 };
 
@@ -239,8 +248,9 @@ static int field_number(const struct reader *reader, const char *section, const 
     } else {
         const char *text = json_string_value(value);
         if (text == NULL || !decimal_scaled(out, text, field_digits(field->kind)))
-            return reader_fail(reader, "\"%s%s\" must be a decimal number in quotes, with at most "
-                                       "%d decimals, such as \"0.5\"",
+            return reader_fail(reader,
+                               "\"%s%s\" must be a decimal number in quotes, with at most "
+                               "%d decimals, such as \"0.5\"",
                                section, field->key, field_digits(field->kind));
     }
     if (*out < field->minimum || *out > field->maximum) {
@@ -287,10 +297,10 @@ static int unknown_key(const struct reader *reader, const char *section, const c
     return reader_fail(reader, "unknown key \"%s%s\"; known here: %s", section, key, list);
 }
 
-/* section_read: every key of the JSON object must be in the table, and every key of the table that is
- * not optional in the object. */
-static int section_read(const struct reader *reader, const char *section, const struct field *fields,
-                        int count, json_t *json, void *object)
+/* section_read: every key of the JSON object must be in the table, and every key of the table that
+ * is not optional in the object. */
+static int section_read(const struct reader *reader, const char *section,
+                        const struct field *fields, int count, json_t *json, void *object)
 {
     const char *known[32];
     const char *key;
@@ -299,7 +309,8 @@ static int section_read(const struct reader *reader, const char *section, const 
         return reader_fail(reader, "\"%s\" must be an object: {\"key\": value, ...}", section);
     for (int i = 0; i < count; i++)
         known[i] = fields[i].key;
-    json_object_foreach(json, key, value) {
+    json_object_foreach(json, key, value)
+    {
         bool found = false;
         for (int i = 0; i < count && !found; i++)
             found = strcmp(key, known[i]) == 0;
@@ -311,8 +322,9 @@ static int section_read(const struct reader *reader, const char *section, const 
         if (value == NULL && fields[i].optional)
             continue;
         if (value == NULL)
-            return reader_fail(reader, "\"%s%s\" is missing; add it (an example is in "
-                                       "config/binance_sim.json)",
+            return reader_fail(reader,
+                               "\"%s%s\" is missing; add it (an example is in "
+                               "config/binance_sim.json)",
                                section, fields[i].key);
         int status = field_read(reader, section, &fields[i], value, object);
         if (status != STATUS_OK)
@@ -327,10 +339,12 @@ static int symbols_read(const struct reader *reader, json_t *json, struct trader
     json_t *item;
     if (!json_is_array(json) || json_array_size(json) == 0 ||
         json_array_size(json) > CONFIG_SYMBOLS_MAX)
-        return reader_fail(reader, "\"symbols\" must be a list of 1 to %d objects such as "
-                                   "{\"symbol\": \"BTCUSDT\", ...}",
+        return reader_fail(reader,
+                           "\"symbols\" must be a list of 1 to %d objects such as "
+                           "{\"symbol\": \"BTCUSDT\", ...}",
                            CONFIG_SYMBOLS_MAX);
-    json_array_foreach(json, index, item) {
+    json_array_foreach(json, index, item)
+    {
         char section[32];
         snprintf(section, sizeof section, "symbols[%zu].", index);
         int status = section_read(reader, section, symbol_fields, COUNT(symbol_fields), item,
@@ -369,8 +383,9 @@ static int config_consistent(const struct reader *reader, const struct trader_co
     if (e->simulator[0] && strcmp(c->environment, "paper") != 0)
         return reader_fail(reader, "a simulator belongs to \"environment\": \"paper\"");
     if (c->quoter.quantity_e9 > c->risk.max_order_quantity_e9)
-        return reader_fail(reader, "\"quoter.quantity\" is above \"risk.max_order_quantity\"; lower "
-                                   "the first or raise the second");
+        return reader_fail(reader,
+                           "\"quoter.quantity\" is above \"risk.max_order_quantity\"; lower "
+                           "the first or raise the second");
     return STATUS_OK;
 }
 
@@ -387,7 +402,8 @@ static int config_read(const struct reader *reader, json_t *root, struct trader_
     for (int i = 0; i < COUNT(sections); i++)
         known[count++] = sections[i].key;
     known[count++] = "symbols";
-    json_object_foreach(root, key, value) {
+    json_object_foreach(root, key, value)
+    {
         bool found = false;
         for (int i = 0; i < count && !found; i++)
             found = strcmp(key, known[i]) == 0;
@@ -396,18 +412,20 @@ static int config_read(const struct reader *reader, json_t *root, struct trader_
     }
     for (int i = 0; i < count; i++)
         if (json_object_get(root, known[i]) == NULL)
-            return reader_fail(reader, "\"%s\" is missing; add it (an example is in "
-                                       "config/binance_sim.json)",
+            return reader_fail(reader,
+                               "\"%s\" is missing; add it (an example is in "
+                               "config/binance_sim.json)",
                                known[i]);
     int status = STATUS_OK;
     for (int i = 0; i < COUNT(top_fields) && status == STATUS_OK; i++)
-        status = field_read(reader, "", &top_fields[i], json_object_get(root, top_fields[i].key), out);
+        status =
+            field_read(reader, "", &top_fields[i], json_object_get(root, top_fields[i].key), out);
     for (int i = 0; i < COUNT(sections) && status == STATUS_OK; i++) {
         char prefix[32];
         snprintf(prefix, sizeof prefix, "%s.", sections[i].key);
-        status = section_read(reader, prefix, sections[i].fields, sections[i].count,
-                              json_object_get(root, sections[i].key),
-                              (char *)out + sections[i].offset);
+        status =
+            section_read(reader, prefix, sections[i].fields, sections[i].count,
+                         json_object_get(root, sections[i].key), (char *)out + sections[i].offset);
     }
     if (status == STATUS_OK)
         status = symbols_read(reader, json_object_get(root, "symbols"), out);

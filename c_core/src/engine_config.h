@@ -2,8 +2,8 @@
  * engine_config.h: the engine's configuration file, its folders, and where the venue and the keys
  * are. Everything here runs before trading starts and may allocate.
  *
- * The file is JSON. Every key is known by a table: an unknown key, a missing key, a wrong type and a
- * value out of range are each an error that names the key and says what to write instead. Money,
+ * The file is JSON. Every key is known by a table: an unknown key, a missing key, a wrong type and
+ * a value out of range are each an error that names the key and says what to write instead. Money,
  * prices, quantities and percentages are decimal strings, so that no float lies between the file
  * and the risk engine. config/binance.schema.json says the same for editors.
  */
@@ -15,9 +15,9 @@
 #include <stdint.h>
 
 #define CONFIG_SYMBOLS_MAX 8
-#define CONFIG_TEXT 256
-#define CONFIG_PATH 512
-#define CONFIG_ERROR 640
+#define CONFIG_TEXT        256
+#define CONFIG_PATH        512
+#define CONFIG_ERROR       640
 
 struct config_symbol {
     char symbol[32];
@@ -82,7 +82,7 @@ int trader_config_load(struct trader_config *out, const char *path, char error[C
 
 /* The limits a standalone engine puts into the ledger that it makes for itself. */
 struct engine_budget {
-    int64_t limit_micros[2];    /* loss, notional */
+    int64_t limit_micros[2]; /* loss, notional */
     int64_t headroom_micros[2];
 };
 
@@ -98,8 +98,8 @@ const char *engine_mode_name(int mode);
 /* text_nearest: the candidate closest to `text`, or NULL when none is close: for "did you mean". */
 const char *text_nearest(const char *text, const char *const *candidates, int count);
 
-/* decimal_scaled: exact decimal text ("0.002") times 10^digits; false for signs other than a leading
- * minus, exponents, more decimals than fit, or overflow. */
+/* decimal_scaled: exact decimal text ("0.002") times 10^digits; false for signs other than a
+ * leading minus, exponents, more decimals than fit, or overflow. */
 bool decimal_scaled(int64_t *out, const char *text, int digits);
 
 #endif

@@ -42,8 +42,10 @@ static const char help_text[] =
     "  --help             print this text\n"
     "\n"
     "files\n"
-    "  $PURSER_HOME/keys/binance-testnet.json   {\"api_key\": \"...\", \"api_secret\": \"...\"}, mode 0600\n"
-    "  $PURSER_HOME/HALTED                      the latch of `control kill`; `control resume` lifts it\n"
+    "  $PURSER_HOME/keys/binance-testnet.json   {\"api_key\": \"...\", \"api_secret\": \"...\"}, "
+    "mode 0600\n"
+    "  $PURSER_HOME/HALTED                      the latch of `control kill`; `control resume` "
+    "lifts it\n"
     "\n"
     "examples\n"
     "  control start --paper                    everything: simulators, engine, bot, supervisor\n"
@@ -52,7 +54,8 @@ static const char help_text[] =
     "\n"
     "Stop it with Ctrl-C or SIGTERM: it cancels its orders, waits for the venue's word, and ends.\n"
     "\n"
-    "exit codes: 0 done, 1 error, 2 wrong usage, 4 configuration or credentials, 8 refused: halted\n";
+    "exit codes: 0 done, 1 error, 2 wrong usage, 4 configuration or credentials, 8 refused: "
+    "halted\n";
 
 struct arguments {
     const char *mode, *exchange, *config, *home, *runtime, *log_level, *replay_check;
@@ -88,17 +91,22 @@ static int argument_read(struct arguments *out, char **words)
         const char *flag;
         const char **value;
     } valued[] = {
-        {"--mode", &out->mode},       {"--exchange", &out->exchange},
-        {"--config", &out->config},   {"--home", &out->home},
-        {"--runtime", &out->runtime}, {"--log-level", &out->log_level},
+        {"--mode", &out->mode},
+        {"--exchange", &out->exchange},
+        {"--config", &out->config},
+        {"--home", &out->home},
+        {"--runtime", &out->runtime},
+        {"--log-level", &out->log_level},
         {"--replay-check", &out->replay_check},
     };
     const struct {
         const char *flag;
         bool *value;
     } plain[] = {
-        {"--check-config", &out->check_config}, {"--version", &out->version},
-        {"--help", &out->help},                 {"-h", &out->help},
+        {"--check-config", &out->check_config},
+        {"--version", &out->version},
+        {"--help", &out->help},
+        {"-h", &out->help},
     };
     for (size_t i = 0; i < sizeof plain / sizeof plain[0]; i++) {
         if (strcmp(words[0], plain[i].flag) == 0) {
@@ -189,8 +197,8 @@ static int log_level_set(const char *text)
         if (strcmp(text, names[i]) == 0)
             return log_open(NULL, (enum log_level)i) == STATUS_OK ? TRADER_OK : TRADER_ERROR;
     }
-    return usage_error("--log-level %s is not known; it must be debug, info, warning or error%s", text,
-                       "");
+    return usage_error("--log-level %s is not known; it must be debug, info, warning or error%s",
+                       text, "");
 }
 
 static int arguments_run(const struct arguments *a)
@@ -215,7 +223,8 @@ static int arguments_run(const struct arguments *a)
         return usage_error("--mode is missing: dry-run, paper or live%s%s", "", "");
     int mode = engine_mode_from_text(a->mode);
     if (mode < 0)
-        return usage_error("--mode %s is not known; it must be dry-run, paper or live%s", a->mode, "");
+        return usage_error("--mode %s is not known; it must be dry-run, paper or live%s", a->mode,
+                           "");
     if (a->exchange == NULL)
         return usage_error("--exchange is missing: binance%s%s", "", "");
     if (strcmp(a->exchange, "binance") != 0)

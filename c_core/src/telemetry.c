@@ -14,8 +14,8 @@
 #include "base/status.h"
 #include "engine/engine.h"
 
-#define IDLE_NS 5000000L      /* between looks at an empty ring */
-#define HIGH_WATER_MARK 10000 /* messages kept for a slow subscriber, then dropped */
+#define IDLE_NS         5000000L /* between looks at an empty ring */
+#define HIGH_WATER_MARK 10000    /* messages kept for a slow subscriber, then dropped */
 
 struct telemetry {
     struct engine *engine;
@@ -27,18 +27,27 @@ struct telemetry {
 static const char *topic_of(uint16_t kind)
 {
     switch ((enum message_kind)kind) {
-    case MESSAGE_SIGNAL: return "signal";
-    case MESSAGE_TOP_OF_BOOK: return "top_of_book";
-    case MESSAGE_EXECUTION_REPORT: return "execution_report";
-    case MESSAGE_POSITION: return "position";
-    case MESSAGE_EVENT: return "event";
-    case MESSAGE_RISK_STATE: return "risk_state";
-    case MESSAGE_HALT: return "halt";
-    case MESSAGE_HEDGE: return "hedge";
+    case MESSAGE_SIGNAL:
+        return "signal";
+    case MESSAGE_TOP_OF_BOOK:
+        return "top_of_book";
+    case MESSAGE_EXECUTION_REPORT:
+        return "execution_report";
+    case MESSAGE_POSITION:
+        return "position";
+    case MESSAGE_EVENT:
+        return "event";
+    case MESSAGE_RISK_STATE:
+        return "risk_state";
+    case MESSAGE_HALT:
+        return "halt";
+    case MESSAGE_HEDGE:
+        return "hedge";
     case MESSAGE_HELLO:
     case MESSAGE_HEARTBEAT:
     case MESSAGE_NEW_ORDER:
-    case MESSAGE_CANCEL_ORDER: break;
+    case MESSAGE_CANCEL_ORDER:
+        break;
     }
     return "other";
 }
@@ -113,7 +122,8 @@ static int thread_start(struct telemetry *telemetry)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int error = pthread_create(&telemetry->thread, NULL, telemetry_thread, telemetry);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return error == 0 ? STATUS_OK : status_set(STATUS_LIMIT, "telemetry thread: %s", strerror(error));
+    return error == 0 ? STATUS_OK
+                      : status_set(STATUS_LIMIT, "telemetry thread: %s", strerror(error));
 }
 
 int telemetry_start(struct telemetry **out, struct engine *engine, const char *path)

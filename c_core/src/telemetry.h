@@ -1,8 +1,8 @@
 /*
- * telemetry.h: the thread that tells the world what the engine does: it drains the engine's ring to a
- * ZeroMQ PUB socket (two frames: topic, then header and body as in bridge/protocol.h) and writes
- * events to the log. The trading thread only fills the ring; it never waits for a subscriber, a file
- * or the heap.
+ * telemetry.h: the thread that tells the world what the engine does: it drains the engine's ring to
+ * a ZeroMQ PUB socket (two frames: topic, then header and body as in bridge/protocol.h) and writes
+ * events to the log. The trading thread only fills the ring; it never waits for a subscriber, a
+ * file or the heap.
  */
 #ifndef PURSER_TELEMETRY_H
 #define PURSER_TELEMETRY_H

@@ -23,10 +23,10 @@
 #include "net/tls.h"
 #include "telemetry.h"
 
-#define WAIT_MAX_NS 10000000LL     /* of one turn of the event loop */
-#define STEADY_NS 100000000LL      /* standalone: how often the lease is renewed */
-#define LEASE_NS 2000000000LL
-#define DRAIN_MAX_NS 3000000000LL
+#define WAIT_MAX_NS   10000000LL  /* of one turn of the event loop */
+#define STEADY_NS     100000000LL /* standalone: how often the lease is renewed */
+#define LEASE_NS      2000000000LL
+#define DRAIN_MAX_NS  3000000000LL
 #define GATEWAY_BYTES ((size_t)96 << 20) /* address space; touched as far as it is used */
 
 struct trader {
@@ -44,7 +44,7 @@ struct trader {
     struct ipc_client_events bridge_events;
     struct telemetry *telemetry;
     bool loop_made, bridge_made, joined;
-    bool standalone;           /* no supervisor: this process holds the ledger and its own lease */
+    bool standalone; /* no supervisor: this process holds the ledger and its own lease */
     int64_t steady_ns, counters_ns;
     bool was_ready;
     /* other threads */
@@ -57,7 +57,8 @@ struct trader {
     _Atomic int post_waiting;
 };
 
-__attribute__((format(printf, 3, 4))) static int fail(int result, char *error, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static int fail(int result, char *error, const char *format,
+                                                      ...)
 {
     va_list arguments;
     va_start(arguments, format);
@@ -84,12 +85,14 @@ static int latch_check(const struct trader *t, char *error)
 {
     struct stat info;
     if (lstat(t->paths.latch, &info) == 0)
-        return fail(TRADER_HALTED, error, "trading is halted: %s is there; `control resume` lifts it "
-                                          "after a look at the positions",
+        return fail(TRADER_HALTED, error,
+                    "trading is halted: %s is there; `control resume` lifts it "
+                    "after a look at the positions",
                     t->paths.latch);
     if (errno != ENOENT)
-        return fail(TRADER_HALTED, error, "the halt latch %s cannot be looked at (%s), so trading "
-                                          "counts as halted; make its folder readable",
+        return fail(TRADER_HALTED, error,
+                    "the halt latch %s cannot be looked at (%s), so trading "
+                    "counts as halted; make its folder readable",
                     t->paths.latch, strerror(errno));
     return TRADER_OK;
 }
@@ -103,13 +106,14 @@ static int world_read(struct trader *t, const struct trader_options *options, ch
     int result = mode_check(t, error);
     if (result != TRADER_OK)
         return result;
-    if (engine_paths_resolve(&t->paths, options->home, options->runtime, t->mode, text) != STATUS_OK)
+    if (engine_paths_resolve(&t->paths, options->home, options->runtime, t->mode, text) !=
+        STATUS_OK)
         return fail(TRADER_CONFIG, error, "%s", text);
     result = latch_check(t, error);
     if (result != TRADER_OK)
         return result;
-    if (engine_access_resolve(&t->access, &t->config, &t->paths, options->simulator_wait_ms, text) !=
-        STATUS_OK)
+    if (engine_access_resolve(&t->access, &t->config, &t->paths, options->simulator_wait_ms,
+                              text) != STATUS_OK)
         return fail(TRADER_CONFIG, error, "%s", text);
     log_redact(t->access.api_key);
     log_redact(t->access.api_secret);
@@ -134,7 +138,8 @@ static int ledger_make(struct trader *t, char *error)
     int adopted = 0;
     const char *slash = strrchr(t->config.path, '/');
     snprintf(path, sizeof path, "%.*s/budget.json",
-             slash != NULL ? (int)(slash - t->config.path) : 1, slash != NULL ? t->config.path : ".");
+             slash != NULL ? (int)(slash - t->config.path) : 1,
+             slash != NULL ? t->config.path : ".");
     if (engine_budget_load(&budget, path, text) != STATUS_OK)
         return fail(TRADER_CONFIG, error, "%s", text);
     int status = ledger_create(&t->ledger, &adopted, t->paths.ledger, budget.limit_micros,
@@ -155,8 +160,9 @@ static int ledger_take(struct trader *t, char *error)
 {
     if (!supervised(t)) {
         if (t->mode == ENGINE_LIVE)
-            return fail(TRADER_CONFIG, error, "live trading needs the supervisor, which holds the "
-                                              "shared risk budget; start with `control start --live`");
+            return fail(TRADER_CONFIG, error,
+                        "live trading needs the supervisor, which holds the "
+                        "shared risk budget; start with `control start --live`");
         int result = ledger_make(t, error);
         if (result != TRADER_OK)
             return result;
@@ -171,8 +177,9 @@ static int ledger_take(struct trader *t, char *error)
     if (status == -EBUSY) {
         struct ledger_view view;
         ledger_snapshot(t->ledger, &view, ledger_now_ns());
-        return fail(TRADER_ERROR, error, "another engine (process %lld) is running on %s; end it with "
-                                         "`control stop`, or give this one another --runtime",
+        return fail(TRADER_ERROR, error,
+                    "another engine (process %lld) is running on %s; end it with "
+                    "`control stop`, or give this one another --runtime",
                     (long long)view.participants[ROLE_ENGINE].pid, t->paths.runtime);
     }
     if (status != 0)
@@ -247,38 +254,42 @@ static struct engine_config engine_settings(const struct trader *t)
     return (struct engine_config){
         .mode = (uint32_t)t->mode,
         .journal_folder = t->paths.journal,
-        .risk = {
-            .max_order_quantity_e9 = c->risk.max_order_quantity_e9,
-            .max_order_notional_micros = c->risk.max_order_notional_micros,
-            .max_position_e9 = c->risk.max_position_e9,
-            .price_collar_ppm = c->risk.price_collar_ppm,
-            .stale_ns = c->risk.stale_ms * CLOCK_NS_PER_MS,
-            .daily_loss_micros = c->risk.daily_loss_micros,
-            .ack_timeout_ns = (c->session.recv_window_ms + 1500) * CLOCK_NS_PER_MS,
-            .max_open_orders = (int)c->risk.max_open_orders,
-            .orders_per_10s = (int)c->risk.orders_per_10s,
-        },
-        .quoter = {
-            .enabled = c->quoter.enabled,
-            .quantity_e9 = c->quoter.quantity_e9,
-            .max_position_e9 = c->quoter.max_position_e9,
-            .spread_ticks = (int)c->quoter.spread_ticks,
-            .requote_ticks = (int)c->quoter.requote_ticks,
-            .levels = (int)c->quoter.levels,
-        },
-        .signal = {
-            .enabled = c->signal.enabled,
-            .interval_ns = c->signal.interval_ms * CLOCK_NS_PER_MS,
-            .half_life_ns = c->signal.volatility_half_life_s * CLOCK_NS_PER_S,
-            .volatility_floor_e9 = c->signal.volatility_floor_ppm * 1000,
-        },
-        .hedger = {
-            .enabled = c->hedger.enabled,
-            .max_position_e9 = c->hedger.max_position_e9,
-            .min_order_e9 = c->hedger.min_order_e9,
-            .collar_ppm = c->hedger.collar_ppm,
-            .interval_ns = c->hedger.interval_ms * CLOCK_NS_PER_MS,
-        },
+        .risk =
+            {
+                .max_order_quantity_e9 = c->risk.max_order_quantity_e9,
+                .max_order_notional_micros = c->risk.max_order_notional_micros,
+                .max_position_e9 = c->risk.max_position_e9,
+                .price_collar_ppm = c->risk.price_collar_ppm,
+                .stale_ns = c->risk.stale_ms * CLOCK_NS_PER_MS,
+                .daily_loss_micros = c->risk.daily_loss_micros,
+                .ack_timeout_ns = (c->session.recv_window_ms + 1500) * CLOCK_NS_PER_MS,
+                .max_open_orders = (int)c->risk.max_open_orders,
+                .orders_per_10s = (int)c->risk.orders_per_10s,
+            },
+        .quoter =
+            {
+                .enabled = c->quoter.enabled,
+                .quantity_e9 = c->quoter.quantity_e9,
+                .max_position_e9 = c->quoter.max_position_e9,
+                .spread_ticks = (int)c->quoter.spread_ticks,
+                .requote_ticks = (int)c->quoter.requote_ticks,
+                .levels = (int)c->quoter.levels,
+            },
+        .signal =
+            {
+                .enabled = c->signal.enabled,
+                .interval_ns = c->signal.interval_ms * CLOCK_NS_PER_MS,
+                .half_life_ns = c->signal.volatility_half_life_s * CLOCK_NS_PER_S,
+                .volatility_floor_e9 = c->signal.volatility_floor_ppm * 1000,
+            },
+        .hedger =
+            {
+                .enabled = c->hedger.enabled,
+                .max_position_e9 = c->hedger.max_position_e9,
+                .min_order_e9 = c->hedger.min_order_e9,
+                .collar_ppm = c->hedger.collar_ppm,
+                .interval_ns = c->hedger.interval_ms * CLOCK_NS_PER_MS,
+            },
     };
 }
 
@@ -317,7 +328,8 @@ static void on_halt(void *context, const struct message_halt *halt, int64_t now_
 static int bridge_make(struct trader *t, char *error)
 {
     struct engine_bridge bridge = {.context = t, .send = bridge_send};
-    if (ipc_client_init(&t->bridge, &t->loop, t->paths.bridge_socket, (uint32_t)t->mode) != STATUS_OK)
+    if (ipc_client_init(&t->bridge, &t->loop, t->paths.bridge_socket, (uint32_t)t->mode) !=
+        STATUS_OK)
         return fail(TRADER_ERROR, error, "%s", status_text());
     t->bridge_made = true;
     t->bridge_events = (struct ipc_client_events){
@@ -378,8 +390,8 @@ static int parts_make(struct trader *t, char *error)
     int result = venue_make(t, error);
     if (result == TRADER_OK)
         result = engine_make(t, error);
-    if (result == TRADER_OK && t->venue->operations->start(t->venue, &t->loop, clock_now_ns()) !=
-                                   STATUS_OK)
+    if (result == TRADER_OK &&
+        t->venue->operations->start(t->venue, &t->loop, clock_now_ns()) != STATUS_OK)
         result = fail(TRADER_CONFIG, error, "%s", status_text());
     if (result == TRADER_OK)
         result = bridge_make(t, error);
@@ -472,8 +484,8 @@ static void counters_turn(struct trader *t, int64_t now_ns)
     engine_set_counter(t->engine, COUNTER_BRIDGE_DROPPED, t->bridge.dropped);
 }
 
-/* Waits until something has arrived or is due. The loop itself is run by the connector, in its turn,
- * so that all that arrives is worked on with the time of that turn. */
+/* Waits until something has arrived or is due. The loop itself is run by the connector, in its
+ * turn, so that all that arrives is worked on with the time of that turn. */
 static void turn_wait(struct trader *t)
 {
     int64_t now_ns = clock_now_ns();
@@ -516,8 +528,9 @@ static void drain(struct trader *t)
         if (duty_cycle(t) == 0)
             turn_wait(t);
     if (!engine_drained(t->engine))
-        log_event(LOG_ERROR, "orders_left_open", "the venue confirmed not every cancel within 3 s; "
-                                                 "its dead-man switch cancels the rest");
+        log_event(LOG_ERROR, "orders_left_open",
+                  "the venue confirmed not every cancel within 3 s; "
+                  "its dead-man switch cancels the rest");
 }
 
 int trader_run(struct trader *t)

@@ -29,8 +29,8 @@ struct trader_options {
     const char *config_path;
     const char *home, *runtime; /* NULL: environment, then defaults */
     int simulator_wait_ms;      /* how long to wait for a simulator's ready line */
-    /* Inside another program, which may have used OpenSSL before: its memory then comes from the heap
-     * instead of the pool. Everything else is the same. */
+    /* Inside another program, which may have used OpenSSL before: its memory then comes from the
+     * heap instead of the pool. Everything else is the same. */
     bool embedded;
 };
 

@@ -1,4 +1,5 @@
-/* The Binance connector without a network: frames and answers go in, reports and states come out. */
+/* The Binance connector without a network: frames and answers go in, reports and states come out.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +22,7 @@ struct heard {
     struct execution_report report; /* the newest */
     char event[32];                 /* the newest event's name */
     int level;
-    bool synced;                    /* the book had a bid at the newest on_book */
+    bool synced; /* the book had a bid at the newest on_book */
 };
 
 static struct heard heard;
@@ -136,10 +137,11 @@ static void api(const char *text)
 static void depth(int64_t first, int64_t last, int64_t previous, const char *bid)
 {
     char text[512];
-    snprintf(text, sizeof text,
-             "{\"stream\":\"btcusdt@depth@100ms\",\"data\":{\"e\":\"depthUpdate\",\"E\":1,\"T\":1,\"s\":"
-             "\"BTCUSDT\",\"U\":%lld,\"u\":%lld,\"pu\":%lld,\"b\":[[\"%s\",\"2.000\"]],\"a\":[]}}",
-             (long long)first, (long long)last, (long long)previous, bid);
+    snprintf(
+        text, sizeof text,
+        "{\"stream\":\"btcusdt@depth@100ms\",\"data\":{\"e\":\"depthUpdate\",\"E\":1,\"T\":1,\"s\":"
+        "\"BTCUSDT\",\"U\":%lld,\"u\":%lld,\"pu\":%lld,\"b\":[[\"%s\",\"2.000\"]],\"a\":[]}}",
+        (long long)first, (long long)last, (long long)previous, bid);
     market(text);
 }
 
@@ -147,7 +149,8 @@ static void ticker(int64_t id, const char *bid, const char *quantity)
 {
     char text[512];
     snprintf(text, sizeof text,
-             "{\"stream\":\"btcusdt@bookTicker\",\"data\":{\"e\":\"bookTicker\",\"u\":%lld,\"s\":\"BTCUSDT\","
+             "{\"stream\":\"btcusdt@bookTicker\",\"data\":{\"e\":\"bookTicker\",\"u\":%lld,\"s\":"
+             "\"BTCUSDT\","
              "\"b\":\"%s\",\"B\":\"%s\",\"a\":\"60001.0\",\"A\":\"1.000\",\"T\":1,\"E\":1}}",
              (long long)id, bid, quantity);
     market(text);
@@ -160,8 +163,8 @@ static void snapshot(int64_t id)
              "{\"lastUpdateId\":%lld,\"E\":1,\"T\":1,\"bids\":[[\"60000.0\",\"2.000\"]],\"asks\":[["
              "\"60001.0\",\"1.000\"]]}",
              (long long)id);
-    struct http_response http = {.status = STATUS_OK, .code = 200, .body = body,
-                                 .body_length = strlen(body)};
+    struct http_response http = {
+        .status = STATUS_OK, .code = 200, .body = body, .body_length = strlen(body)};
     struct binance_answer answer = {.call = BINANCE_CALL_DEPTH, .http = &http, .accepted = true};
     binance_market_snapshot(b, &answer, NOW);
 }
@@ -212,8 +215,13 @@ static void test_top_is_checked_against_ticker(void)
 static void test_malformed_frames_never_crash(void)
 {
     static const char *const frames[] = {
-        "{", "", "[]", "nonsense", "{\"stream\":\"btcusdt@depth@100ms\",\"data\":{\"e\":\"depthUpdate\"",
-        "{\"e\":\"depthUpdate\",\"s\":\"BTCUSDT\",\"U\":1,\"u\":2,\"pu\":0,\"b\":[[\"1e5\",\"1\"]],\"a\":[]}",
+        "{",
+        "",
+        "[]",
+        "nonsense",
+        "{\"stream\":\"btcusdt@depth@100ms\",\"data\":{\"e\":\"depthUpdate\"",
+        "{\"e\":\"depthUpdate\",\"s\":\"BTCUSDT\",\"U\":1,\"u\":2,\"pu\":0,\"b\":[[\"1e5\",\"1\"]],"
+        "\"a\":[]}",
     };
     for (size_t i = 0; i < sizeof frames / sizeof frames[0]; i++) {
         market(frames[i]);
@@ -260,7 +268,8 @@ static void test_answers_are_classified(void)
         char text[256];
         request_put(900, BINANCE_REQUEST_PLACE);
         int before = heard.executions;
-        snprintf(text, sizeof text, "{\"id\":900,\"status\":%d,\"error\":{\"code\":%d,\"msg\":\"%s\"}}",
+        snprintf(text, sizeof text,
+                 "{\"id\":900,\"status\":%d,\"error\":{\"code\":%d,\"msg\":\"%s\"}}",
                  rows[i].status, rows[i].code, rows[i].message);
         api(text);
         EXPECT(heard.executions == before + 1);
@@ -296,14 +305,19 @@ static void test_silence_and_loss_are_unknown(void)
     EXPECT(heard.executions == before + 3); /* a lost query says nothing about its order */
 }
 
-static void order_event(const char *client_id, const char *execution, const char *status, int trade_id)
+static void order_event(const char *client_id, const char *execution, const char *status,
+                        int trade_id)
 {
     char text[1024];
     snprintf(text, sizeof text,
-             "{\"e\":\"ORDER_TRADE_UPDATE\",\"E\":5,\"T\":4,\"o\":{\"s\":\"BTCUSDT\",\"c\":\"%s\",\"S\":\"SELL\","
-             "\"o\":\"LIMIT\",\"f\":\"GTC\",\"q\":\"0.010\",\"p\":\"60000.0\",\"ap\":\"60000.0\",\"sp\":\"0\",\"x\":"
-             "\"%s\",\"X\":\"%s\",\"i\":55,\"l\":\"0.004\",\"z\":\"0.004\",\"L\":\"60000.0\",\"N\":\"USDT\",\"n\":"
-             "\"0.04800000\",\"T\":4,\"t\":%d,\"b\":\"0\",\"a\":\"0\",\"m\":true,\"R\":false,\"ps\":\"BOTH\",\"rp\":"
+             "{\"e\":\"ORDER_TRADE_UPDATE\",\"E\":5,\"T\":4,\"o\":{\"s\":\"BTCUSDT\",\"c\":\"%s\","
+             "\"S\":\"SELL\","
+             "\"o\":\"LIMIT\",\"f\":\"GTC\",\"q\":\"0.010\",\"p\":\"60000.0\",\"ap\":\"60000.0\","
+             "\"sp\":\"0\",\"x\":"
+             "\"%s\",\"X\":\"%s\",\"i\":55,\"l\":\"0.004\",\"z\":\"0.004\",\"L\":\"60000.0\",\"N\":"
+             "\"USDT\",\"n\":"
+             "\"0.04800000\",\"T\":4,\"t\":%d,\"b\":\"0\",\"a\":\"0\",\"m\":true,\"R\":false,"
+             "\"ps\":\"BOTH\",\"rp\":"
              "\"0\",\"er\":\"0\"}}",
              client_id, execution, status, trade_id);
     user(text);
@@ -323,7 +337,8 @@ static void test_fills_come_from_the_user_stream(void)
     uint64_t owner = 0;
     EXPECT(binance_order_id_get(b, 55, &owner) && owner == id);
     int before = heard.executions;
-    user("{\"e\":\"TRADE_LITE\",\"E\":5,\"T\":4,\"s\":\"BTCUSDT\",\"q\":\"0.010\",\"p\":\"60000.0\",\"m\":true,"
+    user("{\"e\":\"TRADE_LITE\",\"E\":5,\"T\":4,\"s\":\"BTCUSDT\",\"q\":\"0.010\",\"p\":\"60000."
+         "0\",\"m\":true,"
          "\"c\":\"x\",\"S\":\"SELL\",\"L\":\"60000.0\",\"l\":\"0.004\",\"t\":4243,\"i\":55}");
     EXPECT(heard.executions == before); /* only the full event is booked */
 }

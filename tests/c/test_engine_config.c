@@ -18,7 +18,7 @@
     } while (0)
 
 static char error_text[CONFIG_ERROR];
-static char folder[] = "/tmp/purser-config-XXXXXX";
+static char folder[] = "purser-config-XXXXXX";
 static struct trader_config config;
 
 static char *file_text(const char *path)
@@ -113,8 +113,10 @@ static void test_mistakes_are_explained(void)
 static void test_budget_file(void)
 {
     struct engine_budget budget;
-    const char *path = file_write("budget.json", "{\"limit_usd\": \"1000\", \"notional_limit_usd\": "
-                                                 "\"20000\", \"headroom_percent\": \"2\"}", 0600);
+    const char *path = file_write("budget.json",
+                                  "{\"limit_usd\": \"1000\", \"notional_limit_usd\": "
+                                  "\"20000\", \"headroom_percent\": \"2\"}",
+                                  0600);
     EXPECT(engine_budget_load(&budget, path, error_text) == STATUS_OK);
     EXPECT(budget.limit_micros[0] == 1000000000 && budget.limit_micros[1] == 20000000000);
     EXPECT(budget.headroom_micros[0] == 20000000 && budget.headroom_micros[1] == 400000000);
@@ -145,9 +147,11 @@ static void test_access(void)
     EXPECT(trader_config_load(&config, "config/binance_sim.json", error_text) == STATUS_OK);
     EXPECT(engine_access_resolve(&found, &config, &paths, 0, error_text) == STATUS_CONFIG);
     EXPECT(strstr(error_text, "run/sim-binance.json") != NULL);
-    file_write("run/sim-binance.json",
-               "{\"rest\": \"https://a:1\", \"ws\": \"wss://a:1\", \"ws_api\": \"wss://a:1/w\", \"ca\": "
-               "\"/c.pem\", \"credentials\": {\"api_key\": \"kk\", \"api_secret\": \"ss\"}}", 0600);
+    file_write(
+        "run/sim-binance.json",
+        "{\"rest\": \"https://a:1\", \"ws\": \"wss://a:1\", \"ws_api\": \"wss://a:1/w\", \"ca\": "
+        "\"/c.pem\", \"credentials\": {\"api_key\": \"kk\", \"api_secret\": \"ss\"}}",
+        0600);
     EXPECT(engine_access_resolve(&found, &config, &paths, 0, error_text) == STATUS_OK);
     EXPECT(strcmp(found.streams, "wss://a:1") == 0 && strcmp(found.api_key, "kk") == 0);
 }

@@ -78,7 +78,8 @@ static void trapped(void)
     int depth = heap_trap_pause();
     int64_t count = atomic_fetch_add_explicit(&calls, 1, memory_order_relaxed);
     const char *mode = getenv("PURSER_HEAP_TRAP");
-    if (mode != NULL && (strcmp(mode, "abort") == 0 || (strcmp(mode, "print") == 0 && count < 20))) {
+    if (mode != NULL &&
+        (strcmp(mode, "abort") == 0 || (strcmp(mode, "print") == 0 && count < 20))) {
         static const char text[] = "heap call on the path from tick to order:\n";
         void *frames[32];
         ssize_t written = write(STDERR_FILENO, text, sizeof text - 1);

@@ -19,8 +19,12 @@ void heap_trap_disarm(void);
 int heap_trap_pause(void);
 void heap_trap_resume(int depth);
 #else
-static inline void heap_trap_arm(void) {}
-static inline void heap_trap_disarm(void) {}
+static inline void heap_trap_arm(void)
+{
+}
+static inline void heap_trap_disarm(void)
+{
+}
 static inline int heap_trap_pause(void)
 {
     return 0;

@@ -8,13 +8,13 @@
 #include "binance_connector_session.h"
 
 #define BACKOFF_FIRST_NS 250000000LL
-#define BACKOFF_MAX_NS 30000000000LL
-#define OPEN_TIMEOUT_NS 10000000000LL
-#define PING_AFTER_NS 3000000000LL
-#define DEAD_AFTER_NS 10000000000LL
+#define BACKOFF_MAX_NS   30000000000LL
+#define OPEN_TIMEOUT_NS  10000000000LL
+#define PING_AFTER_NS    3000000000LL
+#define DEAD_AFTER_NS    10000000000LL
 /* The venue closes every connection after 24 h (Binance USD-M docs, "Websocket Market Streams"). */
 #define ROTATE_AFTER_NS (23 * 3600 * 1000000000LL)
-#define TURN_NS 20000000LL
+#define TURN_NS         20000000LL
 
 void binance_event(struct binance *b, int level, const char *name, const char *format, ...)
 {
@@ -178,7 +178,8 @@ static void link_open(struct binance_link *link, const char *url,
     }
 }
 
-/* link_turn: opens a closed link when its pause is over; pings a silent one, and closes a dead one. */
+/* link_turn: opens a closed link when its pause is over; pings a silent one, and closes a dead one.
+ */
 static void link_turn(struct binance_link *link, bool wanted, const char *url,
                       void (*on_message)(void *, const char *, size_t, int64_t), int64_t now_ns)
 {
@@ -190,8 +191,8 @@ static void link_turn(struct binance_link *link, bool wanted, const char *url,
     }
     if (socket->state != WEBSOCKET_OPEN)
         return;
-    int64_t pulse = socket->last_receive_ns > link->opened_ns ? socket->last_receive_ns
-                                                              : link->opened_ns;
+    int64_t pulse =
+        socket->last_receive_ns > link->opened_ns ? socket->last_receive_ns : link->opened_ns;
     if (!wanted || link->rotate) {
         websocket_close(socket, 1000, link->rotate ? link->why : "not needed", now_ns);
     } else if (now_ns - link->opened_ns > ROTATE_AFTER_NS) {
@@ -215,7 +216,8 @@ static void links_turn(struct binance *b, int64_t now_ns)
                                    "%s%s@depth@100ms/%s@bookTicker", i ? "/" : "", symbol, symbol);
     }
     bool ready = b->clock_known && b->info_known && b->mode_known && !b->refused;
-    link_turn(&b->market_link, ready && length < WEBSOCKET_URL, url, binance_market_message, now_ns);
+    link_turn(&b->market_link, ready && length < WEBSOCKET_URL, url, binance_market_message,
+              now_ns);
     link_turn(&b->api_link, ready, b->ws_api, binance_api_message, now_ns);
     snprintf(url, sizeof url, "%s/private/ws/%s", b->streams, b->listen_key);
     link_turn(&b->user_link, ready && b->listen_key[0] != '\0', url, binance_user_message, now_ns);

@@ -1,6 +1,7 @@
 /*
  * binance_connector.h: Binance USD-M futures as a venue (model/venue.h). Four connections: REST for
- * the control path, the /public market streams, the /private user stream, and the WS API for orders.
+ * the control path, the /public market streams, the /private user stream, and the WS API for
+ * orders.
  *
  * When each state is reported:
  *   CONNECTING  until the clock is known to be within a second of the venue's, the instruments and
@@ -33,8 +34,8 @@ struct binance_settings {
     const char *rest, *streams, *ws_api; /* without a trailing slash */
     const char *ca_file;                 /* NULL or "": the system's roots */
     const char *api_key, *api_secret;
-    char environment;                    /* p, t or l: a part of every client order id */
-    uint16_t host;                       /* likewise: which machine sent it */
+    char environment; /* p, t or l: a part of every client order id */
+    uint16_t host;    /* likewise: which machine sent it */
     int64_t recv_window_ms, dead_man_timeout_ms, stale_ms;
     struct binance_symbol_settings symbols[BINANCE_SYMBOLS_MAX];
     int symbols_count;

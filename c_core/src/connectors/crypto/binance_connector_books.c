@@ -5,8 +5,8 @@
 #include "../../base/heap_trap.h"
 #include "binance_connector_session.h"
 
-#define SNAPSHOT_EVERY_NS 1000000000LL /* at most one a second and symbol: weight 20 each */
-#define SILENCE_NS 30000000000LL       /* no data though the connection lives: a silent route */
+#define SNAPSHOT_EVERY_NS 1000000000LL  /* at most one a second and symbol: weight 20 each */
+#define SILENCE_NS        30000000000LL /* no data though the connection lives: a silent route */
 
 static struct binance_market *market_of(struct binance *b, const struct instrument *instrument)
 {
@@ -57,8 +57,9 @@ bool binance_market_whole(const struct binance *b)
     return true;
 }
 
-/* --- the witness: bookTicker and depth share one sequence of update ids, so after a delta that ends
- * at u our top must equal the newest ticker with an id of at most u. ------------------------------ */
+/* --- the witness: bookTicker and depth share one sequence of update ids, so after a delta that
+ * ends at u our top must equal the newest ticker with an id of at most u.
+ * ------------------------------ */
 
 static bool top_equal(const struct top_of_book *a, const struct top_of_book *b)
 {
@@ -70,7 +71,8 @@ static bool top_equal(const struct top_of_book *a, const struct top_of_book *b)
 static const struct binance_ticker *ticker_at_or_before(const struct binance_market *market,
                                                         int64_t id)
 {
-    uint64_t kept = market->tickers_count < BINANCE_TICKERS ? market->tickers_count : BINANCE_TICKERS;
+    uint64_t kept =
+        market->tickers_count < BINANCE_TICKERS ? market->tickers_count : BINANCE_TICKERS;
     for (uint64_t i = 1; i <= kept; i++) {
         const struct binance_ticker *ticker =
             &market->tickers[(market->tickers_count - i) & (BINANCE_TICKERS - 1)];
@@ -99,7 +101,8 @@ static void top_check(struct binance *b, struct binance_market *market, int64_t 
     market_resync(b, market, "its top differs from bookTicker", now_ns);
 }
 
-static void on_ticker(struct binance *b, const struct binance_market_event *event, int64_t received_ns)
+static void on_ticker(struct binance *b, const struct binance_market_event *event,
+                      int64_t received_ns)
 {
     struct binance_market *market = market_of(b, event->instrument);
     market->ticker_ns = received_ns;
@@ -124,7 +127,8 @@ static void delta_applied(struct binance *b, struct binance_market *market, int6
     book_changed(b, market, received_ns);
 }
 
-static void on_depth(struct binance *b, const struct binance_market_event *event, int64_t received_ns)
+static void on_depth(struct binance *b, const struct binance_market_event *event,
+                     int64_t received_ns)
 {
     struct binance_market *market = market_of(b, event->instrument);
     market->depth_ns = received_ns;
@@ -156,7 +160,8 @@ static void on_malformed(struct binance *b, int64_t received_ns)
         market_resync(b, &b->markets[i], "a frame was malformed", received_ns);
 }
 
-static void on_trade(struct binance *b, const struct binance_market_event *event, int64_t received_ns)
+static void on_trade(struct binance *b, const struct binance_market_event *event,
+                     int64_t received_ns)
 {
     b->venue.events->on_trade(b->venue.events->context, &b->venue, event->instrument->index,
                               event->price, event->quantity, event->aggressor_side, received_ns);
@@ -265,7 +270,8 @@ static void silence_turn(struct binance *b, int64_t now_ns)
         if (now_ns - oldest > SILENCE_NS << shift && !link->rotate) {
             b->counters.stalls++;
             binance_event(b, EVENT_WARNING, "stream_stalled", "%s: no %s for %lld s",
-                          b->markets[i].instrument.symbol, depth_ns < ticker_ns ? "depth" : "bookTicker",
+                          b->markets[i].instrument.symbol,
+                          depth_ns < ticker_ns ? "depth" : "bookTicker",
                           (long long)((now_ns - oldest) / CLOCK_NS_PER_S));
             binance_link_rotate(link, "the stream is silent");
         }

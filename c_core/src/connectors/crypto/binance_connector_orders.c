@@ -5,10 +5,11 @@
 #include "../../base/heap_trap.h"
 #include "binance_connector_session.h"
 
-#define FRAME_MAX 1024
-#define ANSWER_SLACK_NS 1000000000LL
+#define FRAME_MAX        1024
+#define ANSWER_SLACK_NS  1000000000LL
 #define CANCEL_ALL_TRIES 5
-#define EVENT_DUE_NS 3000000000LL /* by then the user stream must have spoken of an accepted order */
+#define EVENT_DUE_NS                                                                               \
+    3000000000LL /* by then the user stream must have spoken of an accepted order */
 
 static struct binance_request *request_free(struct binance *b)
 {
@@ -120,7 +121,8 @@ static int cancel_all_send(struct binance *b, int index, int64_t now_ns)
     return binance_call(b, BINANCE_CALL_CANCEL_ALL, index, 0, 0, parameters, now_ns);
 }
 
-/* The venue confirms each cancel on the user stream; here only the request is repeated until taken. */
+/* The venue confirms each cancel on the user stream; here only the request is repeated until taken.
+ */
 int binance_cancel_all(struct venue *venue, int64_t now_ns)
 {
     struct binance *b = binance_of(venue);
@@ -161,22 +163,26 @@ static void report_from_request(struct execution_report *report,
     snprintf(report->text, sizeof report->text, "%.63s", message);
 }
 
-/* place_answer: what the answer to order.place means for the reservation is binance_wire's table. */
+/* place_answer: what the answer to order.place means for the reservation is binance_wire's table.
+ */
 static int place_answer(const struct binance_class *class)
 {
-    switch ((enum binance_outcome)class->outcome) {
+    switch ((enum binance_outcome) class->outcome) {
     case BINANCE_ACCEPTED:
-    case BINANCE_NOTHING_TO_DO: return EXEC_NEW;
+    case BINANCE_NOTHING_TO_DO:
+        return EXEC_NEW;
     case BINANCE_REJECTED:
     case BINANCE_REJECTED_CLOCK:
     case BINANCE_REJECTED_AUTH:
     case BINANCE_REJECTED_THROTTLE:
-    case BINANCE_REJECTED_RESTRICTION: return EXEC_REJECTED;
+    case BINANCE_REJECTED_RESTRICTION:
+        return EXEC_REJECTED;
     case BINANCE_FAILED_QUERY:
     case BINANCE_UNKNOWN:
     case BINANCE_LANDED_EARLIER:
     case BINANCE_CANCEL_NO_ORDER:
-    case BINANCE_QUERY_NO_ORDER: return EXEC_UNKNOWN;
+    case BINANCE_QUERY_NO_ORDER:
+        return EXEC_UNKNOWN;
     }
     return EXEC_UNKNOWN;
 }
@@ -185,19 +191,22 @@ static int place_answer(const struct binance_class *class)
  * order the venue no longer has, leaves a question. */
 static int cancel_answer(const struct binance_class *class)
 {
-    switch ((enum binance_outcome)class->outcome) {
+    switch ((enum binance_outcome) class->outcome) {
     case BINANCE_ACCEPTED:
-    case BINANCE_NOTHING_TO_DO: return EXEC_CANCELED;
+    case BINANCE_NOTHING_TO_DO:
+        return EXEC_CANCELED;
     case BINANCE_REJECTED:
     case BINANCE_REJECTED_CLOCK:
     case BINANCE_REJECTED_AUTH:
     case BINANCE_REJECTED_THROTTLE:
-    case BINANCE_REJECTED_RESTRICTION: return EXEC_CANCEL_REJECTED;
+    case BINANCE_REJECTED_RESTRICTION:
+        return EXEC_CANCEL_REJECTED;
     case BINANCE_FAILED_QUERY:
     case BINANCE_UNKNOWN:
     case BINANCE_LANDED_EARLIER:
     case BINANCE_CANCEL_NO_ORDER:
-    case BINANCE_QUERY_NO_ORDER: return EXEC_UNKNOWN;
+    case BINANCE_QUERY_NO_ORDER:
+        return EXEC_UNKNOWN;
     }
     return EXEC_UNKNOWN;
 }
@@ -258,7 +267,7 @@ void binance_order_answer(struct binance *b, const struct binance_request *reque
         if (type == EXEC_NEW || type == EXEC_CANCELED)
             type = EXEC_UNKNOWN; /* accepted, but the answer does not say what */
         report_from_request(&report, request, type, code, message);
-        report.reject_reason = (uint16_t)class->reason;
+        report.reject_reason = (uint16_t) class->reason;
     }
     report_send(b, &report);
 }
@@ -272,8 +281,8 @@ void binance_order_rest_answer(struct binance *b, const struct binance_answer *a
         return;
     }
     struct binance_request request = {
-        .kind = answer->call == BINANCE_CALL_CANCEL ? BINANCE_REQUEST_CANCEL
-                                                    : BINANCE_REQUEST_STATUS,
+        .kind =
+            answer->call == BINANCE_CALL_CANCEL ? BINANCE_REQUEST_CANCEL : BINANCE_REQUEST_STATUS,
         .client_order_id = answer->client_order_id,
         .instrument = &b->markets[answer->index].instrument,
     };

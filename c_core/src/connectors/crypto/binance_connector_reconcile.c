@@ -1,7 +1,7 @@
 /*
- * What the venue holds of ours, asked step by step: open orders of each symbol, fills since the last
- * one that is booked, whose order each unknown fill belongs to, positions, the end. An answer that
- * fails is asked for again; a new run makes answers of an older one void.
+ * What the venue holds of ours, asked step by step: open orders of each symbol, fills since the
+ * last one that is booked, whose order each unknown fill belongs to, positions, the end. An answer
+ * that fails is asked for again; a new run makes answers of an older one void.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,11 +9,11 @@
 
 #include "binance_connector_session.h"
 
-#define OWNERS_MAX 200 /* order queries of one run: each costs weight 1 */
+#define OWNERS_MAX  200 /* order queries of one run: each costs weight 1 */
 #define RETRY_FIRST 1
-/* A reconcile soon after another means that positions differed: the newest fills are looked at again,
- * fewer than would look like a storm of repeated executions. */
-#define RECHECK_NS 10000000000LL
+/* A reconcile soon after another means that positions differed: the newest fills are looked at
+ * again, fewer than would look like a storm of repeated executions. */
+#define RECHECK_NS    10000000000LL
 #define RECHECK_FILLS 40
 
 static void reconcile_next(struct binance *b, int step)
@@ -104,7 +104,8 @@ static int step_ask(struct binance *b, int64_t now_ns)
         return binance_call(b, BINANCE_CALL_OWNER, r->symbol, r->run, 0, parameters, now_ns);
     case BINANCE_RECONCILE_POSITIONS:
         return binance_call(b, BINANCE_CALL_POSITIONS, 0, r->run, 0, "", now_ns);
-    case BINANCE_RECONCILE_IDLE: break;
+    case BINANCE_RECONCILE_IDLE:
+        break;
     }
     return STATUS_OK;
 }
@@ -159,7 +160,8 @@ static int fills_read(struct binance *b, const struct binance_answer *answer)
     return more < 0 ? more : STATUS_OK;
 }
 
-static void fill_report(struct binance *b, const struct binance_fill *fill, uint64_t client_order_id)
+static void fill_report(struct binance *b, const struct binance_fill *fill,
+                        uint64_t client_order_id)
 {
     struct execution_report report = {
         .client_order_id = client_order_id,
@@ -173,9 +175,9 @@ static void fill_report(struct binance *b, const struct binance_fill *fill, uint
         .last_quantity = fill->quantity,
         .wall_ns = fill->time_ms * CLOCK_NS_PER_MS,
     };
-    report.fee_e8 = binance_commission_e8(fill->instrument, fill->commission_e8,
-                                          fill->commission_asset, true, fill->maker, fill->price,
-                                          fill->quantity);
+    report.fee_e8 =
+        binance_commission_e8(fill->instrument, fill->commission_e8, fill->commission_asset, true,
+                              fill->maker, fill->price, fill->quantity);
     snprintf(report.execution_id, sizeof report.execution_id, "%lld", (long long)fill->trade_id);
     if (client_order_id == 0)
         snprintf(report.text, sizeof report.text, "foreign order %lld", (long long)fill->order_id);
@@ -280,7 +282,8 @@ static bool step_answer(struct binance *b, const struct binance_answer *answer, 
     return true;
 }
 
-void binance_reconcile_answer(struct binance *b, const struct binance_answer *answer, int64_t now_ns)
+void binance_reconcile_answer(struct binance *b, const struct binance_answer *answer,
+                              int64_t now_ns)
 {
     struct binance_reconcile *r = &b->reconcile;
     if (answer->run != r->run || r->step == BINANCE_RECONCILE_IDLE)

@@ -5,8 +5,8 @@
 #include "binance_connector_session.h"
 
 #define CALL_TIMEOUT_NS 5000000000LL
-#define CLOCK_SAMPLES 3
-#define CLOCK_EVERY_NS (300 * 1000000000LL)
+#define CLOCK_SAMPLES   3
+#define CLOCK_EVERY_NS  (300 * 1000000000LL)
 /* A listen key lives for 60 minutes (Binance USD-M docs, "Start User Data Stream"). */
 #define LISTEN_KEY_KEEP_NS (30 * 60 * 1000000000LL)
 
@@ -92,9 +92,8 @@ static void on_time(struct binance *b, const struct binance_answer *answer, int6
 {
     int64_t server_ms;
     b->clock_asked = false;
-    if (!answer->accepted ||
-        binance_wire_server_time(&server_ms, answer->http->body, answer->http->body_length) !=
-            STATUS_OK) {
+    if (!answer->accepted || binance_wire_server_time(&server_ms, answer->http->body,
+                                                      answer->http->body_length) != STATUS_OK) {
         b->clock_retry_ns = now_ns + binance_backoff_ns(b, b->start_failures++);
         return;
     }
@@ -117,10 +116,11 @@ static void on_time(struct binance *b, const struct binance_answer *answer, int6
     b->clock_checked_ns = 0;
     binance_problem(b, "clock %+lld ms off the venue's: set this machine's time",
                     (long long)(-offset / CLOCK_NS_PER_MS));
-    binance_event(b, EVENT_ERROR, "clock_refused",
-                  "this machine's clock differs from the venue's by %+lld ms (1000 allowed); set it, "
-                  "for example with chrony; no orders until then",
-                  (long long)(-offset / CLOCK_NS_PER_MS));
+    binance_event(
+        b, EVENT_ERROR, "clock_refused",
+        "this machine's clock differs from the venue's by %+lld ms (1000 allowed); set it, "
+        "for example with chrony; no orders until then",
+        (long long)(-offset / CLOCK_NS_PER_MS));
 }
 
 /* --- reference data --------------------------------------------------------------------------- */
@@ -138,8 +138,9 @@ static bool info_symbol(struct binance *b, int index, const struct binance_answe
     int status = binance_wire_exchange_info(&found, &limits, found.symbol, answer->http->body,
                                             answer->http->body_length);
     if (status != STATUS_OK) {
-        binance_problem(b, status == STATUS_REFUSED ? "symbol %s is not listed at the venue"
-                                                    : "exchangeInfo of %s cannot be understood",
+        binance_problem(b,
+                        status == STATUS_REFUSED ? "symbol %s is not listed at the venue"
+                                                 : "exchangeInfo of %s cannot be understood",
                         market->instrument.symbol);
         return false;
     }
@@ -209,7 +210,8 @@ static void on_key_new(struct binance *b, const struct binance_answer *answer, i
     b->key_retry_ns = now_ns + binance_backoff_ns(b, 2 + b->start_failures++);
 }
 
-/* -1125: the key is dead although its stream may still be open (Binance USD-M docs, error codes). */
+/* -1125: the key is dead although its stream may still be open (Binance USD-M docs, error codes).
+ */
 static void on_key_keep(struct binance *b, const struct binance_answer *answer, int64_t now_ns)
 {
     b->key_asked = false;
@@ -235,7 +237,8 @@ int64_t binance_dead_man_acked_ns(const struct binance *b)
     return oldest;
 }
 
-/* The time of sending is taken as the time of arming: the venue cannot have counted from earlier. */
+/* The time of sending is taken as the time of arming: the venue cannot have counted from earlier.
+ */
 static void on_countdown(struct binance *b, const struct binance_answer *answer, int64_t now_ns)
 {
     struct binance_market *market = &b->markets[answer->index];
@@ -291,8 +294,9 @@ static void answer_judge(struct binance *b, struct binance_answer *answer)
     const char *name = calls[answer->call].name;
     if (http->status != STATUS_OK) {
         snprintf(answer->message, sizeof answer->message, "%s", http->text ? http->text : "");
-        answer->class = (struct binance_class){http->sent ? BINANCE_UNKNOWN : BINANCE_REJECTED_THROTTLE,
-                                               http->sent ? REJECT_NONE : REJECT_SESSION};
+        answer->class =
+            (struct binance_class){http->sent ? BINANCE_UNKNOWN : BINANCE_REJECTED_THROTTLE,
+                                   http->sent ? REJECT_NONE : REJECT_SESSION};
         binance_problem(b, "%s: %.70s", name, answer->message);
         return;
     }
@@ -327,20 +331,38 @@ static void answer_consequences(struct binance *b, const struct binance_answer *
 static void answer_dispatch(struct binance *b, const struct binance_answer *answer, int64_t now_ns)
 {
     switch ((enum binance_call)answer->call) {
-    case BINANCE_CALL_TIME: on_time(b, answer, now_ns); break;
-    case BINANCE_CALL_INFO: on_info(b, answer, now_ns); break;
-    case BINANCE_CALL_MODE: on_mode(b, answer, now_ns); break;
-    case BINANCE_CALL_KEY_NEW: on_key_new(b, answer, now_ns); break;
-    case BINANCE_CALL_KEY_KEEP: on_key_keep(b, answer, now_ns); break;
-    case BINANCE_CALL_DEPTH: binance_market_snapshot(b, answer, now_ns); break;
-    case BINANCE_CALL_COUNTDOWN: on_countdown(b, answer, now_ns); break;
+    case BINANCE_CALL_TIME:
+        on_time(b, answer, now_ns);
+        break;
+    case BINANCE_CALL_INFO:
+        on_info(b, answer, now_ns);
+        break;
+    case BINANCE_CALL_MODE:
+        on_mode(b, answer, now_ns);
+        break;
+    case BINANCE_CALL_KEY_NEW:
+        on_key_new(b, answer, now_ns);
+        break;
+    case BINANCE_CALL_KEY_KEEP:
+        on_key_keep(b, answer, now_ns);
+        break;
+    case BINANCE_CALL_DEPTH:
+        binance_market_snapshot(b, answer, now_ns);
+        break;
+    case BINANCE_CALL_COUNTDOWN:
+        on_countdown(b, answer, now_ns);
+        break;
     case BINANCE_CALL_CANCEL_ALL:
     case BINANCE_CALL_CANCEL:
-    case BINANCE_CALL_QUERY: binance_order_rest_answer(b, answer, now_ns); break;
+    case BINANCE_CALL_QUERY:
+        binance_order_rest_answer(b, answer, now_ns);
+        break;
     case BINANCE_CALL_OPEN_ORDERS:
     case BINANCE_CALL_FILLS:
     case BINANCE_CALL_OWNER:
-    case BINANCE_CALL_POSITIONS: binance_reconcile_answer(b, answer, now_ns); break;
+    case BINANCE_CALL_POSITIONS:
+        binance_reconcile_answer(b, answer, now_ns);
+        break;
     }
 }
 

@@ -18,11 +18,11 @@
 #include "binance_connector.h"
 #include "binance_wire.h"
 
-#define BINANCE_URL 320
-#define BINANCE_TICKERS 1024     /* recent best prices of one symbol; a power of two */
-#define BINANCE_REQUESTS 512     /* WS API requests without an answer; a power of two */
-#define BINANCE_ORDER_IDS 8192   /* recent venue order ids and whose they are; a power of two */
-#define BINANCE_FILLS_PAGE 1000
+#define BINANCE_URL            320
+#define BINANCE_TICKERS        1024 /* recent best prices of one symbol; a power of two */
+#define BINANCE_REQUESTS       512  /* WS API requests without an answer; a power of two */
+#define BINANCE_ORDER_IDS      8192 /* recent venue order ids and whose they are; a power of two */
+#define BINANCE_FILLS_PAGE     1000
 #define BINANCE_CLOCK_LIMIT_NS 1000000000LL
 
 /* A websocket and when to open it again. The pause doubles after each failure and shrinks back only
@@ -32,12 +32,12 @@ struct binance_link {
     struct websocket socket;
     const char *name;
     int failures;
-    int64_t retry_ns;   /* not before */
-    int64_t opened_ns;  /* 0: not open */
-    int64_t data_ns;    /* last real message */
+    int64_t retry_ns;  /* not before */
+    int64_t opened_ns; /* 0: not open */
+    int64_t data_ns;   /* last real message */
     int64_t pinged_ns;
-    bool proven;        /* it has carried data since it was opened */
-    bool rotate;        /* close it at the next turn: serverShutdown, malformed frame */
+    bool proven; /* it has carried data since it was opened */
+    bool rotate; /* close it at the next turn: serverShutdown, malformed frame */
     char why[96];
 };
 
@@ -51,13 +51,13 @@ struct binance_market {
     struct instrument instrument;
     struct order_book book;
     struct book_sync sync;
-    bool known;            /* exchangeInfo has told its grid */
+    bool known; /* exchangeInfo has told its grid */
     bool snapshot_wanted, snapshot_asked;
-    int64_t snapshot_ns;   /* when it was last asked for */
+    int64_t snapshot_ns; /* when it was last asked for */
     int64_t depth_ns, ticker_ns;
     struct binance_ticker tickers[BINANCE_TICKERS];
     uint64_t tickers_count;
-    bool check_pending;    /* the ticker after this delta has not come yet */
+    bool check_pending; /* the ticker after this delta has not come yet */
     int64_t check_id;
     struct top_of_book check_top;
     int64_t dead_man_sent_ns, dead_man_acked_ns, dead_man_retry_ns;
@@ -65,11 +65,15 @@ struct binance_market {
     /* Our fills: the newest seen; the newest of an unbroken record; the first seen live before the
      * record was whole. */
     int64_t last_trade_id, confirmed_trade_id, live_trade_id;
-    char path_symbol[32];  /* lower case, for stream names */
+    char path_symbol[32]; /* lower case, for stream names */
 };
 
-enum binance_request_kind { BINANCE_REQUEST_NONE = 0, BINANCE_REQUEST_PLACE, BINANCE_REQUEST_CANCEL,
-                            BINANCE_REQUEST_STATUS };
+enum binance_request_kind {
+    BINANCE_REQUEST_NONE = 0,
+    BINANCE_REQUEST_PLACE,
+    BINANCE_REQUEST_CANCEL,
+    BINANCE_REQUEST_STATUS
+};
 
 struct binance_request {
     int64_t id; /* 0: free */
@@ -88,23 +92,26 @@ struct binance_order_id {
 };
 
 enum binance_reconcile_step {
-    BINANCE_RECONCILE_IDLE = 0, BINANCE_RECONCILE_ORDERS, BINANCE_RECONCILE_FILLS,
-    BINANCE_RECONCILE_OWNERS, BINANCE_RECONCILE_POSITIONS,
+    BINANCE_RECONCILE_IDLE = 0,
+    BINANCE_RECONCILE_ORDERS,
+    BINANCE_RECONCILE_FILLS,
+    BINANCE_RECONCILE_OWNERS,
+    BINANCE_RECONCILE_POSITIONS,
 };
 
 struct binance_reconcile {
     int step;
     int symbol;
-    uint32_t run;          /* answers of an earlier run are ignored */
+    uint32_t run; /* answers of an earlier run are ignored */
     bool asked;
     int64_t retry_ns;
     int failures;
-    int64_t since;         /* newest trade id that is booked; 0: none */
-    int64_t page_from;     /* newest trade id of a full page */
-    int fill;              /* next fill of the page to report */
+    int64_t since;     /* newest trade id that is booked; 0: none */
+    int64_t page_from; /* newest trade id of a full page */
+    int fill;          /* next fill of the page to report */
     int fills_count;
     int owners_asked;
-    bool recheck;          /* asked again soon after: look further back */
+    bool recheck; /* asked again soon after: look further back */
     bool positions_told[BINANCE_SYMBOLS_MAX];
     struct binance_fill *fills;
 };
@@ -152,7 +159,7 @@ struct binance {
     char listen_key[128];
     int64_t listen_key_ns; /* when it was made or kept alive; 0: none */
     struct binance_call_entry calls[HTTP_REQUESTS];
-    int64_t rest_hold_ns;  /* the venue asked us to be quiet until then */
+    int64_t rest_hold_ns; /* the venue asked us to be quiet until then */
 
     bool dead_man_allowed;
     int cancel_all_left[BINANCE_SYMBOLS_MAX]; /* tries left of a cancel-all under way */
@@ -161,11 +168,11 @@ struct binance {
     struct binance_request requests[BINANCE_REQUESTS];
     int64_t next_request;
     int64_t order_event_ns; /* newest order event of the user stream */
-    int64_t event_due_ns;   /* an accepted request that the user stream has not confirmed; 0: none */
+    int64_t event_due_ns; /* an accepted request that the user stream has not confirmed; 0: none */
     int64_t orders_hold_ns; /* the venue throttled orders until then */
     struct binance_order_id order_ids[BINANCE_ORDER_IDS];
     struct binance_reconcile reconcile;
-    bool fills_complete;     /* reconciled, and the user stream has not been broken since */
+    bool fills_complete; /* reconciled, and the user stream has not been broken since */
     int64_t reconciled_ns;
     uint64_t random;
     int64_t next_turn_ns;
@@ -205,10 +212,20 @@ void binance_report_init(struct execution_report *report, const struct binance_o
 
 /* --- binance_connector_rest.c --- */
 enum binance_call {
-    BINANCE_CALL_TIME = 1, BINANCE_CALL_INFO, BINANCE_CALL_MODE, BINANCE_CALL_KEY_NEW,
-    BINANCE_CALL_KEY_KEEP, BINANCE_CALL_DEPTH, BINANCE_CALL_COUNTDOWN, BINANCE_CALL_CANCEL_ALL,
-    BINANCE_CALL_CANCEL, BINANCE_CALL_QUERY, BINANCE_CALL_OPEN_ORDERS, BINANCE_CALL_FILLS,
-    BINANCE_CALL_OWNER, BINANCE_CALL_POSITIONS,
+    BINANCE_CALL_TIME = 1,
+    BINANCE_CALL_INFO,
+    BINANCE_CALL_MODE,
+    BINANCE_CALL_KEY_NEW,
+    BINANCE_CALL_KEY_KEEP,
+    BINANCE_CALL_DEPTH,
+    BINANCE_CALL_COUNTDOWN,
+    BINANCE_CALL_CANCEL_ALL,
+    BINANCE_CALL_CANCEL,
+    BINANCE_CALL_QUERY,
+    BINANCE_CALL_OPEN_ORDERS,
+    BINANCE_CALL_FILLS,
+    BINANCE_CALL_OWNER,
+    BINANCE_CALL_POSITIONS,
 };
 /* An answer, already judged. index and run come from the call. */
 struct binance_answer {
@@ -233,7 +250,8 @@ int64_t binance_dead_man_acked_ns(const struct binance *b);
 /* --- binance_connector_books.c --- */
 void binance_market_message(void *context, const char *bytes, size_t length, int64_t received_ns);
 void binance_market_reset(struct binance *b, int64_t now_ns);
-void binance_market_snapshot(struct binance *b, const struct binance_answer *answer, int64_t now_ns);
+void binance_market_snapshot(struct binance *b, const struct binance_answer *answer,
+                             int64_t now_ns);
 void binance_market_turn(struct binance *b, int64_t now_ns);
 bool binance_market_whole(const struct binance *b);
 

@@ -5,8 +5,8 @@
 #include "../../base/heap_trap.h"
 #include "binance_connector_session.h"
 
-/* Commission in another asset (BNB) is charged at the configured rate: its worth in USD is not in the
- * event. */
+/* Commission in another asset (BNB) is charged at the configured rate: its worth in USD is not in
+ * the event. */
 int64_t binance_commission_e8(const struct instrument *instrument, int64_t commission_e8,
                               const char *asset, bool present, bool maker, struct price price,
                               struct quantity quantity)
@@ -37,13 +37,18 @@ static int execution_type_of(const struct binance_user_event *event)
 {
     bool fill = event->trade_id != 0 && event->last_quantity.lots > 0;
     switch ((enum binance_execution)event->execution) {
-    case BINANCE_EXECUTION_NEW: return EXEC_NEW;
-    case BINANCE_EXECUTION_CANCELED: return EXEC_CANCELED;
+    case BINANCE_EXECUTION_NEW:
+        return EXEC_NEW;
+    case BINANCE_EXECUTION_CANCELED:
+        return EXEC_CANCELED;
     case BINANCE_EXECUTION_EXPIRED:
         return event->order.status == BINANCE_STATUS_REJECTED ? EXEC_REJECTED : EXEC_EXPIRED;
-    case BINANCE_EXECUTION_TRADE: return fill ? EXEC_TRADE : -1;
-    case BINANCE_EXECUTION_CALCULATED: return fill ? EXEC_TRADE : -1;
-    case BINANCE_EXECUTION_AMENDMENT: return EXEC_STATUS;
+    case BINANCE_EXECUTION_TRADE:
+        return fill ? EXEC_TRADE : -1;
+    case BINANCE_EXECUTION_CALCULATED:
+        return fill ? EXEC_TRADE : -1;
+    case BINANCE_EXECUTION_AMENDMENT:
+        return EXEC_STATUS;
     case BINANCE_EXECUTION_OTHER:
         return event->order.status == BINANCE_STATUS_REJECTED ? EXEC_REJECTED : -1;
     }
@@ -53,11 +58,16 @@ static int execution_type_of(const struct binance_user_event *event)
 static const char *forced_name(int forced)
 {
     switch ((enum binance_forced)forced) {
-    case BINANCE_FORCED_NONE: return "";
-    case BINANCE_FORCED_LIQUIDATION: return "forced: liquidation";
-    case BINANCE_FORCED_ADL: return "forced: auto-deleveraging";
-    case BINANCE_FORCED_SETTLEMENT: return "forced: settlement";
-    case BINANCE_FORCED_DELIVERY: return "forced: delivery";
+    case BINANCE_FORCED_NONE:
+        return "";
+    case BINANCE_FORCED_LIQUIDATION:
+        return "forced: liquidation";
+    case BINANCE_FORCED_ADL:
+        return "forced: auto-deleveraging";
+    case BINANCE_FORCED_SETTLEMENT:
+        return "forced: settlement";
+    case BINANCE_FORCED_DELIVERY:
+        return "forced: delivery";
     }
     return "forced";
 }
@@ -130,8 +140,12 @@ void binance_user_message(void *context, const char *bytes, size_t length, int64
     } else {
         binance_link_data(link, received_ns);
         switch ((enum binance_user_kind)event->kind) {
-        case BINANCE_USER_ORDER: on_order(b, event); break;
-        case BINANCE_USER_ACCOUNT: on_account(b, event); break;
+        case BINANCE_USER_ORDER:
+            on_order(b, event);
+            break;
+        case BINANCE_USER_ACCOUNT:
+            on_account(b, event);
+            break;
         case BINANCE_USER_LISTEN_KEY_EXPIRED:
             binance_event(b, EVENT_WARNING, "listen_key_expired", "a new one is made");
             binance_link_rotate(link, "the listen key expired");
@@ -142,7 +156,8 @@ void binance_user_message(void *context, const char *bytes, size_t length, int64
             break;
         case BINANCE_USER_TRADE_LITE: /* no commission, no cumulative: the full event follows */
         case BINANCE_USER_REPLY:
-        case BINANCE_USER_OTHER: break;
+        case BINANCE_USER_OTHER:
+            break;
         }
     }
     heap_trap_disarm();

@@ -6,9 +6,9 @@
 
 #include "../../base/status.h"
 
-#define RETRY_FIRST_NS 100000000LL
-#define RETRY_MAX_NS 2000000000LL
-#define TICK_NS 100000000LL
+#define RETRY_FIRST_NS    100000000LL
+#define RETRY_MAX_NS      2000000000LL
+#define TICK_NS           100000000LL
 #define MESSAGES_PER_TURN 64 /* then the market gets its turn */
 
 int ipc_client_init(struct ipc_client *client, struct loop *loop, const char *path, uint32_t mode)
@@ -20,7 +20,8 @@ int ipc_client_init(struct ipc_client *client, struct loop *loop, const char *pa
     if (snprintf(client->path, sizeof client->path, "%s", path) >= (int)sizeof client->path)
         return status_set(STATUS_LIMIT, "the bridge socket's path is too long: %s", path);
     client->channel = channel_new(ROLE_ENGINE, mode, "engine");
-    return client->channel != NULL ? STATUS_OK : status_set(STATUS_LIMIT, "no memory for the bridge");
+    return client->channel != NULL ? STATUS_OK
+                                   : status_set(STATUS_LIMIT, "no memory for the bridge");
 }
 
 static void source_forget(struct ipc_client *client)
@@ -156,8 +157,8 @@ static void connect_now(struct ipc_client *client, int64_t now_ns)
         return;
     client->source_fd = channel_fd(client->channel);
     client->source_events = EPOLLIN | EPOLLOUT;
-    client->source = loop_watch(client->loop, client->source_fd, client->source_events, on_ready,
-                                client);
+    client->source =
+        loop_watch(client->loop, client->source_fd, client->source_events, on_ready, client);
     if (client->source < 0)
         channel_close(client->channel, "the event loop is full");
 }

@@ -1,8 +1,8 @@
 /*
- * ipc_client.h: the engine's end of the bridge to the bot: a channel (bridge/channel.h) on the event
- * loop that connects, greets, beats, and comes back by itself after any loss. Nothing here waits; a
- * message sent while the bot is away is dropped and counted, because each is either repeated
- * (signals, positions) or asked for again (hedge targets are absolute).
+ * ipc_client.h: the engine's end of the bridge to the bot: a channel (bridge/channel.h) on the
+ * event loop that connects, greets, beats, and comes back by itself after any loss. Nothing here
+ * waits; a message sent while the bot is away is dropped and counted, because each is either
+ * repeated (signals, positions) or asked for again (hedge targets are absolute).
  */
 #ifndef PURSER_CONNECTORS_IPC_CLIENT_H
 #define PURSER_CONNECTORS_IPC_CLIENT_H

@@ -233,8 +233,8 @@ static int cancel_send(struct gateway *gateway, uint64_t client_order_id, int64_
 {
     struct message_cancel_order message = {.client_order_id = client_order_id,
                                            .venue = VENUE_POLYMARKET};
-    bool sent = ipc_client_send(gateway->client, MESSAGE_CANCEL_ORDER, &message, sizeof message,
-                                now_ns);
+    bool sent =
+        ipc_client_send(gateway->client, MESSAGE_CANCEL_ORDER, &message, sizeof message, now_ns);
     return sent ? STATUS_OK : STATUS_CLOSED;
 }
 

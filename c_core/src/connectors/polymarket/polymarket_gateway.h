@@ -4,9 +4,9 @@
  * its own line, and answers with execution reports; the engine therefore adds this venue as
  * delegated and reserves nothing itself.
  *
- * Instruments appear as the bot tells tops of books. When the bridge breaks, every order whose end is
- * not known is reported UNKNOWN; a query asks the bot to cancel it, which is the one request whose
- * answer tells its end and whose repetition does no harm.
+ * Instruments appear as the bot tells tops of books. When the bridge breaks, every order whose end
+ * is not known is reported UNKNOWN; a query asks the bot to cancel it, which is the one request
+ * whose answer tells its end and whose repetition does no harm.
  */
 #ifndef PURSER_CONNECTORS_POLYMARKET_GATEWAY_H
 #define PURSER_CONNECTORS_POLYMARKET_GATEWAY_H

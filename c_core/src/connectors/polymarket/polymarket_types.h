@@ -1,10 +1,10 @@
 /*
- * polymarket_types.h: Polymarket as C code sees it: a view of bridge/protocol.h. An outcome token is
- * an instrument of its own; its price is the probability in USD, and its quantity is in shares.
+ * polymarket_types.h: Polymarket as C code sees it: a view of bridge/protocol.h. An outcome token
+ * is an instrument of its own; its price is the probability in USD, and its quantity is in shares.
  *
  * The finest grid of the venue is used for every token (price 0.0001, quantity 0.01 shares:
- * Polymarket docs, "Orders", tick sizes 0.1 to 0.0001); the bot, which knows each market's own tick,
- * refuses what is not on it with TICK_SIZE.
+ * Polymarket docs, "Orders", tick sizes 0.1 to 0.0001); the bot, which knows each market's own
+ * tick, refuses what is not on it with TICK_SIZE.
  */
 #ifndef PURSER_CONNECTORS_POLYMARKET_TYPES_H
 #define PURSER_CONNECTORS_POLYMARKET_TYPES_H
@@ -12,8 +12,8 @@
 #include "../../model/instrument.h"
 
 #define POLYMARKET_TICK_E9 100000
-#define POLYMARKET_LOT_E9 10000000
-#define POLYMARKET_TOKENS 32 /* outcome tokens that C code may follow at once */
+#define POLYMARKET_LOT_E9  10000000
+#define POLYMARKET_TOKENS  32 /* outcome tokens that C code may follow at once */
 
 /* polymarket_instrument_init: the instrument of one outcome token. */
 static inline void polymarket_instrument_init(struct instrument *instrument, uint16_t index,
