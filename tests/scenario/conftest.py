@@ -43,11 +43,18 @@ class System:
 
     # --- commands -----------------------------------------------------------------------------
 
-    def control(self, *arguments: str, expect: int | None = 0, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def control(
+        self, *arguments: str, expect: int | None = 0, timeout: float = 60
+    ) -> subprocess.CompletedProcess[str]:
         """Runs one control command; its exit status must be `expect` (None: any)."""
         done = subprocess.run(
-            [CONTROL, *arguments], env=self.environment, cwd=ROOT, capture_output=True, text=True,
-            timeout=timeout, stdin=subprocess.DEVNULL,
+            [CONTROL, *arguments],
+            env=self.environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            stdin=subprocess.DEVNULL,
         )
         if expect is not None:
             assert done.returncode == expect, (
@@ -168,7 +175,9 @@ def our_account(account: Json) -> Json:
 @pytest.fixture
 def system() -> Iterator[System]:
     """A Purser in folders of its own, taken down at the end."""
-    home = Path(tempfile.mkdtemp(prefix="purser-test-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
+    home = Path(
+        tempfile.mkdtemp(prefix="purser-test-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
+    )
     instance = System(home)
     try:
         yield instance

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -25,7 +26,9 @@ def venue(status: dict[str, Any], name: str) -> dict[str, Any]:
 def quoting(system: System) -> bool:
     """Both venues READY with orders of ours."""
     status = system.status()
-    return status["state"] == "ACTIVE" and all(v["state"] == "READY" and v["open_orders"] for v in status["venues"])
+    return status["state"] == "ACTIVE" and all(
+        v["state"] == "READY" and v["open_orders"] for v in status["venues"]
+    )
 
 
 def edited_config(system: System, name: str, **changes: Any) -> Path:
@@ -40,10 +43,15 @@ def edited_config(system: System, name: str, **changes: Any) -> Path:
 
 @pytest.mark.parametrize(
     ("file", "key", "meant"),
-    [("binance_sim.json", "symbls", "symbols"), ("polymarket_sim.json", "strateg", "strategy"),
-     ("budget.json", "limit_us", "limit_usd")],
+    [
+        ("binance_sim.json", "symbls", "symbols"),
+        ("polymarket_sim.json", "strateg", "strategy"),
+        ("budget.json", "limit_us", "limit_usd"),
+    ],
 )
-def test_a_misspelt_key_is_named_with_the_one_that_was_meant(system: System, file: str, key: str, meant: str) -> None:
+def test_a_misspelt_key_is_named_with_the_one_that_was_meant(
+    system: System, file: str, key: str, meant: str
+) -> None:
     """An unknown configuration key: exit 4, the file and the key named, the right one suggested; nothing runs."""
     folder = edited_config(system, file, **{key: 1})
     refused = system.start("--config", str(folder), expect=4)
@@ -53,11 +61,12 @@ def test_a_misspelt_key_is_named_with_the_one_that_was_meant(system: System, fil
 
 def test_the_engine_refuses_a_wrong_key_with_the_venues_own_word(system: System) -> None:
     """A wrong API secret: the engine ends with 4 and tells what the venue said."""
-    system.start()
-    system.control("stop")
-    state = system.home / "home" / "paper" / "sim" / "binance"
+    state = system.home / "sim"
     simulator = subprocess.Popen(
-        [sys.executable, "-m", "simulators", "binance", "--state", state], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "simulators", "binance", "--state", state],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         assert simulator.stdout is not None
@@ -67,11 +76,21 @@ def test_the_engine_refuses_a_wrong_key_with_the_venues_own_word(system: System)
         runtime.mkdir(mode=0o700, exist_ok=True)
         (runtime / "sim-binance.json").write_text(json.dumps(ready))
         (runtime / "sim-binance.json").chmod(0o600)
-        (runtime / "ledger").unlink(missing_ok=True)
         done = subprocess.run(
-            [ROOT / "bin" / "trader", "--mode", "paper", "--exchange", "binance", "--config",
-             ROOT / "config" / "binance_sim.json"],
-            env=system.environment, cwd=ROOT, capture_output=True, text=True, timeout=30,
+            [
+                ROOT / "bin" / "trader",
+                "--mode",
+                "paper",
+                "--exchange",
+                "binance",
+                "--config",
+                ROOT / "config" / "binance_sim.json",
+            ],
+            env=system.environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=30,
         )
         assert done.returncode == 4, done.stderr
         assert "-1022" in done.stderr or "ignature" in done.stderr
@@ -87,8 +106,20 @@ def test_a_taken_port_is_named(system: System) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         done = subprocess.run(
-            [sys.executable, "-m", "simulators", "binance", "--port", str(port), "--state", system.home / "s"],
-            cwd=ROOT, capture_output=True, text=True, timeout=30,
+            [
+                sys.executable,
+                "-m",
+                "simulators",
+                "binance",
+                "--port",
+                str(port),
+                "--state",
+                system.home / "s",
+            ],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=30,
         )
     assert done.returncode != 0
     assert str(port) in done.stderr and "Traceback" not in done.stderr
@@ -111,9 +142,17 @@ def test_a_stale_runtime_folder_does_not_stop_a_start(system: System) -> None:
 
 @pytest.mark.parametrize(
     "fault",
-    [{"close_mid_frame": 1}, {"malformed_frame": 1}, {"drop_depth": 1}, {"close_user_mid_frame": 1},
-     {"malformed_user_frame": 1}, {"response_lost": 1}, {"unknown_503": 1, "unknown_1007": 1}, {"duplicate_execution": 5},
-     {"drop_execution": 1}],
+    [
+        {"close_mid_frame": 1},
+        {"malformed_frame": 1},
+        {"drop_depth": 1},
+        {"close_user_mid_frame": 1},
+        {"malformed_user_frame": 1},
+        {"response_lost": 1},
+        {"unknown_503": 1, "unknown_1007": 1},
+        {"duplicate_execution": 5},
+        {"drop_execution": 1},
+    ],
     ids=lambda fault: "+".join(fault),
 )
 def test_the_engine_survives_what_binance_may_do(system: System, fault: dict[str, int]) -> None:
@@ -139,7 +178,10 @@ def test_a_clock_that_is_five_seconds_off_stops_orders_until_it_is_right(system:
     system.admin("binance", "/faults", {"clock_offset_ms": 5000})
     system.wait(
         "no orders on binance and a word about the clock",
-        lambda: not system.account("binance")["open_orders"] and "clock" in venue(system.status(), "binance")["text"],
+        lambda: (
+            not system.account("binance")["open_orders"]
+            and "clock" in venue(system.status(), "binance")["text"]
+        ),
         timeout=60,
     )
     system.admin("binance", "/faults", {"clock_offset_ms": 0})
@@ -158,16 +200,15 @@ def test_a_full_disk_under_the_journal_refuses_new_risk_and_loses_nothing(system
     try:
         system.start()
         trading(system)
-        with open(folder / "ballast", "wb") as ballast:
-            try:
-                while True:
-                    ballast.write(b"\0" * 4096)
-                    ballast.flush()
-            except OSError:
+        ballast = os.open(folder / "ballast", os.O_WRONLY | os.O_CREAT)
+        with contextlib.suppress(OSError):
+            while os.write(ballast, b"\0" * 4096):
                 pass
+        os.close(ballast)
         system.wait(
             "refusals for JOURNAL",
-            lambda: any(r["reason"] == "JOURNAL" for r in system.status()["refusals"]), timeout=120,
+            lambda: any(r["reason"] == "JOURNAL" for r in system.status()["refusals"]),
+            timeout=120,
         )
         assert "journal" in json.dumps(system.json("events", "--count", "200")).lower()
         (folder / "ballast").unlink()

@@ -57,7 +57,9 @@ def test_a_killed_supervisor_is_taken_over_by_the_next_start(system: System) -> 
     system.start()
     trading(system)
     system.signal("supervisor", signal.SIGKILL)
-    system.wait("quotes pulled after the lease", lambda: not system.account("binance")["open_orders"], timeout=30)
+    system.wait(
+        "quotes pulled after the lease", lambda: not system.account("binance")["open_orders"], timeout=30
+    )
     system.start()
     trading(system)
     system.control("stop")

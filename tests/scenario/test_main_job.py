@@ -6,9 +6,8 @@ import os
 import time
 from typing import Any
 
-from conftest import CAPTURE, System
-
 import pytest
+from conftest import CAPTURE, System
 
 RUN_S = float(os.environ.get("PURSER_RUN_S", "30"))
 
@@ -79,13 +78,30 @@ def test_status_has_every_promised_field(system: System) -> None:
     system.start()
     status = system.wait_status("a signal", lambda s: s if s["signals"] else None)
     for name in (
-        "schema_version", "mode", "state", "uptime_s", "budget", "pnl", "processes", "venues", "positions",
-        "orders", "fills", "refusals", "signals", "latency",
+        "schema_version",
+        "mode",
+        "state",
+        "uptime_s",
+        "budget",
+        "pnl",
+        "processes",
+        "venues",
+        "positions",
+        "orders",
+        "fills",
+        "refusals",
+        "signals",
+        "latency",
     ):
         assert name in status, name
-    assert {"limit_micros", "used_micros", "positions_micros", "orders_micros", "free_micros", "participants"} <= set(
-        status["budget"]
-    )
+    assert {
+        "limit_micros",
+        "used_micros",
+        "positions_micros",
+        "orders_micros",
+        "free_micros",
+        "participants",
+    } <= set(status["budget"])
     assert {"name", "used_micros", "alloc_micros"} <= set(status["budget"]["participants"][0])
     assert {"day_micros", "realized_micros", "unrealized_micros", "fees_micros"} <= set(status["pnl"])
     assert {"name", "pid", "state", "heartbeat_age_ms", "restarts"} <= set(status["processes"][0])
@@ -118,7 +134,9 @@ def test_a_second_start_is_refused(system: System) -> None:
     assert "running" in second.stderr
 
 
-@pytest.mark.skipif(not CAPTURE.exists(), reason=f"the recorded capture is not here ({CAPTURE}); set PURSER_DATA")
+@pytest.mark.skipif(
+    not CAPTURE.exists(), reason=f"the recorded capture is not here ({CAPTURE}); set PURSER_DATA"
+)
 def test_it_trades_against_the_recorded_production_capture(system: System) -> None:
     """With --feed the engine's book follows the recorded frames and orders are filled against them."""
     system.start("--feed", str(CAPTURE))
