@@ -1,4 +1,4 @@
-"""Bad input of every kind: each gets a clear error, nothing is lost, and trading goes on by itself where it can."""
+"""Bad input of every kind: a clear error, nothing lost, and trading goes on by itself where it can."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def edited_config(system: System, name: str, **changes: Any) -> Path:
 def test_a_misspelt_key_is_named_with_the_one_that_was_meant(
     system: System, file: str, key: str, meant: str
 ) -> None:
-    """An unknown configuration key: exit 4, the file and the key named, the right one suggested; nothing runs."""
+    """An unknown key: exit 4, the file and the key named, the right one suggested; nothing runs."""
     folder = edited_config(system, file, **{key: 1})
     refused = system.start("--config", str(folder), expect=4)
     assert key in refused.stderr and meant in refused.stderr and file in refused.stderr
@@ -192,7 +192,7 @@ def test_a_clock_that_is_five_seconds_off_stops_orders_until_it_is_right(system:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
 def test_a_full_disk_under_the_journal_refuses_new_risk_and_loses_nothing(system: System) -> None:
-    """The journal's disk fills while trading: orders are refused with JOURNAL, the books still agree, it recovers."""
+    """The journal's disk fills: orders are refused with JOURNAL, the books agree, it recovers."""
     folder = system.home / "home" / "paper" / "engine"
     for part in (system.home / "home", system.home / "home" / "paper", folder):
         part.mkdir(mode=0o700, exist_ok=True)

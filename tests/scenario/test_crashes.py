@@ -1,4 +1,4 @@
-"""kill -9 and SIGSTOP of every process while it trades: exposure stays charged, trading resumes, books agree."""
+"""kill -9 and SIGSTOP of every process while it trades: charges stay, trading resumes, books agree."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_killed_process_comes_back_by_itself_and_the_books_agree(system: Syste
 
 
 def test_a_killed_supervisor_is_taken_over_by_the_next_start(system: System) -> None:
-    """kill -9 of the supervisor: nobody adds risk after the lease; `control start` takes over and books agree."""
+    """kill -9 of the supervisor: no risk is added after the lease; `control start` takes over."""
     system.start()
     trading(system)
     system.signal("supervisor", signal.SIGKILL)

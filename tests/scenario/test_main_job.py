@@ -43,7 +43,7 @@ def assert_books_equal(system: System) -> None:
 
 
 def test_it_trades_on_both_venues_within_the_limit_and_the_books_equal_the_venues(system: System) -> None:
-    """After one command: healthy, fills on both venues, a hedge, used within the limit; then the books agree."""
+    """After one command: healthy, fills on both venues, a hedge, within the limit; books agree."""
     started = time.monotonic()
     system.start()
     assert time.monotonic() - started < 30
