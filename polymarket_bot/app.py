@@ -51,7 +51,13 @@ from polymarket_bot.errors import (
 )
 from polymarket_bot.execution.budget import LedgerBudget
 from polymarket_bot.execution.dry_run import DryRunBudget, DryRunExchange
-from polymarket_bot.execution.engine import RECONCILE_EVERY_NS, EngineSettings, ExecutionEngine, MarketView
+from polymarket_bot.execution.engine import (
+    RECONCILE_EVERY_NS,
+    UNKNOWN_WINDOW_NS,
+    EngineSettings,
+    ExecutionEngine,
+    MarketView,
+)
 from polymarket_bot.execution.settlement import Settlement, day_of
 from polymarket_bot.ipc.integration import Hedger, Integration
 from polymarket_bot.ipc.protocol import E9, intent_of
@@ -315,13 +321,39 @@ class App:
                 self._integration.earlier = await self._database.load_orders(open_only=True)
                 known = list(self._integration.earlier)
                 if await self._engine.reconcile():
-                    await self._database.end_orders(known)
+                    unclear = await self._adopt_unclear()
+                    await self._database.end_orders(order for order in known if order not in unclear)
                     await self._compare_balances(adopt_now=True)
                     break
             except VenueError as error:
                 log.warning("venue_not_reconciled", error=str(error)[:200])
             await asyncio.sleep(1.0)
         log.info("venue_reconciled", orders_cancelled=found, orders_known=len(known))
+
+    async def _adopt_unclear(self) -> set[str]:
+        """Orders whose bytes the last process may have let go of just before it ended."""
+        wall = self._clock.wall_ns()
+        adopted: set[str] = set()
+        for order_id, created, row in await self._database.load_unclear_orders(wall - UNKNOWN_WINDOW_NS):
+            market = self._engine.markets.get(row["condition_id"])
+            if market is None or row["token"] not in market.tokens:
+                continue
+            if self._settlement.has_order(order_id):
+                continue  # it landed, and the fence has cancelled what was left of it
+            intent = Intent(
+                int(row["client_order_id"]),
+                market.condition_id,
+                row["token"],
+                market.outcome_of(row["token"]),
+                Side(row["side"]),
+                Price(row["price"]),
+                Size(row["size"]),
+                True,
+                row["strategy"],
+            )
+            self._engine.adopt_unclear(intent, order_id, wall - created)
+            adopted.add(order_id)
+        return adopted
 
     async def _load_markets(self) -> None:
         """Markets of earlier runs in which something is held, and those of the venue now."""

@@ -63,13 +63,23 @@ class LedgerBudget:
     def gate(self, slot: int, used_before: Used, now_ns: int) -> RejectReason:
         return self._ledger.gate(slot, Amounts(*used_before), now_ns)
 
+    def find(self, client_order_id: int) -> int:
+        """The slot of an order of an earlier process; -1 when the ledger does not hold it."""
+        slot = self._ledger.find(client_order_id)
+        return -1 if slot is None else slot
+
     def live(self, slot: int) -> None:
-        self._ledger.live(slot)
+        if slot >= 0:
+            self._ledger.live(slot)
 
     def unknown(self, slot: int) -> None:
-        self._ledger.unknown(slot)
+        if slot >= 0:
+            self._ledger.unknown(slot)
 
     def filled(self, slot: int, filled: int, used: Used, positions: Used, now_ns: int) -> None:
+        if slot < 0:
+            self.reprice(used, positions, now_ns)
+            return
         self._ledger.filled(slot, filled * E9, Amounts(*used), Amounts(*positions), now_ns)
 
     def release(self, slot: int, used: Used, positions: Used, now_ns: int) -> None:

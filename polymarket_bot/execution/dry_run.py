@@ -108,6 +108,9 @@ class DryRunBudget:
     def gate(self, slot: int, used_before: Used, now_ns: int) -> RejectReason:
         return RejectReason.NONE
 
+    def find(self, client_order_id: int) -> int:
+        return -1
+
     def live(self, slot: int) -> None:
         return None
 

@@ -690,6 +690,17 @@ class ExecutionEngine:
             await asyncio.sleep(0.1)
         raise VenueError("open orders are still there after cancel-all: cancel them at the venue by hand.")
 
+    def adopt_unclear(self, intent: Intent, order_id: str, age_ns: int) -> None:
+        """An order that an earlier process may have sent: charged, cancelled and looked for until its
+        window has passed, because its bytes may still be on their way."""
+        now = self._clock.now_ns()
+        order = Order(intent, order_id, OrderState.UNKNOWN, now - age_ns, self._clock.wall_ns() - age_ns)
+        order.sent_ns = now - age_ns
+        order.slot = self._budget.find(intent.client_order_id)
+        self.orders[order_id] = order
+        self.by_client[intent.client_order_id] = order
+        self._risk.add_order(intent)
+
     def rebuild(self) -> None:
         """Tell the ledger the truth after reconcile."""
         self._refresh_day()

@@ -133,6 +133,10 @@ class Settlement:
     def known(self, key: tuple[str, str]) -> bool:
         return key in self._fills
 
+    def has_order(self, order_id: str) -> bool:
+        """Whether any fill of this order is known."""
+        return any(known == order_id for _, known in self._fills)
+
     def fills_today(self) -> int:
         return sum(len(token.today) for token in self.tokens.values())
 

@@ -303,6 +303,18 @@ class Database:
             for row in rows
         }
 
+    async def load_unclear_orders(self, since_wall_ns: int) -> list[tuple[str, int, dict[str, Any]]]:
+        """Orders of an earlier process that may have been sent and were never answered: venue id,
+        when they were made, and the other columns by name."""
+        table = schema.orders
+        unclear = [int(OrderState.PENDING_NEW), int(OrderState.UNKNOWN)]
+        query = sa.select(table).where(
+            table.c.state.in_(unclear) & (table.c.created_wall_ns >= since_wall_ns) & (table.c.filled == 0)
+        )
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return [(row["venue_order_id"], row["created_wall_ns"], dict(row)) for row in rows]
+
     async def end_orders(self, venue_order_ids: Iterable[str]) -> None:
         """Mark orders of an earlier process as ended: the venue says they are gone."""
         table = schema.orders

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -314,6 +315,24 @@ def test_killed_bot_comes_back(world: World) -> None:
         world.assert_equal_accounts()
 
     drive(world, story)
+
+
+def test_an_order_that_may_be_on_its_way_stays_charged(world: World) -> None:
+    """The last process wrote an order and was killed before any answer: the next one keeps it charged."""
+    bot = world.bot()
+    world.stop(bot)
+    path = world.home / "paper" / "bot.db"
+    with sqlite3.connect(path) as database:
+        condition, token = database.execute("select condition_id, yes_token from markets limit 1").fetchone()
+        database.execute(
+            "insert into orders values (?, ?, ?, ?, 0, 450000, 10000000, 4, 0, 0, ?)",
+            ("0x" + "ab" * 32, str((2 << 56) | 99), condition, token, time.time_ns()),
+        )
+    database.close()
+    assert world.ledger().snapshot().participants[BOT].used_micros.loss == 0
+    world.bot()
+    assert world.ledger().snapshot().participants[BOT].used_micros.loss == 4_500_000
+    assert world.open_orders() == 0
 
 
 def test_failed_trades_and_unclear_answers(world: World) -> None:
