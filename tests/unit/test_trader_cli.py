@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -17,6 +18,17 @@ from typing import Any
 
 import pytest
 
+from bridge.channel import Channel, ChannelServer
+from bridge.messages import (
+    Message,
+    MessageExecutionReport,
+    MessageHeader,
+    MessageHedge,
+    MessagePosition,
+    MessageSignal,
+    MessageTopOfBook,
+    ParticipantRole,
+)
 from bridge.page import Page, PageError, PageReader
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -269,6 +281,9 @@ def test_killed_engine_is_reconciled(venue: Venue, engine: Run) -> None:
         ({"close_mid_frame": 1}, "stream_closed"),
         ({"close_user_stream": 1}, "stream_closed"),
         ({"close_ws_api": 1}, "stream_closed"),
+        ({"listenkey_expired": 1}, "listen_key_expired"),
+        ({"response_lost": 1}, "order_unknown"),
+        ({"unknown_503": 1}, "order_unknown"),
     ],
 )
 def test_faults_heal(venue: Venue, engine: Run, fault: dict[str, int], evidence: str) -> None:
@@ -282,6 +297,57 @@ def test_faults_heal(venue: Venue, engine: Run, fault: dict[str, int], evidence:
     account = venue.account()
     assert account["open_orders"] == []
     assert engine.page().positions[0].quantity_e9 == account["positions"][0]["quantity_e9"]
+
+
+class Bot:
+    """The other end of the bridge, for one test."""
+
+    def __init__(self) -> None:
+        self.channel: Channel | None = None
+        self.received: list[Message] = []
+
+    def channel_opened(self, channel: Channel) -> None:
+        """The engine has greeted."""
+        self.channel = channel
+
+    def message_received(self, channel: Channel, header: MessageHeader, message: Message) -> None:
+        """Kept for the test."""
+        self.received.append(message)
+
+    def channel_closed(self, channel: Channel, reason: str) -> None:
+        """The engine has gone."""
+        self.channel = None
+
+
+def test_hedge_over_the_bridge(venue: Venue, engine: Run) -> None:
+    """A HEDGE request is executed at the venue and answered, and signals and the bot's tops flow."""
+
+    async def talk() -> list[Message]:
+        bot = Bot()
+        server = ChannelServer(bot, ParticipantRole.BOT, "paper", "bot")
+        await server.start(venue.folder / "run" / "bridge.sock")
+        deadline = time.monotonic() + 20
+        hedged = signalled = asked = False
+        while time.monotonic() < deadline and not (hedged and signalled):
+            await asyncio.sleep(0.02)
+            if bot.channel is not None and not asked:
+                asked = True
+                now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+                bot.channel.send(MessageHedge(1, "BTCUSDT", 20_000_000, 500, now + 20_000_000_000))
+                e9 = 10**9
+                bot.channel.send(MessageTopOfBook(2, READY, "7", e9 // 5 * 2, e9, e9 // 2, e9, now))
+            hedged = any(isinstance(m, MessagePosition) and m.quantity_e9 == 20_000_000 for m in bot.received)
+            signalled = any(isinstance(m, MessageSignal) for m in bot.received)
+        await server.stop()
+        return bot.received
+
+    received = asyncio.run(talk())
+    kinds = {type(message) for message in received}
+    assert {MessageSignal, MessageExecutionReport, MessagePosition} <= kinds
+    assert any(isinstance(m, MessagePosition) and m.quantity_e9 == 20_000_000 for m in received)
+    assert any(fill["side"] == "BUY" for fill in venue.account()["fills"])
+    assert engine.stop() == 0
+    assert venue.account()["open_orders"] == []
 
 
 def test_wrong_secret_is_refused(venue: Venue) -> None:

@@ -156,8 +156,13 @@ static void link_on_close(void *context, int status, const char *reason, int64_t
         binance_requests_lost(b, "the order connection closed before the answer");
     if (link != &b->market_link)
         binance_reconcile_abort(b);
-    if (link == &b->user_link)
+    if (link == &b->user_link) {
         binance_fills_broken(b);
+        /* Asked for anew each time: the venue returns the same key while it lives, and a stream
+         * opens, and stays silent, with a dead one (Binance USD-M docs, "Start User Data Stream").
+         */
+        binance_listen_key_lost(b);
+    }
     binance_session_update(b, now_ns);
 }
 
