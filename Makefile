@@ -18,14 +18,19 @@ BRIDGE_SRC := $(wildcard bridge/*.c)
 CORE_SRC := $(filter-out c_core/src/main_trader.c,$(shell find c_core/src -name '*.c' | sort))
 BRIDGE_OBJ := $(BRIDGE_SRC:%.c=$(BUILD)/%.o)
 CORE_OBJ := $(CORE_SRC:%.c=$(BUILD)/%.o)
+BENCHMARKS := $(patsubst benchmarks/%.c,$(BUILD)/benchmarks/%,$(wildcard benchmarks/bench_*.c))
 C_TESTS := $(patsubst tests/c/%.c,$(BUILD)/tests/%,$(wildcard tests/c/test_*.c))
 
 ## trader: install what is missing, build bin/trader, libengine and the Python modules
 .PHONY: trader
 trader: $(BUILD)/.system $(BUILD)/.venv
-	@$(MAKE) --no-print-directory $(BIN)/trader $(BUILD)/.bridge-module $(BUILD)/.engine-module
+	@$(MAKE) --no-print-directory .built
 	@setup/command-on-path.sh
 	@echo "✓ $(BIN)/trader and control are ready: control start --paper"
+
+.PHONY: .built
+.built: $(BIN)/trader $(BUILD)/.bridge-module $(BUILD)/.engine-module
+	@:
 
 $(BUILD)/.system: setup/packages.txt setup/system-packages.sh
 	@mkdir -p $(@D)
@@ -68,6 +73,16 @@ $(BUILD)/tests/%: tests/c/%.c $(BUILD)/libengine.a $(BUILD)/libbridge.a
 	@mkdir -p $(@D)
 	@echo "  CC $<"
 	@$(CC) $(CFLAGS) -MMD -MP -o $@ $^ $(LIBS)
+
+$(BUILD)/benchmarks/%: benchmarks/%.c $(BUILD)/libengine.a $(BUILD)/libbridge.a
+	@mkdir -p $(@D)
+	@echo "  CC $<"
+	@$(CC) $(CFLAGS) -MMD -MP -o $@ $^ $(LIBS)
+
+## bench: build and run the benchmark programs (benchmarks/README.md)
+.PHONY: bench
+bench: trader $(BENCHMARKS)
+	@for program in $(BENCHMARKS); do echo "── $$(basename $$program)"; $$program; done
 
 ## c-tests: build the C test programs (pytest runs them)
 .PHONY: c-tests
