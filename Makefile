@@ -79,6 +79,12 @@ $(BUILD)/benchmarks/%: benchmarks/%.c $(BUILD)/libengine.a $(BUILD)/libbridge.a
 	@echo "  CC $<"
 	@$(CC) $(CFLAGS) -MMD -MP -o $@ $^ $(LIBS)
 
+## heap-trap: bin/trader built to count heap calls between tick and order (build/heap-trap/bin)
+.PHONY: heap-trap
+heap-trap:
+	@$(MAKE) --no-print-directory BUILD=build/heap-trap BIN=build/heap-trap/bin EXTRA=-DPURSER_HEAP_TRAP \
+		build/heap-trap/bin/trader build/heap-trap/tests/test_heap_trap
+
 ## bench: build and run the benchmark programs (benchmarks/README.md)
 .PHONY: bench
 bench: trader $(BENCHMARKS)
@@ -91,7 +97,7 @@ c-tests: $(C_TESTS)
 ## test: everything: generated files current, linters, types, C programs, Python tests, scenarios
 .PHONY: test
 test: trader
-	@$(MAKE) --no-print-directory lint c-tests
+	@$(MAKE) --no-print-directory lint c-tests heap-trap
 	$(PYTHON) -m pytest -q tests
 
 ## test-quick: the same without the scenarios that start the whole system

@@ -149,6 +149,7 @@ class Keeper:
             **os.environ,
             "PURSER_HOME": str(self._supervisor.paths.home),
             "PURSER_RUNTIME": str(self._supervisor.paths.runtime),
+            "PURSER_SUPERVISED": "1",
             "PYTHONUNBUFFERED": "1",
         }
         try:

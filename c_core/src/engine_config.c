@@ -94,6 +94,8 @@ static const struct field session_fields[] = {
     FIELD(config_session, recv_window_ms, FIELD_INTEGER, 200, 5000),
     FIELD(config_session, dead_man_timeout_s, FIELD_INTEGER, 4, 300),
     FIELD(config_session, busy_poll, FIELD_BOOLEAN, 0, 1),
+    {"journal_segment_kb", FIELD_INTEGER, offsetof(struct config_session, journal_segment_kb), 32,
+     65536, true},
 };
 
 static const struct field endpoints_fields[] = {

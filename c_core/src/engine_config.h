@@ -47,6 +47,7 @@ struct config_hedger {
 struct config_session {
     int64_t recv_window_ms, dead_man_timeout_s;
     bool busy_poll; /* spin instead of sleeping in epoll: lower latency, one whole core */
+    int64_t journal_segment_kb; /* 0, when not given: the journal's own default */
 };
 
 /* Where the venue is. Either `simulator` names a ready line in the runtime folder, or the three

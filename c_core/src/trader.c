@@ -122,11 +122,12 @@ static int world_read(struct trader *t, const struct trader_options *options, ch
 
 /* --- the ledger ------------------------------------------------------------------------------- */
 
-static bool supervised(const struct trader *t)
+/* The supervisor says so to the processes that it starts; such an engine never makes a ledger, not
+ * even when its supervisor has just died. Started by hand, the engine still joins the ledger of a
+ * supervisor that lives (ledger_make). */
+static bool supervised(void)
 {
-    char path[CONFIG_PATH + 32];
-    snprintf(path, sizeof path, "%s/supervisor.json", t->paths.runtime);
-    return access(path, F_OK) == 0;
+    return getenv("PURSER_SUPERVISED") != NULL;
 }
 
 /* Without a supervisor, and on paper only, the engine makes the ledger with the limits of the
@@ -158,7 +159,7 @@ static int ledger_make(struct trader *t, char *error)
 
 static int ledger_take(struct trader *t, char *error)
 {
-    if (!supervised(t)) {
+    if (!supervised()) {
         if (t->mode == ENGINE_LIVE)
             return fail(TRADER_CONFIG, error,
                         "live trading needs the supervisor, which holds the "
@@ -254,6 +255,7 @@ static struct engine_config engine_settings(const struct trader *t)
     return (struct engine_config){
         .mode = (uint32_t)t->mode,
         .journal_folder = t->paths.journal,
+        .journal_segment_bytes = (size_t)c->session.journal_segment_kb * 1024,
         .risk =
             {
                 .max_order_quantity_e9 = c->risk.max_order_quantity_e9,

@@ -32,11 +32,15 @@ def quoting(system: System) -> bool:
 
 
 def edited_config(system: System, name: str, **changes: Any) -> Path:
-    """A copy of config/ in which one file's top-level keys are changed; None removes nothing."""
+    """A copy of config/ in which one file's keys are changed; an object is merged into its section."""
     folder = system.home / "config"
     shutil.copytree(ROOT / "config", folder)
     content = json.loads((folder / name).read_text())
-    content.update(changes)
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            content[key] |= value
+        else:
+            content[key] = value
     (folder / name).write_text(json.dumps(content))
     return folder
 
@@ -196,9 +200,10 @@ def test_a_full_disk_under_the_journal_refuses_new_risk_and_loses_nothing(system
     folder = system.home / "home" / "paper" / "engine"
     for part in (system.home / "home", system.home / "home" / "paper", folder):
         part.mkdir(mode=0o700, exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=0700", "tmpfs", folder], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", folder], check=True)
     try:
-        system.start()
+        small = edited_config(system, "binance_sim.json", session={"journal_segment_kb": 32})
+        system.start("--config", str(small))
         trading(system)
         ballast = os.open(folder / "ballast", os.O_WRONLY | os.O_CREAT)
         with contextlib.suppress(OSError):
@@ -210,7 +215,7 @@ def test_a_full_disk_under_the_journal_refuses_new_risk_and_loses_nothing(system
             lambda: any(r["reason"] == "JOURNAL" for r in system.status()["refusals"]),
             timeout=120,
         )
-        assert "journal" in json.dumps(system.json("events", "--count", "200")).lower()
+        assert "journal" in system.control("events", "--count", "200").stdout
         (folder / "ballast").unlink()
         system.wait("quoting again", lambda: quoting(system), timeout=60)
         system.control("stop")
