@@ -94,17 +94,20 @@ bench: trader $(BENCHMARKS)
 .PHONY: c-tests
 c-tests: $(C_TESTS)
 
+# Most tests wait for processes: two at a time fit on two cores.
+WORKERS ?= 2
+
 ## test: everything: generated files current, linters, types, C programs, Python tests, scenarios
 .PHONY: test
 test: trader
 	@$(MAKE) --no-print-directory lint c-tests heap-trap
-	$(PYTHON) -m pytest -q tests
+	$(PYTHON) -m pytest -q -n $(WORKERS) --dist worksteal tests
 
 ## test-quick: the same without the scenarios that start the whole system
 .PHONY: test-quick
 test-quick: trader
 	@$(MAKE) --no-print-directory lint c-tests
-	$(PYTHON) -m pytest -q tests --ignore=tests/scenario --ignore=tests/conformance
+	$(PYTHON) -m pytest -q -n $(WORKERS) --dist worksteal tests --ignore=tests/scenario --ignore=tests/conformance
 
 ## lint: formatting of names and imports, types, who may include whom, generated files
 .PHONY: lint
