@@ -6,6 +6,7 @@ only `start` needs.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -206,7 +207,11 @@ def _kill_line(text: str, tone: str) -> None:
     colour = {"good": "green", "bad": "red"}.get(tone)
     if "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb":
         colour = None
-    typer.secho(mark + text, fg=colour)
+    try:
+        typer.secho(mark + text, fg=colour)
+    except OSError:
+        # Nobody reads any more. What is still buffered goes nowhere, so that the exit code stays ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), sys.stdout.fileno())
 
 
 @app.command()
@@ -500,6 +505,9 @@ def version() -> None:
 
 def main() -> None:
     """The console script: every ControlError becomes a sentence on stderr and its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without ✓ shows ? instead of an error
     try:
         app(standalone_mode=True)
     except ControlError as error:

@@ -49,13 +49,15 @@ class VenueResult:
     fills: int | None = None
     flat: str = ""
     problem: str = ""  # why it is unverified
+    verified: int = 0  # how many sweeps ended with nothing open
 
     def line(self) -> str:
         """The venue's line of the report."""
         if self.problem:
             return f"{self.name}: UNVERIFIED, {self.problem}"
         fills = "fills not asked" if self.fills is None else f"{self.fills} filled meanwhile"
-        state = "no order open, verified twice" if not self.open_orders else f"{self.open_orders} STILL OPEN"
+        times = "twice" if self.verified > 1 else "once, after the last order in flight"
+        state = f"{self.open_orders} STILL OPEN" if self.open_orders else f"no order open, verified {times}"
         flat = f", {self.flat}" if self.flat else ""
         return f"{self.name}: {self.cancelled} cancelled, {fills}, {state}{flat}"
 
@@ -90,7 +92,7 @@ class Kill:
         self._reason = reason
         self._flatten = flatten
         self._only = only
-        self._say = say
+        self._listener = say
         self._began = time.monotonic()
         self._wall_s = time.time()
         self._report = KillReport()
@@ -99,8 +101,14 @@ class Kill:
         self._quiet = self._began
         self._reserved: dict[str, int] = {}
 
+    def _say(self, text: str, tone: str) -> None:
+        """Words are the least of it: nobody reading them must not stop the kill."""
+        with contextlib.suppress(OSError, ValueError):
+            self._listener(text, tone)
+
     def run(self) -> KillReport:
         """Do all of it."""
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that closes does not end it half-way
         self._halt()
         self._latch()
         self._found = self._discover()
@@ -134,8 +142,9 @@ class Kill:
 
     def _latch(self) -> None:
         try:
-            set_latch(self._paths.latch, "operator", self._reason, self._report.epoch)
-            self._say("latched: no start before `control resume`", "good")
+            whole = set_latch(self._paths.latch, "operator", self._reason, self._report.epoch)
+            lost = "" if whole else " (the disk is full: without its reason)"
+            self._say(f"latched: no start before `control resume`{lost}", "good")
         except OSError as error:
             self._report.latch = str(error)
             self._say(
@@ -262,20 +271,31 @@ class Kill:
             async with venues.open_venue(name, ready, CALL_TIMEOUT_S) as venue:
                 await self._empty(venue, symbols, result)
         except Exception as error:  # whatever went wrong here, the other venue must still be emptied
-            result.problem = f"{error or type(error).__name__}; look at the venue itself, then kill again"
+            why = "no answer in time" if isinstance(error, TimeoutError) else str(error)
+            result.problem = f"{why or type(error).__name__}; look at the venue itself, then kill again"
         return result
+
+    def _left(self, until_s: float) -> asyncio.Timeout:
+        """Ends what is inside at this many seconds after the command's start: a venue may also answer
+        one byte at a time."""
+        return asyncio.timeout(max(0.05, self._began + until_s - time.monotonic()))
 
     async def _empty(
         self, venue: venues.BinanceVenue | venues.PolymarketVenue, symbols: set[str], result: VenueResult
     ) -> None:
         first = 0
         with contextlib.suppress(Exception):  # the second sweep decides
-            first, _ = await venues.cancel_until_none(venue, symbols, self._began + FIRST_SWEEP_S)
+            async with self._left(FIRST_SWEEP_S):
+                first, left = await venues.cancel_until_none(venue, symbols, self._began + FIRST_SWEEP_S)
+                result.verified += not left
         again = self._quiet + venues.VALIDITY_WINDOW_S[venue.name] - time.monotonic()
         await asyncio.sleep(max(0.0, again))
-        second, left = await venues.cancel_until_none(venue, symbols, self._began + TOTAL_S)
+        async with self._left(TOTAL_S):
+            second, left = await venues.cancel_until_none(venue, symbols, self._began + TOTAL_S - 0.1)
+        result.verified += not left
         with contextlib.suppress(Exception):  # a count for the report, no more
-            result.fills = await venue.fills_since(self._wall_s, symbols)
+            async with self._left(TOTAL_S):
+                result.fills = await venue.fills_since(self._wall_s, symbols)
         # The owner cancels by its own connection too, and is often the faster one: what was reserved
         # at the halt and is neither open nor filled was cancelled.
         reserved = self._reserved.get(venue.name, 0) - (result.fills or 0) - len(left)

@@ -36,11 +36,18 @@ def _folder_unreadable(folder: Path) -> bool:
     return False
 
 
-def set_latch(latch: Path, reason: str, text: str, epoch: int) -> None:
-    """Write the latch, keeping an earlier one (the first reason is the one to look into)."""
+def set_latch(latch: Path, reason: str, text: str, epoch: int) -> bool:
+    """Write the latch, keeping an earlier one (the first reason is the one to look into).
+
+    False when only its presence could be made sure, without a reason in it: on a full disk there is
+    still room for an empty file. OSError when not even that."""
+    made = not latch.parent.exists()
     latch.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if made:
+        sync_folder(latch.parent.parent)
     if read_json(latch) is not None:
-        return
+        sync_folder(latch.parent)  # its writer may not have come so far
+        return True
     content: dict[str, Any] = {
         "reason": reason,
         "text": text,
@@ -49,7 +56,17 @@ def set_latch(latch: Path, reason: str, text: str, epoch: int) -> None:
         "pid": os.getpid(),
         "wall_ns": time.time_ns(),
     }
-    write_atomically(latch, content, durable=True)
+    try:
+        write_atomically(latch, content, durable=True)
+    except OSError:
+        descriptor = os.open(latch, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        sync_folder(latch.parent)
+        return False
+    return True
 
 
 def _actor() -> str:
@@ -68,7 +85,8 @@ def describe(latch: Path) -> str:
     if isinstance(content.get("wall_ns"), int):
         when = time.strftime(" at %Y-%m-%d %H:%M:%S UTC", time.gmtime(content["wall_ns"] / 1e9))
     detail = f": {text}" if text else ""
-    return f"halted{when} by {content.get('actor', 'an unknown actor')}, reason {reason}{detail}"
+    sentence = f"halted{when} by {content.get('actor', 'an unknown actor')}, reason {reason}{detail}"
+    return "".join(char if char.isprintable() else "?" for char in sentence)
 
 
 def clear_latch(latch: Path) -> None:

@@ -31,8 +31,9 @@ import httpx
 from control.records import read_json
 
 # How long after an order's bytes left it can still become live. Binance refuses a request older
-# than its recvWindow (ours is 1.5 s); Polymarket names no window, so it is asked again as late.
-VALIDITY_WINDOW_S = {"binance": 1.5, "polymarket": 1.5}
+# than its recvWindow (ours is 1.5 s, and two clocks are not quite equal); Polymarket names no
+# window, so it is asked again as late.
+VALIDITY_WINDOW_S = {"binance": 1.55, "polymarket": 1.55}
 VENUES = ("binance", "polymarket")
 
 
@@ -160,9 +161,13 @@ class BinanceVenue:
         """Cancel everything in the symbols named and in those with open orders. Returns the ids of
         the orders seen open."""
         wanted = set(symbols)
-        first = asyncio.gather(*(self._cancel_symbol(symbol) for symbol in wanted))
-        seen = await self.open_orders()
-        await first
+        *done, seen = await asyncio.gather(
+            *(self._cancel_symbol(symbol) for symbol in wanted), self.open_orders(), return_exceptions=True
+        )
+        for outcome in (*done, seen):
+            if isinstance(outcome, BaseException):
+                raise outcome
+        assert isinstance(seen, list)
         left = {order.symbol for order in seen} - wanted
         await asyncio.gather(*(self._cancel_symbol(symbol) for symbol in left))
         return {order.order_id for order in seen}
@@ -389,20 +394,21 @@ async def cancel_until_none(
     """Cancel all and query, again and again, until the venue says that nothing is open or the
     monotonic deadline passes. Returns the number seen open or cancelled, and what is still open.
 
-    VenueError only when the venue could not be reached at all before the deadline."""
+    VenueError only when the venue could not be reached, or gave no usable answer, before the deadline."""
     known = set(symbols)
     seen: set[str] = set()
-    left: list[OpenOrder] = []
     while True:
         try:
             seen |= await venue.cancel_all(known)
             left = await venue.open_orders()
-            if not left:
-                return len(seen), []
-            known |= {order.symbol for order in left}
         except VenueError:
             if time.monotonic() >= deadline:
                 raise
-        if time.monotonic() >= deadline:
-            return len(seen), left
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            if time.monotonic() >= deadline:
+                raise VenueError(f"an answer that cannot be used ({type(error).__name__}: {error})") from None
+        else:
+            if not left or time.monotonic() >= deadline:
+                return len(seen), left
+            known |= {order.symbol for order in left}
         await asyncio.sleep(0.05)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -265,3 +266,59 @@ def test_kill_with_nothing_running_still_latches(tmp_path: Path) -> None:
     assert is_latched(paths.latch)
     assert snapshot(paths)["state"] == "HALTED"
     assert processes.find_ours(paths.runtime) == []
+
+
+def test_kill_goes_on_when_nobody_reads_its_words(system: System) -> None:
+    """`control kill | head -1`, or a terminal that is gone: the words are lost, the kill is not."""
+    system.place(2)
+    reading, writing = os.pipe()
+    os.close(reading)
+    argv = [sys.executable, "-m", "control", "kill"]
+    killed = subprocess.run(
+        argv, cwd=ROOT, env=system.environment, stdout=writing, stderr=writing, timeout=30, check=False
+    )
+    os.close(writing)
+    assert killed.returncode == 0
+    assert is_latched(system.paths.latch)
+    assert system.ledger.state == LedgerState.HALTED
+    assert system.open_at_binance() == 0
+
+
+def test_hanging_venue_does_not_hold_up_a_kill(system: System) -> None:
+    """A venue that takes the connection and never answers: code 7 within three seconds, no noise, and
+    the other venue is emptied."""
+    system.place(1)
+    os.kill(system.children["sim-binance"].pid, signal.SIGSTOP)
+    began = time.monotonic()
+    killed = system.control("kill")
+    assert time.monotonic() - began < 3.3  # Python's own start included, on a busy machine
+    assert killed.returncode == 7
+    assert "binance: UNVERIFIED" in killed.stdout and "polymarket: 0 cancelled" in killed.stdout
+    assert "Traceback" not in killed.stderr and "never retrieved" not in killed.stderr
+
+
+def test_full_disk_still_latches(system: System) -> None:
+    """Where not one byte can be written, an empty latch file is made: its presence is what counts."""
+    argv = [sys.executable, "-m", "control", "kill", "--reason", "disk"]
+    killed = subprocess.run(
+        argv, cwd=ROOT, env=system.environment, capture_output=True, text=True, timeout=30, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
+    )  # fmt: skip
+    assert killed.returncode == 0, killed.stdout + killed.stderr
+    assert is_latched(system.paths.latch)
+    assert system.paths.latch.stat().st_size == 0
+    refused = system.control("start", "--paper")
+    assert refused.returncode == 8
+
+
+def test_two_kills_at_once(system: System) -> None:
+    """Two terminals, one thought: both confirm."""
+    system.place(2)
+    argv = [sys.executable, "-m", "control", "kill"]
+    both = [
+        subprocess.Popen(argv, cwd=ROOT, env=system.environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [child.communicate(timeout=30)[0] for child in both]
+    assert [child.returncode for child in both] == [0, 0], said
+    assert system.open_at_binance() == 0
