@@ -774,6 +774,193 @@ static void restarts(void)
     end();
 }
 
+static struct execution_report left_open(uint64_t id, int64_t quantity, int64_t cumulative)
+{
+    struct order old = {
+        .client_order_id = id, .side = SIDE_BUY, .price = {599000}, .quantity = {quantity}};
+    struct execution_report report = report_on(&old, EXEC_STATUS);
+    report.order_state = cumulative ? ORDER_PARTIALLY_FILLED : ORDER_WORKING;
+    report.cumulative.lots = cumulative;
+    return report;
+}
+
+/* An orphan's earlier fills, told after its count of them, do not make it seem complete: it stays
+ * charged and is cancelled. */
+static void a_partly_filled_orphan_stays_charged(void)
+{
+    begin_with_limit(1000);
+    config.quoter.enabled = false;
+    begin_engine();
+    disconnect_venue();
+    fake.left[fake.left_count++] = left_open(77, 10, 5);
+    struct execution_report earlier = fake.left[0];
+    earlier.execution_type = EXEC_TRADE;
+    earlier.cumulative.lots = 0; /* a list of fills does not say what its orders hold */
+    earlier.last_price.ticks = 599000;
+    earlier.last_quantity.lots = 5;
+    snprintf(earlier.execution_id, sizeof earlier.execution_id, "900");
+    fake.missed[fake.missed_count++] = earlier;
+    fake.position_lots = 5;
+    connect_venue();
+    run(20);
+    CHECK(books()->position_lots == 5);
+    const struct exposure *exposure = &engine_market_at(engine, 0)->exposure;
+    CHECK(exposure->count == 1 && exposure->orders[0].remaining.lots == 5);
+    CHECK(fake.cancels >= 1 && fake.canceled_ids[0] == 77);
+    struct execution_report canceled = left_open(77, 10, 5);
+    canceled.execution_type = EXEC_CANCELED;
+    fake.left_count = 0;
+    tell(&canceled);
+    CHECK(exposure->count == 0 && engine_order(engine, 77)->state == ORDER_CANCELED);
+    end();
+}
+
+/* A fill of an order of ours that this run does not know leaves its rest open: that is charged. */
+static void a_strangers_rest_is_charged(void)
+{
+    begin_with_limit(1000);
+    config.quoter.enabled = false;
+    begin_engine();
+    struct execution_report report = left_open(78, 10, 4);
+    report.execution_type = EXEC_TRADE;
+    report.last_price.ticks = 599000;
+    report.last_quantity.lots = 4;
+    snprintf(report.execution_id, sizeof report.execution_id, "901");
+    fake.position_lots = 4;
+    tell(&report);
+    const struct exposure *exposure = &engine_market_at(engine, 0)->exposure;
+    CHECK(books()->position_lots == 4);
+    CHECK(exposure->count == 1 && exposure->orders[0].remaining.lots == 6);
+    run(3);
+    CHECK(fake.cancels == 1 && fake.canceled_ids[0] == 78);
+    end();
+}
+
+/* An order that had ended and is open at the venue after all is charged again, cancelled, and a
+ * person has to look. */
+static void an_ended_order_found_open_halts(void)
+{
+    begin_with_limit(1000);
+    config.quoter.enabled = false;
+    begin_engine();
+    uint64_t id;
+    CHECK(manual(SIDE_BUY, BTC * 10 - 10, 4, &id) == REJECT_NONE);
+    run(2);
+    struct execution_report canceled = report_on(&fake.sent[0], EXEC_CANCELED);
+    tell(&canceled);
+    CHECK(engine_order(engine, id)->state == ORDER_CANCELED);
+    tick(BTC * 10);
+    run(150);
+    disconnect_venue();
+    connect_venue();
+    int cancels = fake.cancels;
+    turn(1 * MS);
+    fake.answer_cancels = false;
+    answer_reconcile();
+    turn(1 * MS);
+    const struct exposure *exposure = &engine_market_at(engine, 0)->exposure;
+    CHECK(ledger_state_now(supervisor) == LEDGER_HALTED);
+    CHECK(exposure->count == 1 && exposure->orders[0].remaining.lots == 4);
+    turn(10 * MS);
+    CHECK(fake.cancels > cancels);
+    fake.answer_cancels = true;
+    tell(&canceled);
+    CHECK(exposure->count == 0);
+    end();
+}
+
+static void kill_and_restart(void)
+{
+    engine_free(engine);
+    ledger_close(ledger);
+    CHECK(ledger_reclaim(supervisor, ROLE_ENGINE) >= 0);
+    start_engine();
+}
+
+static bool line_is_reconciled(void)
+{
+    struct ledger_view view;
+    ledger_snapshot(supervisor, &view, now);
+    return view.participants[ROLE_ENGINE].reconciled_ns != 0;
+}
+
+/* A position that no market prices yet has no known loss: what the last run left charged stays so
+ * until the first book. */
+static void a_position_waits_for_its_mark(void)
+{
+    begin_with_limit(1000);
+    config.quoter.enabled = false;
+    begin_engine();
+    uint64_t id;
+    CHECK(manual(SIDE_BUY, BTC * 10, 10, &id) == REJECT_NONE);
+    struct execution_report report = fill(0, 10, true);
+    tell(&report);
+    run(2);
+    kill_and_restart();
+    const struct venue_events *events = fake.venue.events;
+    events->on_instrument(events->context, &fake.venue, &fake.instrument);
+    fake.venue.session_state = SESSION_SYNCING;
+    events->on_session(events->context, &fake.venue, SESSION_SYNCING, "user stream open");
+    run(20);
+    CHECK(books()->position_lots == 10 && !line_is_reconciled());
+    tick(BTC * 10 - 5000);
+    run(2);
+    CHECK(line_is_reconciled());
+    struct ledger_view view;
+    ledger_snapshot(supervisor, &view, now);
+    CHECK(view.participants[ROLE_ENGINE].used_micros[BUDGET_LOSS] >= (5 + 59) * USD);
+    end();
+}
+
+/* What the journal holds of an instrument that is no longer configured cannot be charged: the line
+ * is not reconciled, and what the last run left charged stays so. */
+static void unconfigured_positions_block(void)
+{
+    begin_with_limit(1000);
+    config.quoter.enabled = false;
+    begin_engine();
+    uint64_t id;
+    CHECK(manual(SIDE_BUY, BTC * 10, 2, &id) == REJECT_NONE);
+    struct execution_report report = fill(0, 2, true);
+    tell(&report);
+    run(2);
+    kill_and_restart();
+    memcpy(fake.instrument.symbol, "ETHUSDT", 8);
+    int64_t held = fake.position_lots;
+    fake.position_lots = 0;
+    connect_venue();
+    run(20);
+    CHECK(!line_is_reconciled());
+    struct ledger_view view;
+    ledger_snapshot(supervisor, &view, now);
+    CHECK(view.participants[ROLE_ENGINE].used_micros[BUDGET_LOSS] >= 12 * USD);
+    kill_and_restart();
+    memcpy(fake.instrument.symbol, "BTCUSDT", 8);
+    fake.position_lots = held;
+    connect_venue();
+    run(20);
+    CHECK(line_is_reconciled() && books()->position_lots == 2);
+    end();
+}
+
+/* An end before the first reconcile leaves no books behind that would pass for the venue's. */
+static void adopts_after_an_early_end(void)
+{
+    begin_with_limit(1000);
+    fake.position_lots = 3;
+    fake.entry_ticks = 600000;
+    fake.answer_reconciles = false;
+    start_engine();
+    connect_venue();
+    run(2);
+    kill_and_restart();
+    fake.answer_reconciles = true;
+    connect_venue();
+    run(20);
+    CHECK(books()->position_lots == 3 && line_is_reconciled());
+    end();
+}
+
 /* An empty journal takes the venue's position over; fills inside it are not booked again. */
 static void adopts_a_first_position(void)
 {
@@ -966,6 +1153,56 @@ static void the_day_rolls_at_a_restart(void)
     end();
 }
 
+static int newest_segment(char path[512])
+{
+    int newest = 0;
+    DIR *directory = opendir(journal_folder);
+    CHECK(directory != NULL);
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+        int number = 0;
+        if (sscanf(entry->d_name, "journal-%d.bin", &number) == 1 && number > newest)
+            newest = number;
+    }
+    closedir(directory);
+    snprintf(path, 512, "%s/journal-%08d.bin", journal_folder, newest);
+    return newest;
+}
+
+/* Killed after any record of the new day's first checkpoint, yesterday's gain is not today's. */
+static void a_kill_while_the_day_rolls(void)
+{
+    for (long kept = 1; kept < 6; kept++) {
+        begin_with_limit(1000);
+        config.quoter.enabled = false;
+        begin_engine();
+        uint64_t id;
+        CHECK(manual(SIDE_BUY, BTC * 10, 2, &id) == REJECT_NONE);
+        struct execution_report bought = fill(0, 2, true);
+        tell(&bought);
+        CHECK(manual(SIDE_SELL, BTC * 10 + 100, 2, &id) == REJECT_NONE);
+        struct execution_report sold = fill(1, 2, true);
+        tell(&sold);
+        run(2);
+        CHECK(books()->realized_micros > 0);
+        wall += 86400 * SECOND;
+        kill_and_restart();
+        engine_free(engine);
+        char path[512];
+        newest_segment(path);
+        FILE *file = fopen(path, "r+");
+        CHECK(file != NULL);
+        static const char blank[8 * 256];
+        CHECK(fseek(file, kept * 256, SEEK_SET) == 0);
+        CHECK(fwrite(blank, sizeof blank, 1, file) == 1 && fclose(file) == 0);
+        ledger_close(ledger);
+        ledger_reclaim(supervisor, ROLE_ENGINE);
+        start_engine();
+        connect_venue();
+        CHECK(books()->realized_micros == 0 && books()->fees_e8 == 0);
+        end();
+    }
+}
+
 /* A graceful end cancels everything and is done when the venue has confirmed. */
 static void drains(void)
 {
@@ -1052,11 +1289,18 @@ int main(void)
     busy_socket_leaves_no_charge();
     budget_refuses();
     restarts();
+    a_partly_filled_orphan_stays_charged();
+    a_strangers_rest_is_charged();
+    an_ended_order_found_open_halts();
+    a_position_waits_for_its_mark();
+    unconfigured_positions_block();
+    adopts_after_an_early_end();
     adopts_a_first_position();
     mismatch_halts();
     hedges_to_a_target();
     survives_a_full_disk();
     the_day_rolls_at_a_restart();
+    a_kill_while_the_day_rolls();
     drains();
     daily_loss_halts();
     a_replaced_engine_stops();

@@ -144,11 +144,34 @@ static void not_found_needs_time_and_repetition(void)
     struct execution_report found = report(1, EXEC_STATUS, 0);
     found.order_state = ORDER_WORKING;
     CHECK(apply(found, 5 * SECOND).became_live && entry->order.state == ORDER_WORKING);
-    apply(report(1, EXEC_CANCEL_REJECTED, 0), 5 * SECOND);
+    oms_init(&oms);
+    entry = add(1);
     CHECK(oms_make_unknown(&oms, entry, 6 * SECOND));
     CHECK(!apply(missing, 7 * SECOND).ended && !apply(missing, 7 * SECOND).ended);
     CHECK(apply(missing, 7 * SECOND).ended && entry->order.state == ORDER_REJECTED);
     CHECK(oms.unknown == 0 && oms.open == 0);
+}
+
+/* An order that the venue has acknowledged did arrive, so "not found" alone never ends it: a list
+ * of open orders without it must have come since it was last heard of. */
+static void acknowledged_orders_are_not_lost_by_not_found(void)
+{
+    oms_init(&oms);
+    struct oms_entry *entry = add(1);
+    apply(report(1, EXEC_NEW, 0), SECOND);
+    apply(report(1, EXEC_CANCEL_REJECTED, 0), 9 * SECOND);
+    CHECK(oms_make_unknown(&oms, entry, 9 * SECOND));
+    struct execution_report missing = report(1, EXEC_STATUS, 0);
+    missing.not_found = 1;
+    for (int n = 0; n < 10; n++) {
+        struct oms_result result = apply(missing, 10 * SECOND);
+        CHECK(!result.ended && result.fills_missing);
+    }
+    struct reconcile reconcile = {0};
+    reconcile_asked(&reconcile, true, 11 * SECOND, &oms, &venue);
+    reconcile_answered(&reconcile, 12 * SECOND, &oms, &venue);
+    CHECK(!apply(missing, 12 * SECOND).ended && !apply(missing, 12 * SECOND).ended);
+    CHECK(apply(missing, 12 * SECOND).ended && entry->order.state == ORDER_CANCELED);
 }
 
 /* A status with more fills than we have asks for them; with all of them it ends the order. */
@@ -204,6 +227,7 @@ int main(void)
     ends_wait_for_their_fills();
     overfills_are_told();
     not_found_needs_time_and_repetition();
+    acknowledged_orders_are_not_lost_by_not_found();
     statuses_carry_the_truth();
     reconcile_asks_for_what_is_not_listed();
     return 0;

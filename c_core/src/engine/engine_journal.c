@@ -263,6 +263,24 @@ void engine_claim_restored(struct engine *engine, struct engine_market *market)
     }
 }
 
+/* The first instrument of which the journal tells a position, or an order of a venue of this run
+ * that we reserve for, and which is not configured; NULL when all is claimed. */
+const char *engine_unclaimed_symbol(const struct engine *engine)
+{
+    for (int n = 0; n < engine->restored.book_count; n++) {
+        const struct restored_book *book = &engine->restored.books[n];
+        if (!book->claimed && book->position_e9 != 0)
+            return book->symbol;
+    }
+    for (int n = 0; n < engine->restored.order_count; n++) {
+        const struct restored_order *order = &engine->restored.orders[n];
+        for (int v = 0; v < engine->venue_count && !order->claimed; v++)
+            if (engine->venues[v].venue->id == order->intent.venue && !engine->venues[v].delegated)
+                return order->intent.symbol;
+    }
+    return NULL;
+}
+
 int64_t engine_unclaimed_day_micros(const struct engine *engine)
 {
     int64_t sum = 0;
@@ -406,23 +424,27 @@ static void mark_unclaimed(struct engine *engine, const struct restored_book *bo
     }
 }
 
+/* Before the first reconcile of an empty journal there are no books to write down. */
 void engine_journal_marks(struct engine *engine)
 {
-    for (int n = 0; n < engine->market_count; n++)
-        if (!ENGINE_MARKET(engine, n)->delegated)
-            mark_market(engine, ENGINE_MARKET(engine, n));
+    for (int n = 0; n < engine->market_count; n++) {
+        const struct engine_market *market = ENGINE_MARKET(engine, n);
+        if (!market->delegated && !engine->venues[market->venue_index].reconcile.adopt)
+            mark_market(engine, market);
+    }
 }
 
 void engine_checkpoint(void *context)
 {
     struct engine *engine = context;
-    engine_journal_control(engine, JOURNAL_CONTROL_DAY, NULL, VENUE_NONE, engine->day);
     engine_journal_control(engine, JOURNAL_CONTROL_FILLS, NULL, VENUE_NONE,
                            engine->content.fills_total);
     for (int n = 0; n < engine->restored.book_count; n++)
         if (!engine->restored.books[n].claimed)
             mark_unclaimed(engine, &engine->restored.books[n]);
     engine_journal_marks(engine);
+    /* The day after its books: a reader that stops between settles them again, to the same end. */
+    engine_journal_control(engine, JOURNAL_CONTROL_DAY, NULL, VENUE_NONE, engine->day);
     for (int n = 0; n < engine->restored.order_count; n++) {
         struct journal_record again = engine->restored.orders[n].intent;
         if (!engine->restored.orders[n].claimed)
@@ -430,5 +452,6 @@ void engine_checkpoint(void *context)
     }
     struct oms_entry *entry;
     for (int cursor = 0; (entry = oms_next(&engine->oms, &cursor)) != NULL;)
-        engine_journal_order(engine, entry, JOURNAL_INTENT);
+        if (!entry->adopted) /* found at the venue, an adopted order is found there again */
+            engine_journal_order(engine, entry, JOURNAL_INTENT);
 }

@@ -3,8 +3,9 @@
 
 #include <errno.h>
 
-#define OVER_READINGS    10
-#define OVER_INTERVAL_NS 100000000
+#define OVER_READINGS         10
+#define OVER_INTERVAL_NS      100000000
+#define UNCLAIMED_INTERVAL_NS 60000000000
 
 void engine_totals(struct engine *engine)
 {
@@ -106,8 +107,9 @@ static void watch_day(struct engine *engine)
     }
     engine->day = today;
     engine->day_due_told = false;
-    engine_journal_control(engine, JOURNAL_CONTROL_DAY, NULL, VENUE_NONE, today);
+    /* The day after its books, as in a checkpoint. */
     engine_journal_marks(engine);
+    engine_journal_control(engine, JOURNAL_CONTROL_DAY, NULL, VENUE_NONE, today);
 }
 
 /* Another process has taken our line: it answers for what is open; this one only cancels. */
@@ -129,7 +131,7 @@ void engine_watch_ledger(struct engine *engine)
         return;
     }
     struct ledger_view *view = &engine->view;
-    ledger_snapshot(engine->ledger, view, engine->now_ns);
+    ledger_glance(engine->ledger, view, engine->now_ns);
     watch_generation(engine);
     bool leased = engine->now_ns < view->lease_deadline_ns;
     bool halted = view->state == LEDGER_HALTED;
@@ -174,6 +176,26 @@ static void watch_daily_loss(struct engine *engine)
     engine_halt(engine, HALT_DAILY_LOSS, "today's loss limit is reached");
 }
 
+/* truth_is_known: each position has a market that prices it, and the journal tells of none that is
+ * not configured. Until then what the last run left charged stays as it is. */
+static bool truth_is_known(struct engine *engine)
+{
+    const char *symbol = engine_unclaimed_symbol(engine);
+    if (symbol && engine->now_ns >= engine->next_unclaimed_ns) {
+        engine->next_unclaimed_ns = engine->now_ns + UNCLAIMED_INTERVAL_NS;
+        engine_say(engine, EVENT_ERROR, VENUE_NONE, REJECT_NOT_RECONCILED, 0, "books_unclaimed",
+                   "the journal tells of %.32s, which is not configured: add it to symbols, or "
+                   "close it with the configuration that opened it",
+                   symbol);
+    }
+    for (int n = 0; n < engine->market_count; n++) {
+        const struct engine_market *market = ENGINE_MARKET(engine, n);
+        if (!market->delegated && market->pnl.position_lots != 0 && !market->top.synced)
+            return false;
+    }
+    return symbol == NULL;
+}
+
 static void rebuild(struct engine *engine)
 {
     uint64_t keep[OMS_ORDERS];
@@ -209,7 +231,7 @@ int engine_settle_ledger(struct engine *engine)
     if (!engine->ledger)
         return 0;
     int work = 0;
-    if (!engine->rebuilt && engine_all_reconciled(engine)) {
+    if (!engine->rebuilt && engine_all_reconciled(engine) && truth_is_known(engine)) {
         rebuild(engine);
         work++;
     }

@@ -106,6 +106,8 @@ struct engine {
     int64_t day;
     bool day_due_told;
 
+    int64_t next_unclaimed_ns; /* when "books_unclaimed" may be said again */
+
     bool rebuilt;  /* ledger_rebuild was done in this run */
     bool adding;   /* orders that add risk may leave: state, lease, no drain */
     bool stopping; /* halted, cancel only, or draining: cancel all */
@@ -167,6 +169,7 @@ void engine_journal_control(struct engine *engine, int control, const struct eng
 void engine_journal_adopted(struct engine *engine, const struct engine_market *market,
                             const struct execution_report *report);
 void engine_journal_marks(struct engine *engine);
+const char *engine_unclaimed_symbol(const struct engine *engine);
 int64_t engine_unclaimed_day_micros(const struct engine *engine);
 
 /* engine_page.c */

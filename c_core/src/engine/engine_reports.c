@@ -79,7 +79,7 @@ static void follow(struct engine *engine, struct engine_market *market, struct o
     else
         exposure_reduce(&market->exposure, order->client_order_id,
                         (struct quantity){order->quantity.lots - order->filled.lots});
-    if (result->ended || result->effect == OMS_FILLED)
+    if (result->ended || result->effect == OMS_FILLED || entry->adopted)
         engine_market_changed(engine, market);
     if (order->ledger_slot == OMS_SLOT_NONE)
         return;
@@ -129,26 +129,36 @@ static void tell_strategies(struct engine *engine, const struct engine_market *m
     engine->tick_received_ns = outer_ns;
 }
 
-struct oms_entry *engine_leave_behind(struct engine *engine, struct engine_market *market,
-                                      const struct order *order)
+/* The order is charged without a slot of the ledger, and cancelled by the sweep. */
+static void charge_left_behind(struct engine *engine, struct engine_market *market,
+                               struct oms_entry *entry)
 {
-    struct oms_entry *entry = oms_add(&engine->oms, order, market->venue, market->index);
-    if (!entry)
-        return NULL;
+    struct exposure_order open = {
+        .client_order_id = entry->order.client_order_id,
+        .price = entry->order.price,
+        .remaining = {entry->order.quantity.lots - entry->order.filled.lots},
+        .side = entry->order.side,
+        .strategy = entry->order.strategy,
+    };
     entry->left_behind = 1;
     entry->order.ledger_slot = OMS_SLOT_NONE;
-    entry->venue_cumulative = order->filled.lots;
-    struct exposure_order open = {
-        .client_order_id = order->client_order_id,
-        .price = order->price,
-        .remaining = {order->quantity.lots - order->filled.lots},
-        .side = order->side,
-        .strategy = order->strategy,
-    };
     if (!exposure_add(&market->exposure, &open))
         engine_halt(engine, HALT_BUG, "more orders are open at the venue than can be charged");
     engine_market_changed(engine, market);
     engine->sweep_now = true;
+}
+
+struct oms_entry *engine_leave_behind(struct engine *engine, struct engine_market *market,
+                                      const struct order *order)
+{
+    struct oms_entry *entry = oms_add(&engine->oms, order, market->venue, market->index);
+    if (!entry) {
+        engine_halt(engine, HALT_BUG, "more orders are open at the venue than can be followed");
+        return NULL;
+    }
+    entry->venue_cumulative = order->filled.lots;
+    entry->heard_of = order->filled.lots > 0;
+    charge_left_behind(engine, market, entry);
     return entry;
 }
 
@@ -171,10 +181,38 @@ static struct oms_entry *adopt_order(struct engine *engine, struct engine_market
         .acked_ns = engine->now_ns,
     };
     struct oms_entry *entry = engine_leave_behind(engine, market, &order);
-    if (entry)
+    if (entry) {
+        entry->adopted = entry->heard_of = 1;
         engine_say(engine, EVENT_WARNING, market->instrument->venue, 0, order.client_order_id,
                    "orphan_found", "an order of an earlier run is open; cancelling it");
+    }
     return entry;
+}
+
+/* The venue lists an order as open that it had told the end of, or that was taken as never
+ * arrived. An answer that crossed the end on its way is no contradiction. */
+static void handle_ended_but_open(struct engine *engine, const struct engine_venue *ev,
+                                  struct engine_market *market, struct oms_entry *entry,
+                                  const struct execution_report *report)
+{
+    if (entry->ended_ns + OMS_SKEW_NS >= ev->reconcile.asked_ns)
+        return;
+    oms_reopen(&engine->oms, entry);
+    entry->adopted = entry->heard_of = entry->seen_open = 1;
+    entry->order.cancel_requested = 0;
+    entry->order.filled = report->cumulative;
+    entry->venue_cumulative = report->cumulative.lots;
+    charge_left_behind(engine, market, entry);
+    engine_halt(engine, HALT_BUG, "an order that had ended is open at the venue");
+}
+
+/* The rest of an order of ours of which this run learns by a fill. */
+static void adopt_rest(struct engine *engine, struct engine_market *market,
+                       const struct execution_report *report)
+{
+    if (report->client_order_id != 0 && report->order_state == ORDER_PARTIALLY_FILLED &&
+        report->quantity.lots > report->cumulative.lots)
+        adopt_order(engine, market, report);
 }
 
 /* A report about an order that is not in the table. */
@@ -196,6 +234,7 @@ static void handle_stranger(struct engine *engine, struct engine_venue *ev,
     if (trade && ev->reconcile.adopt) { /* part of the position that will be adopted */
         reconcile_execution(&ev->reconcile, report->execution_id);
         engine_journal_adopted(engine, market, report);
+        adopt_rest(engine, market, report);
         return;
     }
     if (trade) {
@@ -204,6 +243,7 @@ static void handle_stranger(struct engine *engine, struct engine_venue *ev,
         engine_journal_report(engine, market, &nobody, report);
         engine_tell_report(engine, &nobody, report);
         engine_tell_position(engine, market);
+        adopt_rest(engine, market, report);
     }
     if (report->client_order_id == 0) {
         engine_say(engine, EVENT_WARNING, market->instrument->venue, 0, 0, "foreign_order_seen",
@@ -231,7 +271,9 @@ static void note_oddities(struct engine *engine, struct engine_venue *ev,
                    "filled beyond its quantity");
         engine_halt(engine, HALT_BUG, "an order was filled beyond its quantity");
     }
-    if (result->fills_missing)
+    bool late = result->effect == OMS_FILLED && !result->ended &&
+                order_state_is_terminal(result->entry->order.state);
+    if (result->fills_missing || late)
         want_reconcile(engine, ev);
     if (result->first_answer && report->execution_type != EXEC_REJECTED)
         risk_runaway_accepted(&engine->runaway);
@@ -247,6 +289,8 @@ static void handle_known(struct engine *engine, struct engine_venue *ev,
     bool trade = result->effect == OMS_FILLED ||
                  (result->effect == OMS_UPDATED && report->execution_type == EXEC_TRADE_REVERSED);
     note_oddities(engine, ev, result, report);
+    if (result->ended)
+        entry->ended_ns = engine->now_ns;
     if (result->effect == OMS_IGNORED || result->effect == OMS_IMPOSSIBLE)
         return;
     if (trade)
@@ -320,13 +364,14 @@ void engine_on_open_order(void *context, struct venue *venue, const struct execu
         return;
     }
     struct oms_entry *entry = oms_find(&engine->oms, report->client_order_id);
-    if (!entry || entry->order.state == ORDER_REJECTED) {
-        if (entry)
-            engine_halt(engine, HALT_BUG, "an order taken as never arrived is open at the venue");
-        else
-            entry = adopt_order(engine, market, report);
+    if (!entry) {
+        entry = adopt_order(engine, market, report);
         if (entry)
             entry->seen_open = 1;
+        return;
+    }
+    if (order_state_is_terminal(entry->order.state)) {
+        handle_ended_but_open(engine, engine_venue_of(engine, venue), market, entry, report);
         return;
     }
     entry->seen_open = 1;

@@ -124,6 +124,25 @@ void oms_drop(struct oms *oms, struct oms_entry *entry)
     free_entry(oms, entry);
 }
 
+void oms_reopen(struct oms *oms, struct oms_entry *entry)
+{
+    CHECK(entry->used && order_state_is_terminal(entry->order.state));
+    int32_t n = entry_number(oms, entry), before = NONE;
+    for (int32_t at = oms->terminal_head; at != n; at = oms->entries[at].next)
+        before = at;
+    if (before == NONE)
+        oms->terminal_head = entry->next;
+    else
+        oms->entries[before].next = entry->next;
+    if (oms->terminal_tail == n)
+        oms->terminal_tail = before;
+    entry->next = NONE;
+    entry->end_state = 0;
+    entry->not_found = 0;
+    entry->order.state = ORDER_WORKING;
+    oms->open++;
+}
+
 struct oms_entry *oms_next(struct oms *oms, int *cursor)
 {
     while (*cursor < OMS_ORDERS) {
@@ -235,18 +254,23 @@ static void end_order(struct oms *oms, struct oms_entry *entry, int state, int64
 
 static void learn_cumulative(struct oms_entry *entry, int64_t cumulative)
 {
-    if (cumulative > entry->venue_cumulative)
-        entry->venue_cumulative = cumulative;
+    struct order *order = &entry->order;
+    if (cumulative <= entry->venue_cumulative)
+        return;
+    entry->venue_cumulative = cumulative;
+    if (entry->adopted)
+        order->filled.lots = cumulative < order->quantity.lots ? cumulative : order->quantity.lots;
 }
 
-/* A left-behind order came with what the venue had filled already, so its late fills are no excess.
- */
+/* An adopted order came with what the venue had filled already, and which of its fills are in that
+ * count is not known: only the venue's own count says what is left of it. */
 static void apply_fill(struct oms *oms, struct oms_entry *entry,
                        const struct execution_report *report, struct oms_result *result)
 {
     struct order *order = &entry->order;
     result->effect = OMS_FILLED;
-    order->filled.lots += report->last_quantity.lots;
+    if (!entry->adopted)
+        order->filled.lots += report->last_quantity.lots;
     if (order->filled.lots > order->quantity.lots) {
         order->filled = order->quantity;
         result->overfilled = !entry->left_behind;
@@ -271,11 +295,15 @@ static void apply_status(struct oms *oms, struct oms_entry *entry,
         int64_t certain_ns = order->sent_ns + entry->venue->validity_window_ns + OMS_SKEW_NS;
         if (order->state != ORDER_UNKNOWN || now_ns <= certain_ns)
             return;
+        if (entry->heard_of && !entry->unlisted) {
+            result->fills_missing = true;
+            return;
+        }
         if (++entry->not_found >= OMS_NOT_FOUND_ANSWERS)
-            end_order(oms, entry, ORDER_REJECTED, now_ns, result);
+            end_order(oms, entry, entry->heard_of ? ORDER_CANCELED : ORDER_REJECTED, now_ns,
+                      result);
         return;
     }
-    entry->not_found = 0;
     learn_cumulative(entry, report->cumulative.lots);
     if (order_state_is_terminal(report->order_state)) {
         end_order(oms, entry, report->order_state, now_ns, result);
@@ -287,6 +315,14 @@ static void apply_status(struct oms *oms, struct oms_entry *entry,
         set_state(oms, entry, partial ? ORDER_PARTIALLY_FILLED : ORDER_WORKING, result);
 }
 
+/* Does the report prove that the order has been at the venue? */
+static bool proves_arrival(const struct execution_report *report)
+{
+    int type = report->execution_type;
+    return type == EXEC_NEW || type == EXEC_TRADE || type == EXEC_CANCELED ||
+           type == EXEC_EXPIRED || (type == EXEC_STATUS && !report->not_found);
+}
+
 static void apply_known(struct oms *oms, struct oms_entry *entry,
                         const struct execution_report *report, int64_t now_ns,
                         struct oms_result *result)
@@ -294,6 +330,11 @@ static void apply_known(struct oms *oms, struct oms_entry *entry,
     struct order *order = &entry->order;
     if (report->venue_order_id)
         order->venue_order_id = report->venue_order_id;
+    if (proves_arrival(report)) {
+        entry->heard_of = 1;
+        entry->unlisted = 0;
+        entry->not_found = 0;
+    }
     if (order->acked_ns == 0 && report->execution_type != EXEC_UNKNOWN) {
         order->acked_ns = now_ns;
         result->first_answer = !entry->left_behind;

@@ -7,7 +7,8 @@
  *
  * UNKNOWN: the order is queried by its client id with growing pauses. "Not found" counts only after
  * the order's validity window and a second of skew have passed since it was sent, and only after
- * OMS_NOT_FOUND_ANSWERS such answers in a row is it taken as never arrived.
+ * OMS_NOT_FOUND_ANSWERS such answers in a row is it taken as never arrived. Of an order that the
+ * venue has acknowledged it counts only when a list of open orders (reconcile) lacked it too.
  *
  * A terminal order stays in the table until its place is needed, so that late and repeated reports
  * find it. Executions are remembered by (venue, symbol, execution id): each is booked exactly once,
@@ -35,7 +36,11 @@ struct oms_entry {
     uint8_t left_behind; /* of an earlier run: no ledger slot of this run */
     uint8_t not_found;   /* answers in a row */
     uint8_t seen_open;   /* listed by the reconcile in progress */
+    uint8_t heard_of;    /* the venue has said that it has it */
+    uint8_t unlisted;    /* a list of open orders lacked it, and nothing was heard of it since */
+    uint8_t adopted;     /* found at the venue: `filled` is the venue's count, not what we booked */
     uint8_t end_state;   /* the end the venue has told of, while fills of it are missing */
+    int64_t ended_ns;
     int64_t cancel_sent_ns;
     int64_t next_cancel_ns;   /* a cancel is not sent (again) before this */
     int64_t received_ns;      /* of the tick that caused it; 0: none */
@@ -78,7 +83,8 @@ struct oms_result {
     bool ended;              /* now terminal: release the reservation */
     bool became_live;        /* now known to be at the venue */
     bool became_unknown;
-    bool fills_missing; /* the venue speaks of fills we do not have: reconcile */
+    bool fills_missing; /* the venue speaks of fills we do not have, or denies an order that it
+                         * has acknowledged: reconcile */
     bool overfilled;    /* filled beyond its quantity */
 };
 
@@ -90,6 +96,9 @@ struct oms_entry *oms_add(struct oms *oms, const struct order *order, struct ven
                           uint16_t market);
 void oms_drop(struct oms *oms, struct oms_entry *entry);
 struct oms_entry *oms_find(struct oms *oms, uint64_t client_order_id);
+
+/* oms_reopen: an order that had ended is open at the venue after all. */
+void oms_reopen(struct oms *oms, struct oms_entry *entry);
 
 /* oms_next: walks the open orders: start with *cursor = 0; NULL at the end. */
 struct oms_entry *oms_next(struct oms *oms, int *cursor);

@@ -51,10 +51,14 @@ void reconcile_answered(struct reconcile *reconcile, int64_t now_ns, struct oms 
 {
     reconcile->phase = RECONCILE_SETTLING;
     struct oms_entry *entry;
-    for (int cursor = 0; (entry = oms_next(oms, &cursor)) != NULL;)
-        if (entry->venue == venue && !entry->seen_open &&
-            entry->order.sent_ns < reconcile->asked_ns && oms_make_unknown(oms, entry, now_ns))
+    for (int cursor = 0; (entry = oms_next(oms, &cursor)) != NULL;) {
+        if (entry->venue != venue || entry->seen_open ||
+            entry->order.sent_ns >= reconcile->asked_ns)
+            continue;
+        entry->unlisted = 1;
+        if (oms_make_unknown(oms, entry, now_ns))
             entry->order.next_query_ns = now_ns;
+    }
 }
 
 bool reconcile_settled(const struct reconcile *reconcile, struct oms *oms,
