@@ -116,8 +116,8 @@ class CommandServer:
             return _refusal(str(error), error.code)
         except ValueError as error:
             return _refusal(f"not a command: {error}", Exit.USAGE)
-        except OSError as error:
-            return _refusal(str(error), Exit.ERROR)
+        except Exception as error:  # the asker gets an answer, whatever it is
+            return _refusal(f"{type(error).__name__}: {error}", Exit.ERROR)
 
     def _ping(self, request: dict[str, Any]) -> dict[str, Any]:
         return {"healthy": self._supervisor.healthy}

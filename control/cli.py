@@ -513,6 +513,10 @@ def main() -> None:
     except ControlError as error:
         typer.echo(str(error), err=True)
         sys.exit(int(error.code))
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        typer.echo(f"{what}. `control doctor` looks at folders and disks.", err=True)
+        sys.exit(int(Exit.ERROR))
 
 
 if __name__ == "__main__":

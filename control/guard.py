@@ -16,11 +16,13 @@ from control.latch import is_latched
 
 if TYPE_CHECKING:
     from control.children import Child
+    from control.processes import ProcessId
     from control.supervisor import Supervisor
 
 READING_S = 0.1
 OVER_PERMILLE = 1050
 DIFFER_READINGS = 3
+JOIN_S = 20.0  # so long may a process take until it opens the ledger, or leave it before it ends
 
 
 class Guard:
@@ -34,6 +36,7 @@ class Guard:
         self._violations = 0
         self._differ = 0
         self._last_look = time.monotonic()
+        self._apart: dict[str, tuple[int, float]] = {}  # by child: its pid, since when it is not joined
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -115,24 +118,44 @@ class Guard:
             supervisor.halt(HaltReason.DAILY_LOSS, text)
 
     def _check_hung(self, view: LedgerView, child: Child) -> None:
-        if child.role is None or child.process is None or child.state not in ("running", "hung"):
+        if child.role is None or child.process is None:
             return
-        if shared.pid_of(view, child.role) != child.process.pid:
-            return
-        age = shared.heartbeat_age_ms(view, child.role)
+        if child.state not in ("starting", "running", "hung"):
+            self._apart.pop(child.name, None)
+        elif shared.pid_of(view, child.role) != child.process.pid:
+            self._check_apart(child, child.process)
+        else:
+            self._apart.pop(child.name, None)
+            self._check_heartbeat(shared.heartbeat_age_ms(view, child.role), child, child.process)
+
+    def _check_apart(self, child: Child, process: ProcessId) -> None:
+        """Without a line in the ledger it has no heartbeat to miss, so that only time can tell."""
+        now = time.monotonic()
+        pid, since = self._apart.setdefault(child.name, (process.pid, now))
+        if pid != process.pid:
+            self._apart[child.name] = (process.pid, now)
+        elif now - since > max(JOIN_S, self._supervisor.settings.hung_after_s):
+            self._replace(child, process, None)
+            del self._apart[child.name]
+
+    def _check_heartbeat(self, age: int | None, child: Child, process: ProcessId) -> None:
         if age is None or age < 1000:
             child.state = "running"
         elif age > 1000 * self._supervisor.settings.hung_after_s:
-            self._supervisor.events.write(
-                "supervisor", "hung_child_killed", level="error", child=child.name, heartbeat_age_ms=age
-            )
-            child.state = "down"
-            processes.send_signal(child.process, signal.SIGKILL)
+            self._replace(child, process, age)
         elif age > 3000 and child.state == "running":
             child.state = "hung"
             self._supervisor.events.write(
                 "supervisor", "heartbeat_missed", level="warning", child=child.name, heartbeat_age_ms=age
             )
+
+    def _replace(self, child: Child, process: ProcessId, age_ms: int | None) -> None:
+        """End it; whoever waits for its end puts things right and starts it anew."""
+        self._supervisor.events.write(
+            "supervisor", "hung_child_killed", level="error", child=child.name, heartbeat_age_ms=age_ms
+        )
+        child.state = "down"
+        processes.send_signal(process, signal.SIGKILL)
 
     def _audit(self) -> None:
         supervisor = self._supervisor

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+import traceback
 from typing import TYPE_CHECKING, Any
 
 from bridge.messages import HaltReason, LedgerState, ParticipantRole
@@ -172,31 +173,48 @@ class Keeper:
 
     async def _keep(self, child: Child) -> None:
         """Wait for the child's end, put things right, start it again; for ever."""
-        while True:
-            code = await kids.wait_child(child)
-            if self._supervisor.stopping.is_set():
-                return
-            child.state = "down"
-            self._supervisor.events.write(
-                "supervisor", "child_ended", level="warning", child=child.name, exit_code=code
-            )
-            if not self._supervisor.healthy and not child.simulator:
-                known = {int(Exit.CONFIGURATION), int(Exit.HALTED), int(Exit.USAGE)}
-                raise StartFailed(self._why_failed(child), Exit(code) if code in known else Exit.ERROR)
-            died = time.monotonic()
-            if child.role is not None:
-                await self._clear_after_death(child, died)
-            if child.too_many_deaths(died):
-                child.state = "failed"
-                self._supervisor.write_supervisor_json()
-                text = f"the {child.title} died {len(child.deaths)} times in ten minutes"
-                self._supervisor.halt(HaltReason.RESTARTS, text)
-                await self._wait_until_resumed()
-                child.deaths.clear()
-            await asyncio.sleep(max(0.0, child.backoff_s() - (time.monotonic() - died)))
-            if not child.simulator:
-                await self._wait_until_resumed()
-            await self._restart(child)
+        while not self._supervisor.stopping.is_set():
+            try:
+                await self._keep_once(child)
+            except StartFailed:
+                raise
+            except Exception as error:
+                # Its process is still dead, so the next round begins at once, after a longer pause.
+                self._supervisor.events.write(
+                    "supervisor",
+                    "recovery_failed",
+                    level="error",
+                    child=child.name,
+                    text=f"{type(error).__name__}: {error}",
+                )
+                traceback.print_exc()
+                await asyncio.sleep(child.backoff_s())
+
+    async def _keep_once(self, child: Child) -> None:
+        code = await kids.wait_child(child)
+        if self._supervisor.stopping.is_set():
+            return
+        child.state = "down"
+        self._supervisor.events.write(
+            "supervisor", "child_ended", level="warning", child=child.name, exit_code=code
+        )
+        if not self._supervisor.healthy and not child.simulator:
+            known = {int(Exit.CONFIGURATION), int(Exit.HALTED), int(Exit.USAGE)}
+            raise StartFailed(self._why_failed(child), Exit(code) if code in known else Exit.ERROR)
+        died = time.monotonic()
+        if child.role is not None:
+            await self._clear_after_death(child, died)
+        if child.too_many_deaths(died):
+            child.state = "failed"
+            self._supervisor.write_supervisor_json()
+            text = f"the {child.title} died {len(child.deaths)} times in ten minutes"
+            self._supervisor.halt(HaltReason.RESTARTS, text)
+            await self._wait_until_resumed()
+            child.deaths.clear()
+        await asyncio.sleep(max(0.0, child.backoff_s() - (time.monotonic() - died)))
+        if not child.simulator:
+            await self._wait_until_resumed()
+        await self._restart(child)
 
     async def _clear_after_death(self, child: Child, died: float) -> None:
         """After the certain death of a participant: its slots become UNKNOWN, its venue is emptied
@@ -235,25 +253,21 @@ class Keeper:
 
     async def _restart(self, child: Child) -> None:
         child.restarts += 1
-        if child.simulator:
-            if await self._launch_simulator(child) is None:
-                self._supervisor.events.write(
-                    "supervisor",
-                    "restart_failed",
-                    level="error",
-                    child=child.name,
-                    text=self._why_failed(child),
-                )
+        try:
+            if not child.simulator:
+                self._start_participant(child)
+            elif await self._launch_simulator(child) is None:
+                self._note_failed_restart(child, self._why_failed(child))
                 if child.handle is not None and child.process is not None:
                     await asyncio.to_thread(processes.terminate, [child.process], 1.0)
-            return
-        try:
-            self._start_participant(child)
         except StartFailed as failure:
             # The dead process is waited for again at once, so the next round backs off further.
-            self._supervisor.events.write(
-                "supervisor", "restart_failed", level="error", child=child.name, text=str(failure)
-            )
+            self._note_failed_restart(child, str(failure))
+
+    def _note_failed_restart(self, child: Child, text: str) -> None:
+        self._supervisor.events.write(
+            "supervisor", "restart_failed", level="error", child=child.name, text=text
+        )
 
     async def _wait_until_resumed(self) -> None:
         """The halt is a word in shared memory and a file: both can only be looked at."""

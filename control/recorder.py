@@ -7,6 +7,7 @@ skips nothing: the page outlives it, and a line is either whole in the file or n
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections import deque
@@ -55,8 +56,10 @@ class FillRecorder:
         """Cut a torn last line and read where the file ends. OSError passes through."""
         self._file.open()
         for record in read_records(self._file.path):
-            self._last[record["participant"]] = record["sequence"]
-            self._recent.append(fill_key(record))
+            with contextlib.suppress(KeyError, TypeError):  # a line of another making
+                key, participant = fill_key(record), str(record["participant"])
+                self._last[participant] = int(record["sequence"])
+                self._recent.append(key)
 
     def close(self) -> None:
         """Make durable and close."""

@@ -61,7 +61,10 @@ def _end_leftovers(paths: Paths, leftovers: list[processes.FoundProcess], say: S
     problems = asyncio.run(_empty_venues(paths)) if simulators else []
     for problem in problems:
         say(problem)
-    _keep_last_fills(paths)
+    try:
+        _keep_last_fills(paths)
+    except OSError as error:
+        say(f"The last fills stay in {paths.runtime} for now: {error.strerror}")
     alive = processes.terminate(simulators, grace_s=6.0)
     for venue in venues.VENUES:
         paths.sim_ready(venue).unlink(missing_ok=True)

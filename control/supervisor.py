@@ -25,7 +25,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from bridge.ledger import Amounts, Ledger, LedgerError
+from bridge.ledger import Amounts, Ledger
 from bridge.messages import HaltReason, LedgerState, ParticipantRole
 from bridge.paths import Paths
 from control import children as kids
@@ -119,15 +119,7 @@ class Supervisor:
         while True:
             try:
                 await duty()
-            except (
-                OSError,
-                LedgerError,
-                ValueError,
-                RuntimeError,
-                LookupError,
-                TypeError,
-                AttributeError,
-            ) as error:
+            except Exception as error:  # also a group of them, and ZeroMQ's own
                 self.events.write(
                     "supervisor",
                     "duty_failed",

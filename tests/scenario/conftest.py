@@ -71,6 +71,10 @@ class System:
         """The object that a command prints with --json."""
         return json.loads(self.control(*arguments, "--json", expect=expect).stdout)
 
+    def json_lines(self, *arguments: str) -> list[Json]:
+        """The objects that a command prints with --json, one a line."""
+        return [json.loads(line) for line in self.control(*arguments, "--json").stdout.splitlines()]
+
     def status(self, expect: int | None = 0) -> Json:
         """`control status --json`."""
         result: Json = self.json("status", expect=expect)
