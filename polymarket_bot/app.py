@@ -79,11 +79,19 @@ DEAD_MAN_NS = 10_000_000_000
 DEAD_MAN_FRESH_NS = 6_000_000_000
 BLIND_LIMIT_NS = 15_000_000_000
 KEEP_ORDERS_NS = 7 * 24 * 3600 * 1_000_000_000
+SEND_SLACK_NS = 20_000_000_000  # from an order's record to its last byte at the latest
 CLOCK_LIMIT_NS = 1_000_000_000
 BALANCE_EVERY_NS = 60_000_000_000
 STOP_LIMIT_S = 3.0
 REFERENCE_WORDS = {"btc": ("bitcoin", "btc")}
 EMPTY_TOP = Top(None, Size(0), None, Size(0))
+
+
+async def _outlive(writer: asyncio.Task[None]) -> None:
+    """Ends the bot when the database's writer ends by an error: nothing could be persisted any more."""
+    await asyncio.wait((writer,))
+    if not writer.cancelled():
+        writer.result()
 
 
 class SystemClock:
@@ -110,6 +118,7 @@ class App:
         self._clock = SystemClock()
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
+        self._markets_changed = asyncio.Event()
         self._ready = False
         self._group: asyncio.TaskGroup | None = None
         self._dead_man_ns = 0
@@ -150,12 +159,14 @@ class App:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
+                watch = group.create_task(_outlive(writer))
                 beat = group.create_task(self._beat_until_ready())
                 await self._until_stopped(self._start(endpoints, credentials))
                 beat.cancel()
                 if self._ready:
                     await self._duty()
                 await self._shut_down()
+                watch.cancel()
         finally:
             with contextlib.suppress(BotError, TimeoutError):
                 await self._database.flush()
@@ -169,14 +180,15 @@ class App:
         """Run the start, unless we are told to stop before it ends."""
         task = asyncio.create_task(work)
         stop = asyncio.create_task(self._stop.wait())
-        await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
-        stop.cancel()
-        if not task.done():
+        try:
+            await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
+        finally:  # also when a task of the group has failed and we are cancelled for it
+            stop.cancel()
+            stopped = not task.done()
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-            return
-        task.result()
+            await asyncio.gather(task, stop, return_exceptions=True)
+        if not stopped:
+            task.result()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         assert self._group is not None
@@ -227,6 +239,7 @@ class App:
         database, wall = self._database, self._clock.wall_ns()
         self._settlement = Settlement(await database.load_day() or day_of(wall))
         self._settlement.load(await database.load_openings(self._settlement.day), await database.load_fills())
+        trades_read_s = await database.load_trades_read()
         self._integration = Integration(
             self._paths,
             self._mode,
@@ -243,6 +256,7 @@ class App:
         if self._mode == "dry-run":
             self._exchange = DryRunExchange(venue)
         self._engine = self._make_engine()
+        self._engine.trades_read_s = trades_read_s
         self._integration.mark_of = self._engine.mark_of
         context = ssl.create_default_context(cafile=endpoints.ca or None)
         self._market = MarketStream(
@@ -334,7 +348,8 @@ class App:
         """Orders whose bytes the last process may have let go of just before it ended."""
         wall = self._clock.wall_ns()
         adopted: set[str] = set()
-        for order_id, created, row in await self._database.load_unclear_orders(wall - UNKNOWN_WINDOW_NS):
+        since = wall - UNKNOWN_WINDOW_NS - SEND_SLACK_NS
+        for order_id, created, row in await self._database.load_unclear_orders(since):
             market = self._engine.markets.get(row["condition_id"])
             if market is None or row["token"] not in market.tokens:
                 continue
@@ -351,7 +366,7 @@ class App:
                 True,
                 row["strategy"],
             )
-            self._engine.adopt_unclear(intent, order_id, wall - created)
+            self._engine.adopt_unclear(intent, order_id, max(0, wall - created - SEND_SLACK_NS))
             adopted.add(order_id)
         return adopted
 
@@ -359,6 +374,7 @@ class App:
         """Markets of earlier runs in which something is held, and those of the venue now."""
         for market in await self._database.load_markets():
             self._name(market)
+            self._engine.remember(market)
             if any(self._settlement.position(token).quantity for token in market.tokens):
                 self._engine.set_market(market)
         found = await self._choose_markets()
@@ -413,18 +429,18 @@ class App:
     async def _market_loop(self) -> None:
         """New markets, expired markets, resolutions."""
         while True:
-            await asyncio.sleep(self._settings.markets.refresh_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.markets.refresh_s):
+                    await self._markets_changed.wait()
+            self._markets_changed.clear()
             await self._choose_markets()
-            wall = self._clock.wall_ns()
             for market in list(self._engine.markets.values()):
-                if market.expiry_ns > wall or market.condition_id in self._quoted:
+                if market.condition_id in self._quoted:
                     continue
                 holdings = self._engine.holdings(market)
-                flat = not holdings.yes and not holdings.no
-                if (flat or await self._engine.settle(market)) and not self._engine.open_orders(
-                    market.condition_id
-                ):
-                    self._engine.drop_market(market.condition_id)
+                if holdings.yes or holdings.no:
+                    await self._engine.settle(market)
+                self._engine.drop_market(market.condition_id)
             await self._follow_markets()
 
     async def _follow_markets(self) -> None:
@@ -444,13 +460,9 @@ class App:
             if not wanted and now - self._engine.reconciled_ns < RECONCILE_EVERY_NS:
                 continue
             self._engine.check_wanted.clear()
-            connections = self._user.connections if self._user is not None else 0
+            gaps = self._user.gaps if self._user is not None else 0
             if await self._engine.reconcile():
-                if (
-                    self._user is not None
-                    and self._user.connections == connections
-                    and self._user.connected_ns
-                ):
+                if self._user is not None and self._user.gaps == gaps and self._user.connected_ns:
                     self._user.caught_up = True
                 if now - self._balance_ns > BALANCE_EVERY_NS:
                     self._balance_ns = now
@@ -481,7 +493,22 @@ class App:
                 self._mismatches[token] = self._mismatches.get(token, 0) + 1
                 if adopt_now or self._mismatches[token] >= 3:
                     self._mismatches.pop(token, None)
-                    self._engine.adopt(market, token, theirs)
+                    await self._adopt_balance(market, token)
+
+    async def _adopt_balance(self, market: Market, token: str) -> None:
+        """The CLOB caches balances, and a trade may have come between: adopt only what is still there
+        after the cache is refreshed and trades are read once more."""
+        try:
+            await self._exchange.refresh_balance(token)
+            before = await self._exchange.balance(token)
+            read = await self._engine.reconcile()
+            after = await self._exchange.balance(token)
+        except VenueError as error:
+            log.warning("balance_unknown", error=str(error)[:160])
+            return
+        moving = any(fill.token == token for fill in self._settlement.provisional())
+        if read and not moving and before == after:
+            self._engine.adopt(market, token, after)
 
     async def _heartbeat_loop(self) -> None:
         """The venue's dead-man switch. This task is its only owner, and beats only while the duty cycle
@@ -514,12 +541,10 @@ class App:
             self._engine.check_wanted.set()
 
     def _on_resolved(self, condition_id: str, token: str) -> None:
-        market = self._engine.markets.get(condition_id)
-        if market is not None:
-            self._spawn(self._settle(market))
-
-    async def _settle(self, market: Market) -> None:
-        await self._engine.settle(market)
+        """A hint: quotes of the market go at once, and the market loop asks the venue for the rest."""
+        if condition_id in self._engine.markets:
+            self._quoted.discard(condition_id)
+            self._markets_changed.set()
 
     # --- the duty cycle ---
 
@@ -624,12 +649,12 @@ class App:
             else:
                 self._engine.submit_external(intent, views[intent.condition_id])
         ours = int(StrategyId.MARKET_MAKER)
-        external = [order for order in self._engine.open_orders() if order.intent.strategy != ours]
-        for cancel in inbox.cancels:
-            wanted = cancel.client_order_id
-            self._engine.cancel_orders(o for o in external if wanted in (0, o.intent.client_order_id))
-        if inbox.engine_left:
-            self._engine.cancel_orders(external)
+        wanted = {cancel.client_order_id for cancel in inbox.cancels}
+        everything = inbox.engine_left or 0 in wanted
+        if wanted or everything:
+            self._engine.withdraw(
+                lambda i: i.strategy != ours and (everything or i.client_order_id in wanted)
+            )
 
     def _hedge(self, now: int) -> None:
         """BTC that all held tokens are long, to the opposite target at the engine. Silent while the fair

@@ -123,6 +123,7 @@ class Exchange(Protocol):
     """What the execution engine needs of a venue. Reads raise VenueError; submit never raises."""
 
     async def discover(self, choice: MarketChoice, now_wall_ns: int) -> list[Market]: ...
+    async def market(self, condition_id: str) -> Market | None: ...
     async def winner(self, market: Market) -> int | None: ...
     async def books(self, tokens: Sequence[str]) -> list[Snapshot]: ...
     async def prepare(self, intent: Intent, market: Market) -> Prepared: ...
@@ -132,6 +133,7 @@ class Exchange(Protocol):
     async def open_orders(self) -> list[OrderUpdate]: ...
     async def trades(self, after_s: int) -> list[TradeUpdate]: ...
     async def balance(self, token: str | None) -> int: ...
+    async def refresh_balance(self, token: str | None) -> None: ...
     async def heartbeat(self, heartbeat_id: str) -> str: ...
     async def close(self) -> None: ...
 
@@ -236,6 +238,7 @@ class Polymarket:
         self._public: AsyncPublicClient | None = None
         self._secure: AsyncSecureClient | None = None
         self._markets: dict[str, Market] = {}
+        self._reference = "BTCUSDT"
         self._separators: dict[tuple[str, str], bytes] = {}
         owner = credentials.api_key if credentials else ""
         wallet = credentials.wallet if credentials else ""
@@ -307,6 +310,7 @@ class Polymarket:
     async def discover(self, choice: MarketChoice, now_wall_ns: int) -> list[Market]:
         """Open binary markets on the reference, nearest expiry first, at most choice.limit."""
         found: list[Market] = []
+        self._reference = choice.reference
         async with _asking("markets", READ_TIMEOUT_S * 4):
             pages = 0
             paginator = self._reading.list_markets(closed=False, tag_id=choice.tag_id, page_size=100)
@@ -322,6 +326,17 @@ class Polymarket:
             for token in market.tokens:
                 self._markets[token] = market
         return found
+
+    async def market(self, condition_id: str) -> Market | None:
+        """The terms of one market, open or closed; None when it is none that we can price."""
+        async with _asking("market", READ_TIMEOUT_S * 2):
+            for closed in (False, True):
+                pages = self._reading.list_markets(condition_ids=condition_id, closed=closed, page_size=20)
+                async for page in pages:
+                    for item in page.items:
+                        if item.condition_id == condition_id:
+                            return read_terms(item, self._reference)
+        return None
 
     async def winner(self, market: Market) -> int | None:
         """0 when YES won, 1 when NO won, None while the market is not resolved."""
@@ -403,16 +418,12 @@ class Polymarket:
                 answer = await self._client.cancel_order(order_id=order_ids[0])
             else:
                 answer = await self._client.cancel_orders(order_ids=list(order_ids))
-        return CancelResult(
-            frozenset(map(str, answer.canceled)), {str(k): v for k, v in answer.not_canceled.items()}
-        )
+        return _cancel_result(answer)
 
     async def cancel_all(self) -> CancelResult:
         async with _asking("cancel-all", SUBMIT_TIMEOUT_S):
             answer = await self._client.cancel_all()
-        return CancelResult(
-            frozenset(map(str, answer.canceled)), {str(k): v for k, v in answer.not_canceled.items()}
-        )
+        return _cancel_result(answer)
 
     # --- private reads ---
 
@@ -571,27 +582,36 @@ def read_strike(question: str, description: str) -> tuple[int, Direction] | None
 
 
 def read_market(item: GammaMarket, choice: MarketChoice, now_wall_ns: int) -> Market | None:
-    """Our view of a Gamma market, or None when it is not one that we can price and trade."""
-    question = item.question or ""
-    state, trading = item.state, item.trading
-    folded = question.lower()
+    """Our view of a Gamma market, or None when it is not one that we want to trade now."""
+    state = item.state
+    folded = (item.question or "").lower()
     if not any(word in folded for word in choice.words):
         return None
-    if state.closed or not state.accepting_orders or not state.enable_order_book or state.end_date is None:
+    if state.closed or not state.accepting_orders or not state.enable_order_book:
         return None
+    market = read_terms(item, choice.reference)
+    if market is None:
+        return None
+    remaining_ns = market.expiry_ns - now_wall_ns
+    return market if choice.min_remaining_ns <= remaining_ns <= choice.max_remaining_ns else None
+
+
+def read_terms(item: GammaMarket, reference: str) -> Market | None:
+    """What a Gamma market is about, open or not; None when it is not one that we can price."""
+    question, state, trading = item.question or "", item.state, item.trading
     yes, no = item.outcomes.yes, item.outcomes.no
     tokens = (yes.token_id or yes.position_id, no.token_id or no.position_id)
     strike = read_strike(question, item.description or "")
-    if strike is None or item.condition_id is None or not all(tokens) or trading.minimum_tick_size is None:
+    if strike is None or item.condition_id is None or not all(tokens):
+        return None
+    if trading.minimum_tick_size is None or state.end_date is None:
         return None
     expiry_ns = int(state.end_date.timestamp()) * 1_000_000_000
-    if not choice.min_remaining_ns <= expiry_ns - now_wall_ns <= choice.max_remaining_ns:
-        return None
     fee = Fee()
     if trading.fee_schedule is not None and trading.fees_enabled:
         fee = Fee(parse_scaled(trading.fee_schedule.rate), int(trading.fee_schedule.exponent))
     end = time.strftime("%m%dT%H%M", time.gmtime(expiry_ns // 1_000_000_000))
-    letter = "U" if "up or down" in folded else ">" if strike[1] is Direction.ABOVE else "<"
+    letter = "U" if "up or down" in question.lower() else ">" if strike[1] is Direction.ABOVE else "<"
     name = f"BTC{letter}{format_scaled(strike[0])}@{end}"
     return Market(
         condition_id=str(item.condition_id),
@@ -606,5 +626,5 @@ def read_market(item: GammaMarket, choice: MarketChoice, now_wall_ns: int) -> Ma
         strike_micros=strike[0],
         direction=strike[1],
         expiry_ns=expiry_ns,
-        reference=choice.reference,
+        reference=reference,
     )

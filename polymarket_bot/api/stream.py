@@ -23,7 +23,7 @@ from polymarket_bot.api.decimals import parse_scaled, parse_wall_ns
 from polymarket_bot.api.polymarket import Credentials, Snapshot
 from polymarket_bot.api.trades import TradeReader
 from polymarket_bot.errors import BookError, BotError, VenueError
-from polymarket_bot.model import OrderUpdate, Price, Side, Size, Top, TradeUpdate
+from polymarket_bot.model import DUST, OrderUpdate, Price, Side, Size, Top, TradeUpdate
 
 log = structlog.get_logger("stream")
 
@@ -194,13 +194,18 @@ class Channel:
             self._pong_ns = self._clock()
             return
         self.data_ns = self._clock()
+        actions: list[Callable[[], None]] = []
         try:
             for event in as_events(frame):
-                self.handle(event)
+                action = self.handle(event)
+                if action is not None:
+                    actions.append(action)
         except (BookError, VenueError, KeyError, TypeError, ValueError) as error:
             self.malformed += 1
             log.warning("frame_malformed", channel=self.name, error=f"{type(error).__name__}: {error}"[:160])
             self.doubt(str(error))
+        for action in actions:  # outside the try: an error of ours is a bug, not a malformed frame
+            action()
 
     async def reconnect(self) -> None:
         if self._socket is not None:
@@ -211,7 +216,8 @@ class Channel:
     def greeting(self) -> dict[str, Any]:
         raise NotImplementedError
 
-    def handle(self, event: Mapping[str, Any]) -> None:
+    def handle(self, event: Mapping[str, Any]) -> Callable[[], None] | None:
+        """Read one event; what others must be told is returned, and called after the frame is read."""
         raise NotImplementedError
 
     def opened(self) -> None:
@@ -286,7 +292,7 @@ class MarketStream(Channel):
 
     # --- events ---
 
-    def handle(self, event: Mapping[str, Any]) -> None:
+    def handle(self, event: Mapping[str, Any]) -> Callable[[], None] | None:
         kind = event.get("event_type")
         if kind == "price_change":
             self._price_change(event)
@@ -297,7 +303,9 @@ class MarketStream(Channel):
         elif kind == "best_bid_ask":
             self._compare(event["asset_id"], event.get("best_bid"), event.get("best_ask"))
         elif kind == "market_resolved":
-            self._resolved(str(event.get("market", "")), str(event.get("winning_asset_id", "")))
+            market, winner = str(event.get("market", "")), str(event.get("winning_asset_id", ""))
+            return lambda: self._resolved(market, winner)
+        return None
 
     def _book(self, event: Mapping[str, Any]) -> None:
         book = self.books.get(str(event["asset_id"]))
@@ -443,6 +451,7 @@ class UserStream(Channel):
         self._on_trade = on_trade
         self._on_gap = on_gap
         self.caught_up = False
+        self.gaps = 0  # how often something may have been missed
 
     def greeting(self) -> dict[str, Any]:
         keys = self._credentials
@@ -454,6 +463,7 @@ class UserStream(Channel):
 
     def opened(self) -> None:
         self.caught_up = False
+        self.gaps += 1
         self._on_gap("user stream connected")
 
     def lost(self, reason: str) -> None:
@@ -461,14 +471,18 @@ class UserStream(Channel):
 
     def doubt(self, reason: str) -> None:
         self.caught_up = False
+        self.gaps += 1
         self._on_gap("malformed frame")
 
-    def handle(self, event: Mapping[str, Any]) -> None:
+    def handle(self, event: Mapping[str, Any]) -> Callable[[], None] | None:
         kind = event.get("event_type")
         if kind == "order":
-            self._on_order(read_order(event))
-        elif kind == "trade":
-            self._on_trade(self._reader.read(event))
+            order = read_order(event)
+            return lambda: self._on_order(order)
+        if kind == "trade":
+            trade = self._reader.read(event)
+            return lambda: self._on_trade(trade)
+        return None
 
 
 def read_order(event: Mapping[str, Any]) -> OrderUpdate:
@@ -477,7 +491,9 @@ def read_order(event: Mapping[str, Any]) -> OrderUpdate:
     status = str(event.get("status", "")).removeprefix("ORDER_STATUS_")
     original = parse_scaled(event["original_size"])
     matched = parse_scaled(event.get("size_matched") or "0")
-    live = kind != "CANCELLATION" and status in ("LIVE", "DELAYED")
+    # A partial match may be called MATCHED too: what is left of it still rests.
+    open_ = status in ("LIVE", "DELAYED") or (status == "MATCHED" and matched < original - DUST)
+    live = kind != "CANCELLATION" and open_
     return OrderUpdate(
         str(event["id"]),
         str(event["market"]),

@@ -34,6 +34,9 @@ class DryRunExchange:
     async def winner(self, market: Market) -> int | None:
         return await self._venue.winner(market)
 
+    async def market(self, condition_id: str) -> Market | None:
+        return await self._venue.market(condition_id)
+
     async def books(self, tokens: Sequence[str]) -> list[Snapshot]:
         return await self._venue.books(tokens)
 
@@ -75,6 +78,9 @@ class DryRunExchange:
 
     async def balance(self, token: str | None) -> int:
         return 0
+
+    async def refresh_balance(self, token: str | None) -> None:
+        return None
 
     async def heartbeat(self, heartbeat_id: str) -> str:
         return "dry-run"

@@ -16,7 +16,6 @@ named its fate or, seen nowhere, its validity window has passed.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -117,20 +116,40 @@ class ExecutionEngine:
         self.pulled = False  # quotes are pulled: halted, lease expired, or stopping
         self.check_wanted = asyncio.Event()
         self.reconciled_ns = 0
-        self._gone: deque[str] = deque(maxlen=1000)  # ended lately: a list read before may still hold them
+        self._gone: dict[str, int] = {}  # ended lately, and when: a list read before may still hold them
+        self._known: dict[str, Market] = {}  # every market that a fill may name
+        self._withdrawn: set[int] = set()  # cancelled before they were sent
+        self._stopping = False
+        self.trades_read_s = 0  # wall second up to which all trades of the account were read
 
     # --- markets and totals ---
 
+    def remember(self, market: Market) -> None:
+        """Keep the terms of a market, so that a late fill in it is charged and settled."""
+        self._known[market.condition_id] = market
+
     def set_market(self, market: Market) -> None:
+        self.remember(market)
         self.markets[market.condition_id] = market
         self._risk.add_market(market)
         self._risk.markets[market.condition_id].market = market
         self._sync_held(market.condition_id)
 
-    def drop_market(self, condition_id: str) -> None:
-        """Forget a market that is over: nothing held, nothing open."""
-        self.markets.pop(condition_id, None)
+    def drop_market(self, condition_id: str) -> bool:
+        """Charge a market no longer. False while anything in it can still change what is held: tokens, an
+        order whose end or fills are not all known, one about to be sent, a fill that may be taken back."""
+        market = self.markets[condition_id]
+        held = any(self.settlement.position(token).quantity for token in market.tokens)
+        orders = (order.intent for order in self.orders.values())
+        busy = any(i.condition_id == condition_id for i in (*orders, *self._placing.values()))
+        if held or busy or self._unsettled(condition_id):
+            return False
+        del self.markets[condition_id]
         self._risk.markets.pop(condition_id, None)
+        return True
+
+    def _unsettled(self, condition_id: str) -> bool:
+        return any(fill.condition_id == condition_id for fill in self.settlement.provisional())
 
     def set_tick(self, condition_id: str, tick: Price) -> None:
         market = self.markets[condition_id]
@@ -143,9 +162,13 @@ class ExecutionEngine:
 
     def _sync_held(self, condition_id: str) -> None:
         market = self.markets.get(condition_id)
-        if market is not None:
-            holdings = self.holdings(market)
-            self._risk.set_held(condition_id, holdings.yes, holdings.no)
+        if market is None:
+            market = self._known.get(condition_id)
+            if market is not None:
+                self.set_market(market)
+            return
+        holdings = self.holdings(market)
+        self._risk.set_held(condition_id, holdings.yes, holdings.no)
 
     def day_account(self) -> tuple[int, int, int]:
         """Realized and unrealized micros and fees (1e-8) of the day, over all tokens."""
@@ -194,7 +217,8 @@ class ExecutionEngine:
                 self._dirty = True
         lease = self._budget.lease_fresh(now)
         stopped = stopping or state in (LedgerState.HALTED, LedgerState.CANCEL_ONLY) or not lease
-        if state is LedgerState.HALTED:
+        if state in (LedgerState.HALTED, LedgerState.CANCEL_ONLY) or not lease:
+            # The gate was passed before; a request that still waits for its connection must not go out.
             for task in list(self._sending):
                 task.cancel()
         if stopped:
@@ -318,7 +342,7 @@ class ExecutionEngine:
         self._start_placing([intent], {intent.condition_id: view})
 
     def _start_placing(self, intents: Sequence[Intent], views: Mapping[str, MarketView]) -> None:
-        if not intents:
+        if not intents or self._stopping:
             return
         for intent in intents:
             self._placing[intent.client_order_id] = intent
@@ -346,10 +370,15 @@ class ExecutionEngine:
         finally:
             for intent in intents:
                 self._placing.pop(intent.client_order_id, None)
+                self._withdrawn.discard(intent.client_order_id)
 
     async def _prepare(self, intent: Intent) -> Prepared | None:
+        market = self.markets.get(intent.condition_id)
+        if market is None:
+            self._report.refused(intent, RejectReason.UNKNOWN_INSTRUMENT, "the market is over")
+            return None
         try:
-            return await self._exchange.prepare(intent, self.markets[intent.condition_id])
+            return await self._exchange.prepare(intent, market)
         except (BotError, ValueError) as error:
             self._report.refused(intent, RejectReason.SESSION, str(error))
             return None
@@ -383,6 +412,9 @@ class ExecutionEngine:
     def _gate(self, item: Prepared) -> bool:
         """The last look before the bytes leave."""
         order = self.orders[item.order_id]
+        if self._stopping or order.intent.client_order_id in self._withdrawn:
+            self._drop(order, RejectReason.SESSION, "withdrawn before it was sent")
+            return False
         self._risk.remove_order(order.intent)
         before = self._risk.used()
         self._risk.add_order(order.intent)
@@ -439,6 +471,11 @@ class ExecutionEngine:
                 self._set_state(order, OrderState.UNKNOWN, ExecutionType.UNKNOWN, result.text)
                 self.check_wanted.set()
             return
+        if order.state is not OrderState.PENDING_NEW:
+            # The streams have shown the order at the venue: a refusal cannot be about it.
+            self._report.event(1, "refusal_contradicted", result.text)
+            self.check_wanted.set()
+            return
         self._rejected(order, result, now)
 
     def _rejected(self, order: Order, result: SubmitResult, now: int) -> None:
@@ -458,6 +495,11 @@ class ExecutionEngine:
 
     def cancel_orders(self, orders: Iterable[Order]) -> None:
         self._cancel_orders(list(orders), self._clock.now_ns())
+
+    def withdraw(self, wanted: Callable[[Intent], bool]) -> None:
+        """Cancel orders wherever they are on their way: not yet sent, or at the venue."""
+        self._withdrawn |= {number for number, intent in self._placing.items() if wanted(intent)}
+        self.cancel_orders(order for order in self.open_orders() if wanted(order.intent))
 
     def _cancel_orders(self, orders: Sequence[Order], now: int) -> None:
         due = [
@@ -523,7 +565,9 @@ class ExecutionEngine:
     def _forget(self, order: Order) -> None:
         self._risk.remove_order(order.intent)
         self.orders.pop(order.venue_order_id, None)
-        self._gone.append(order.venue_order_id)
+        self._gone[order.venue_order_id] = self._clock.now_ns()
+        if len(self._gone) > 1000:
+            del self._gone[next(iter(self._gone))]
         self.by_client.pop(order.intent.client_order_id, None)
         self._dirty = True
         if order.slot >= 0:
@@ -553,16 +597,29 @@ class ExecutionEngine:
             self._set_state(order, OrderState.WORKING, ExecutionType.NEW)
 
     def on_trade(self, update: TradeUpdate) -> None:
-        """A trade of ours, from the stream or from REST: book, make final, or take back."""
+        """A trade of ours on the user stream. One in a market that we do not know yet waits for reconcile,
+        which asks for the market first: a position without terms could not be charged."""
+        if any(fill.condition_id not in self._known for fill in update.fills):
+            self.check_wanted.set()
+            return
+        self._apply(update)
+
+    def _apply(self, update: TradeUpdate) -> None:
+        """Book, make final, or take back."""
         for change in self.settlement.apply(update):
             self._on_change(change)
 
     def _on_change(self, change: Change) -> None:
         fill = change.fill
         self._store.save_change(change, self.settlement.status(fill.key) or FillStatus.PROVISIONAL)
+        order = self.orders.get(fill.order_id)
+        if change.kind is ChangeKind.IGNORED and order is not None:
+            order.reversed_size += fill.size  # the venue counts it as matched all the same
+            self._maybe_finish(order)
         if change.kind in (ChangeKind.FINAL, ChangeKind.IGNORED):
             return
-        order = self.orders.get(fill.order_id)
+        if change.kind is ChangeKind.REVERSED and change.day != self.settlement.day:
+            self._store.save_openings(self.settlement.day, self.settlement.openings())
         self._sync_held(fill.condition_id)
         if order is not None:
             self._fill_order(order, change)
@@ -583,7 +640,7 @@ class ExecutionEngine:
         else:
             order.filled -= fill.size
             order.reversed_size += fill.size
-        self._risk.resize_order(order.intent, 0 if order.ended else order.remaining)
+        self._risk.resize_order(order.intent, _unbooked(order))
         self._refresh_day()
         self._budget.filled(
             order.slot, order.filled, self._risk.used(), self._risk.positions(), self._clock.now_ns()
@@ -612,7 +669,9 @@ class ExecutionEngine:
         started = self._clock.now_ns()
         try:
             open_now = {update.order_id: update for update in await self._exchange.open_orders()}
-            trades = await self._exchange.trades(self.settlement.latest_match_s() - TRADE_OVERLAP_S)
+            read_s = self._clock.wall_ns() // 1_000_000_000
+            trades = await self._exchange.trades(self._trades_from_s() - TRADE_OVERLAP_S)
+            await self._learn_markets(trades)
         except VenueAccountError as error:
             self._report.event(2, "account_refused", str(error))
             self._budget.halt(HaltReason.VENUE)
@@ -621,10 +680,13 @@ class ExecutionEngine:
             self._report.event(1, "reconcile_failed", str(error))
             return False
         for trade in trades:
-            self.on_trade(trade)
+            self._apply(trade)
+        self.trades_read_s = read_s
+        self._store.save_trades_read(read_s)
         for order in list(self.orders.values()):
             self._compare(order, open_now.get(order.venue_order_id), started)
-        orphans = [o for o in open_now if o not in self.orders and o not in self._gone]
+        late = started - FILL_GRACE_NS
+        orphans = [o for o in open_now if o not in self.orders and self._gone.get(o, 0) < late]
         if orphans:
             self._report.event(1, "orphans_found", f"{len(orphans)} open orders of an earlier process")
             await self._cancel(orphans)
@@ -633,6 +695,11 @@ class ExecutionEngine:
 
     def _compare(self, order: Order, at_venue: OrderUpdate | None, asked_ns: int) -> None:
         if at_venue is not None:
+            if order.ended and asked_ns - order.ended_ns > FILL_GRACE_NS:
+                # A list that was not complete, or a cancel that did not hold: it rests after all.
+                order.ended, order.final_matched = False, None
+                self._risk.resize_order(order.intent, order.remaining)
+                self._dirty = True
             if order.state in (OrderState.PENDING_NEW, OrderState.UNKNOWN):
                 self._budget.live(order.slot)
                 self._set_state(order, OrderState.WORKING, ExecutionType.STATUS)
@@ -642,7 +709,32 @@ class ExecutionEngine:
         unseen = order.state is OrderState.UNKNOWN and not _matched(order) and not order.ended
         if unseen and asked_ns - order.sent_ns < UNKNOWN_WINDOW_NS:
             return
-        self._ended(order, _matched(order))
+        self._ended(order, None)
+        owed = (order.final_matched or 0) - _matched(order)
+        if owed > DUST // 2:
+            return  # the venue has matched more than its trades show yet
+        if asked_ns - order.ended_ns >= FILL_GRACE_NS:
+            self._ended(order, _matched(order))
+
+    def _trades_from_s(self) -> int:
+        """From when trades are read: nothing between the last complete read and now may be missed, and
+        the fate of provisional fills is read again."""
+        known = self.settlement.latest_match_s()
+        return min(known, self.trades_read_s) if self.trades_read_s else known
+
+    async def _learn_markets(self, trades: Iterable[TradeUpdate]) -> None:
+        """The terms of markets in which we have traded and which no list has named."""
+        fills = (fill for trade in trades for fill in trade.fills)
+        for condition_id in {fill.condition_id for fill in fills} - set(self._known):
+            market = await self._exchange.market(condition_id)
+            if market is not None:
+                self.remember(market)
+                self._store.save_market(market)
+                continue
+            self._risk.runaway = True
+            self._report.event(
+                2, "market_unknown", f"fills in {condition_id[:12]}, which has no terms: no new orders"
+            )
 
     async def settle(self, market: Market) -> bool:
         """Ask whether the market is resolved, and book what its tokens are worth. True when it is."""
@@ -653,8 +745,12 @@ class ExecutionEngine:
             return False
         if winner is None:
             return False
+        if self._unsettled(market.condition_id):
+            self.check_wanted.set()
+            return False  # a fill that may still be taken back decides what is paid
         for change in self.settlement.settle(market, Outcome(winner), self._clock.wall_ns()):
             self._on_change(change)
+        self._charge(self._clock.now_ns())
         self._report.event(0, "market_resolved", f"{market.symbols[winner]} pays one dollar a share")
         return True
 
@@ -711,8 +807,9 @@ class ExecutionEngine:
 
     async def stop(self, limit_s: float) -> int:
         """Cancel everything and wait for the confirmations; the number of orders still open after it."""
+        self._stopping = True
         deadline = self._clock.now_ns() + int(limit_s * 1e9)
-        while self.open_orders() and self._clock.now_ns() < deadline:
+        while (self.open_orders() or self._sending) and self._clock.now_ns() < deadline:
             for task in list(self._sending):
                 if self._clock.now_ns() > deadline - int(limit_s * 0.7e9):
                     task.cancel()
@@ -727,6 +824,15 @@ class ExecutionEngine:
         except VenueError:
             return len(self.open_orders())
         return len(left)
+
+
+def _unbooked(order: Order) -> int:
+    """What fills of the order can still add: while it is open its remainder, afterwards what the venue has
+    matched and we have not seen."""
+    if not order.ended:
+        return order.remaining
+    end = order.intent.size if order.final_matched is None else order.final_matched
+    return max(0, end - _matched(order))
 
 
 def _matched(order: Order) -> int:

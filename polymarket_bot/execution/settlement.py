@@ -215,8 +215,12 @@ class Settlement:
             quantity = self.position(token).quantity
             if quantity > 0:
                 worth = Price(1_000_000 if outcome is winner else 0)
+                # A fill that came to light after the first booking is settled by another one.
+                trade_id = f"resolution:{market.condition_id}"
+                if self.known((trade_id, token)):
+                    trade_id = f"resolution:{self.sequence + 1}:{market.condition_id}"
                 fill = Fill(
-                    f"resolution:{market.condition_id}",
+                    trade_id,
                     token,
                     market.condition_id,
                     token,
@@ -227,8 +231,7 @@ class Settlement:
                     0,
                     wall_ns,
                 )
-                if not self.known(fill.key):
-                    changes.append(self._book(fill, FillStatus.FINAL))
+                changes.append(self._book(fill, FillStatus.FINAL))
         return changes
 
     def adopt(self, market: Market, token: str, quantity: int, price: Price, wall_ns: int) -> Change | None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import asyncpg  # type: ignore[import-untyped]
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -23,6 +24,15 @@ from polymarket_bot.model import Fill, FillStatus, Market, Order, OrderState, Pr
 from polymarket_bot.storage import schema
 
 COMMIT_TIMEOUT_S = 5.0
+# What a database says when it cannot be reached; asyncpg's come through SQLAlchemy unwrapped while a
+# connection is being made.
+UNREACHABLE = (
+    OSError,
+    TimeoutError,
+    sa.exc.SQLAlchemyError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+)
 
 
 def database_url(path: Path) -> str:
@@ -48,6 +58,7 @@ class Database:
         self._queue: asyncio.Queue[tuple[sa.Executable | None, asyncio.Future[None] | None]] = asyncio.Queue()
         self._backlog: list[tuple[sa.Executable | None, asyncio.Future[None] | None]] = []
         self._day_ns = 0
+        self._trades_read_s = 0
         self.failed: str = ""
 
     @classmethod
@@ -63,7 +74,7 @@ class Database:
             async with asyncio.timeout(10), engine.begin() as connection:
                 await connection.run_sync(schema.metadata.create_all)
                 await database._check_version(connection)
-        except (OSError, TimeoutError, sa.exc.SQLAlchemyError) as error:
+        except UNREACHABLE as error:
             await engine.dispose()
             raise ConfigurationError(
                 f"the database cannot be opened ({type(error).__name__}): check {path} or DATABASE_URL."
@@ -113,7 +124,10 @@ class Database:
                 for statement, _ in batch:
                     if statement is not None:
                         await connection.execute(statement)
-        except (OSError, TimeoutError, sa.exc.SQLAlchemyError) as error:
+        except asyncio.CancelledError:
+            self._backlog = batch  # the writer commits it on its way out
+            raise
+        except UNREACHABLE as error:
             self.failed = f"{type(error).__name__}: the database does not accept writes"
             for future in waiters:
                 if not future.done():
@@ -212,6 +226,17 @@ class Database:
         }
         self._put(self._upsert(schema.markets, values, ("definition",)))
 
+    def save_trades_read(self, wall_s: int) -> None:
+        """Up to when all trades are known, every ten seconds at most: a new process reads on from there."""
+        if wall_s - self._trades_read_s >= 10:
+            self._trades_read_s = wall_s
+            self._put(self._upsert(schema.meta, {"name": "trades_read_s", "value": str(wall_s)}, ("value",)))
+
+    async def load_trades_read(self) -> int:
+        """0 when no process has read them yet."""
+        value = await self._meta("trades_read_s")
+        return 0 if value is None else int(value)
+
     async def load_markets(self) -> list[Market]:
         async with self._engine.connect() as connection:
             rows = (await connection.execute(sa.select(schema.markets.c.definition))).scalars().all()
@@ -252,11 +277,14 @@ class Database:
 
     async def load_day(self) -> int | None:
         """The day whose openings were last recorded."""
-        async with self._engine.connect() as connection:
-            value = (
-                await connection.execute(sa.select(schema.meta.c.value).where(schema.meta.c.name == "day"))
-            ).scalar_one_or_none()
+        value = await self._meta("day")
         return None if value is None else int(value)
+
+    async def _meta(self, name: str) -> str | None:
+        query = sa.select(schema.meta.c.value).where(schema.meta.c.name == name)
+        async with self._engine.connect() as connection:
+            value: str | None = (await connection.execute(query)).scalar_one_or_none()
+        return value
 
     async def load_openings(self, day: int) -> dict[str, Position]:
         table = schema.openings
