@@ -737,6 +737,27 @@ static void budget_refuses(void)
     end();
 }
 
+/* A falling market uses up the budget between two reprices; the way out stays open. */
+static void exits_while_marks_run_away(void)
+{
+    begin_with_limit(30);
+    config.quoter.enabled = false;
+    begin_engine();
+    uint64_t id;
+    CHECK(manual(SIDE_BUY, BTC * 10, 4, &id) == REJECT_NONE);
+    struct execution_report report = fill(0, 4, true);
+    tell(&report);
+    tick(BTC * 10);
+    run(2);
+    tick(BTC * 10 - 22500);
+    CHECK(manual(SIDE_BUY, BTC * 10 - 22510, 2, &id) == REJECT_BUDGET);
+    CHECK(manual(SIDE_SELL, BTC * 10 - 22500, 4, &id) == REJECT_NONE);
+    struct ledger_view view;
+    ledger_snapshot(supervisor, &view, now);
+    CHECK(view.participants[ROLE_ENGINE].state == LEDGER_REDUCING);
+    end();
+}
+
 /* A restarted engine knows its books, cancels what was left, and books missed fills once. */
 static void restarts(void)
 {
@@ -1288,6 +1309,7 @@ int main(void)
     refusals_trip_the_guard();
     busy_socket_leaves_no_charge();
     budget_refuses();
+    exits_while_marks_run_away();
     restarts();
     a_partly_filled_orphan_stays_charged();
     a_strangers_rest_is_charged();

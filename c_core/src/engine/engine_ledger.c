@@ -226,6 +226,15 @@ static void watch_runaway(struct engine *engine)
     engine_halt(engine, HALT_BUG, "too many refusals or repeated fills: look, then control resume");
 }
 
+void engine_reprice(struct engine *engine)
+{
+    int result = ledger_reprice(engine->ledger, engine->used_micros, engine->positions_micros,
+                                engine->now_ns);
+    engine->content.counters[COUNTER_REPRICE_SHORT] += result < 0;
+    engine->dirty = false;
+    engine->next_reprice_ns = engine->now_ns + ENGINE_REPRICE_INTERVAL_NS;
+}
+
 int engine_settle_ledger(struct engine *engine)
 {
     if (!engine->ledger)
@@ -236,12 +245,8 @@ int engine_settle_ledger(struct engine *engine)
         work++;
     }
     if (engine->rebuilt && (engine->dirty || engine->now_ns >= engine->next_reprice_ns)) {
-        int result = ledger_reprice(engine->ledger, engine->used_micros, engine->positions_micros,
-                                    engine->now_ns);
-        engine->content.counters[COUNTER_REPRICE_SHORT] += result < 0;
         work += engine->dirty;
-        engine->dirty = false;
-        engine->next_reprice_ns = engine->now_ns + ENGINE_REPRICE_INTERVAL_NS;
+        engine_reprice(engine);
     }
     watch_over_budget(engine);
     watch_daily_loss(engine);

@@ -150,6 +150,10 @@ int engine_place(struct engine *engine, const struct order_request *request,
     order.client_order_id = (uint64_t)ROLE_ENGINE << 56 |
                             (uint64_t)(engine->generation & 0xFFFFFF) << 32 | engine->next_sequence;
     journal_prepare(engine->journal);
+    /* Marks that moved since the last reprice must not make a way out look like new risk. */
+    if (engine->dirty && engine->rebuilt &&
+        exposure_reduces(&market->exposure, order.side, order.quantity))
+        engine_reprice(engine);
     struct risk_view view;
     fill_view(engine, market, &view);
     view.duplicate = oms_find(&engine->oms, order.client_order_id) != NULL;

@@ -133,6 +133,7 @@ void engine_totals(struct engine *engine); /* after exposure_update of any marke
 void engine_market_changed(struct engine *engine, struct engine_market *market);
 void engine_watch_ledger(struct engine *engine); /* start of a cycle: state, lease, epoch */
 int engine_settle_ledger(struct engine *engine); /* end of a cycle: rebuild, reprice, beat */
+void engine_reprice(struct engine *engine);
 void engine_halt(struct engine *engine, uint32_t reason, const char *text);
 bool engine_all_reconciled(const struct engine *engine);
 
