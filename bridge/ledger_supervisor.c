@@ -31,6 +31,9 @@ int ledger_set_limit(struct ledger *ledger, const int64_t limit_micros[2],
         int64_t sum = rights_sum(ledger->shared, d);
         int64_t ceiling = sum < header->ceiling_micros[d] ? sum : header->ceiling_micros[d];
 
+        /* A higher limit is within the ceiling before anyone can draw up to it. */
+        if (limit_micros[d] > header->ceiling_micros[d])
+            STORE(header->ceiling_micros[d], limit_micros[d]);
         STORE(header->limit_micros[d], limit_micros[d]);
         STORE(header->headroom_micros[d], headroom_micros[d]);
         STORE(header->ceiling_micros[d], ceiling > limit_micros[d] ? ceiling : limit_micros[d]);

@@ -579,9 +579,9 @@ static void one_order(struct ledger *engine)
     (void)ledger_reprice(engine, nothing, nothing, 1);
 }
 
-/* killed_after: steps a child through one_order for so many instructions, then kills it. Returns 0
- * when it had come to its end before. */
-static int killed_after(int instructions)
+/* killed_after: steps a child through work for so many instructions, then kills it. Returns 0 when
+ * it had come to its end before. */
+static int killed_after(int instructions, void (*work)(struct ledger *))
 {
     int status;
     pid_t child = fork();
@@ -591,7 +591,7 @@ static int killed_after(int instructions)
 
         ptrace(PTRACE_TRACEME, 0, NULL, NULL);
         raise(SIGSTOP);
-        one_order(engine);
+        work(engine);
         _exit(0);
     }
     REQUIRE(waitpid(child, &status, 0) == child && WIFSTOPPED(status));
@@ -616,7 +616,7 @@ static void test_killed_at_any_instruction(void)
     at_venue = mmap(NULL, sizeof *at_venue, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     REQUIRE(at_venue != MAP_FAILED && stride > 0);
     ledger_heartbeat_supervisor(supervisor, 1, INT64_MAX / 2);
-    for (int n = 1; killed_after(n); n += stride, points++) {
+    for (int n = 1; killed_after(n, one_order); n += stride, points++) {
         struct ledger_participant_view line;
         uint32_t slot;
 
@@ -641,6 +641,33 @@ static void test_killed_at_any_instruction(void)
         printf("%d points\n", points);
     ledger_close(bot);
     ledger_close(supervisor);
+}
+
+static void raise_limit(struct ledger *engine)
+{
+    const int64_t higher[2] = {2 * limit[0], 2 * limit[1]};
+
+    (void)ledger_set_limit(engine, higher, headroom);
+}
+
+/* Whoever raises the limit may die anywhere: what is then drawn up to it is never a violation, and
+ * the next supervisor keeps the ledger. */
+static void test_killed_while_the_limit_rises(void)
+{
+    for (int n = 1, alive = 1; alive; n += 11) {
+        struct ledger *supervisor = fresh();
+        struct ledger *bot = joined(ROLE_BOT);
+        uint32_t slot;
+
+        alive = killed_after(n, raise_limit);
+        (void)ledger_reclaim(supervisor, ROLE_ENGINE);
+        if (try_reserve(bot, &slot, 1, view_of(supervisor).limit_micros[0] - headroom[0], 0) ==
+            REJECT_NONE)
+            ledger_release(bot, slot, nothing, nothing, ledger_now_ns());
+        audit_clean(supervisor);
+        ledger_close(bot);
+        ledger_close(supervisor);
+    }
 }
 
 static void test_join_is_exclusive(void)
@@ -705,6 +732,7 @@ int main(void)
     test_stopped_lock_holder_never_blocks_an_order();
     test_two_processes_hammering();
     test_killed_at_any_instruction();
+    test_killed_while_the_limit_rises();
     test_join_is_exclusive();
     test_damage_is_found();
     (void)unlink(path);
