@@ -196,6 +196,7 @@ def _venues(pages: dict[str, shared.Page], now_ns: int, *, owned: bool) -> list[
     does, for which it is a link across the bridge."""
     rows = []
     for name, page in pages.items():
+        alive = processes.identify(page.pid) is not None
         for venue in page.venues:
             if (words.OWNERS.get(venue["name"], name) == name) != owned:
                 continue
@@ -205,7 +206,7 @@ def _venues(pages: dict[str, shared.Page], now_ns: int, *, owned: bool) -> list[
                 {
                     "name": venue["name"],
                     "participant": name,
-                    "state": venue["state"],
+                    "state": venue["state"] if alive else "DOWN",
                     "feed_age_ms": _age_ms(venue["feed_ns"], now_ns),
                     "dead_man": {
                         "armed": armed,
@@ -216,7 +217,7 @@ def _venues(pages: dict[str, shared.Page], now_ns: int, *, owned: bool) -> list[
                     "resyncs": venue["resyncs"],
                     "disconnects": venue["disconnects"],
                     "clock_offset_ms": venue["clock_offset_ns"] // NS_PER_MS,
-                    "text": venue["text"],
+                    "text": venue["text"] if alive else f"{name} does not run; this is its last page",
                 }
             )
     return rows

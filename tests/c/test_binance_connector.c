@@ -383,6 +383,50 @@ static void test_no_order_without_a_fresh_dead_man(void)
     EXPECT(venue->operations->submit(venue, &order, NOW + 1) == STATUS_REFUSED);
 }
 
+static void test_half_a_list_of_open_orders_is_asked_again(void)
+{
+    static const char body[] = "[{\"orderId\":5,\"symbol\":\"BTCUS";
+    struct http_response http = {
+        .status = STATUS_OK, .code = 200, .body = body, .body_length = sizeof body - 1};
+    struct binance_answer answer = {
+        .call = BINANCE_CALL_OPEN_ORDERS, .run = 7, .http = &http, .accepted = true};
+    struct binance_reconcile kept = b->reconcile;
+    b->reconcile.step = BINANCE_RECONCILE_ORDERS;
+    b->reconcile.symbol = 0;
+    b->reconcile.run = 7;
+    b->reconcile.asked = true;
+    b->reconcile.retry_ns = 0;
+    binance_reconcile_answer(b, &answer, NOW);
+    EXPECT(b->reconcile.step == BINANCE_RECONCILE_ORDERS && b->reconcile.retry_ns > NOW);
+    b->reconcile = kept;
+}
+
+static void test_a_ban_holds_everything_back_until_it_ends(void)
+{
+    char message[BINANCE_TEXT];
+    int64_t orders = b->orders_hold_ns, rest = b->rest_hold_ns;
+    b->orders_hold_ns = b->rest_hold_ns = 0;
+    binance_throttled(b, -1015, "Too many new orders", 0, NOW);
+    EXPECT(b->orders_hold_ns == NOW + CLOCK_NS_PER_S && b->rest_hold_ns == 0);
+    snprintf(message, sizeof message, "Way too many requests; IP(127.0.0.1) banned until %lld.",
+             (long long)binance_wall_ms(b) + 60000);
+    binance_throttled(b, -1003, message, 0, NOW);
+    EXPECT(b->orders_hold_ns > NOW + 55 * CLOCK_NS_PER_S);
+    EXPECT(b->orders_hold_ns <= NOW + 60 * CLOCK_NS_PER_S && b->rest_hold_ns == b->orders_hold_ns);
+    EXPECT(strcmp(heard.event, "rate_limited") == 0);
+    /* cancel-all cannot be sent meanwhile: it is not forgotten */
+    bool known = b->clock_known;
+    b->clock_known = true;
+    EXPECT(venue->operations->cancel_all(venue, NOW) < 0);
+    int left = b->cancel_all_left[0];
+    binance_orders_turn(b, NOW + 2 * CLOCK_NS_PER_S);
+    EXPECT(left > 0 && b->cancel_all_left[0] == left);
+    b->cancel_all_left[0] = 0;
+    b->clock_known = known;
+    b->orders_hold_ns = orders;
+    b->rest_hold_ns = rest;
+}
+
 int main(void)
 {
     connector_make();
@@ -398,6 +442,8 @@ int main(void)
     test_listen_key_expiry_renews();
     test_missed_fills_are_asked_from_the_unbroken_record();
     test_no_order_without_a_fresh_dead_man();
+    test_half_a_list_of_open_orders_is_asked_again();
+    test_a_ban_holds_everything_back_until_it_ends();
     b->market_link.socket.state = b->user_link.socket.state = b->api_link.socket.state =
         WEBSOCKET_CLOSED;
     binance_connector_free(venue);

@@ -12,6 +12,7 @@
 #define OPEN_TIMEOUT_NS  10000000000LL
 #define PING_AFTER_NS    3000000000LL
 #define DEAD_AFTER_NS    10000000000LL
+#define LASTED_NS        5000000000LL
 /* The venue closes every connection after 24 h (Binance USD-M docs, "Websocket Market Streams"). */
 #define ROTATE_AFTER_NS (23 * 3600 * 1000000000LL)
 #define TURN_NS         20000000LL
@@ -106,13 +107,18 @@ bool binance_link_is_open(const struct binance_link *link)
     return link->socket.state == WEBSOCKET_OPEN;
 }
 
-void binance_link_data(struct binance_link *link, int64_t now_ns)
+static void link_prove(struct binance_link *link)
 {
-    link->data_ns = now_ns;
     if (!link->proven) {
         link->proven = true;
         link->failures = 0;
     }
+}
+
+void binance_link_data(struct binance_link *link, int64_t now_ns)
+{
+    link->data_ns = now_ns;
+    link_prove(link);
 }
 
 void binance_link_rotate(struct binance_link *link, const char *why)
@@ -127,10 +133,7 @@ static void link_on_open(void *context, int64_t now_ns)
     link->opened_ns = now_ns;
     link->data_ns = now_ns;
     link->pinged_ns = now_ns;
-    /* The user stream and the WS API may rightly be silent: being open is all that they prove. */
-    link->proven = link != &link->session->market_link;
-    if (link->proven)
-        link->failures = 0;
+    link->proven = false;
     binance_event(link->session, EVENT_INFO, "stream_opened", "%s", link->name);
     binance_session_update(link->session, now_ns);
 }
@@ -198,6 +201,9 @@ static void link_turn(struct binance_link *link, bool wanted, const char *url,
         return;
     int64_t pulse =
         socket->last_receive_ns > link->opened_ns ? socket->last_receive_ns : link->opened_ns;
+    /* The user stream and the WS API may rightly be silent: to last is all that they can prove. */
+    if (link != &link->session->market_link && now_ns - link->opened_ns > LASTED_NS)
+        link_prove(link);
     if (!wanted || link->rotate) {
         websocket_close(socket, 1000, link->rotate ? link->why : "not needed", now_ns);
     } else if (now_ns - link->opened_ns > ROTATE_AFTER_NS) {

@@ -101,6 +101,8 @@ int binance_query(struct venue *venue, const struct order *order, int64_t now_ns
     struct binance_request *request = request_free(b);
     if (!b->started || order_market(b, order) == NULL)
         return STATUS_CLOSED;
+    if (now_ns < b->rest_hold_ns) /* a question can wait; each one may make a ban longer */
+        return STATUS_LIMIT;
     binance_client_id(client_id, &b->prefix, order->client_order_id);
     if (!binance_link_is_open(&b->api_link) || request == NULL)
         return order_call(b, BINANCE_CALL_QUERY, order, client_id, now_ns);
@@ -238,7 +240,7 @@ static void session_consequences(struct binance *b, const struct binance_class *
         b->clock_samples = 0;
     }
     if (class->outcome == BINANCE_REJECTED_THROTTLE)
-        b->orders_hold_ns = now_ns + CLOCK_NS_PER_S;
+        binance_throttled(b, code, message, 0, now_ns);
     if (code == -4014 || code == -4023 || code == -4164 || code == -1121)
         b->info_wanted = true; /* our filters may be out of date */
 }
@@ -366,12 +368,13 @@ void binance_orders_turn(struct binance *b, int64_t now_ns)
         b->counters.timeouts++;
         request_unanswered(b, request, "no answer in time");
     }
-    for (int i = 0; i < b->symbols_count && now_ns >= b->cancel_all_retry_ns; i++) {
+    if (now_ns < b->cancel_all_retry_ns)
+        return;
+    for (int i = 0; i < b->symbols_count; i++) {
         if (b->cancel_all_left[i] == 0)
             continue;
-        b->cancel_all_left[i]--;
-        cancel_all_send(b, i, now_ns);
-        if (i + 1 == b->symbols_count || b->cancel_all_left[i] > 0)
-            b->cancel_all_retry_ns = now_ns + 1000000000;
+        b->cancel_all_retry_ns = now_ns + 1000000000;
+        if (cancel_all_send(b, i, now_ns) == STATUS_OK) /* held back: the tries are kept */
+            b->cancel_all_left[i]--;
     }
 }

@@ -118,15 +118,15 @@ void binance_reconcile_turn(struct binance *b, int64_t now_ns)
     r->asked = step_ask(b, now_ns) == STATUS_OK;
 }
 
-static void open_orders_read(struct binance *b, const struct binance_answer *answer)
+static int open_orders_read(struct binance *b, const struct binance_answer *answer)
 {
     struct scan list;
     struct binance_order order;
     struct execution_report report;
     int more = binance_wire_list(&list, answer->http->body, answer->http->body_length);
     if (more < 0)
-        return;
-    while (binance_wire_order_next(&list, &order, &b->known) == 1) {
+        return more;
+    while ((more = binance_wire_order_next(&list, &order, &b->known)) == 1) {
         if (order.instrument == NULL)
             continue;
         uint64_t client_order_id = binance_client_id_parse(&b->prefix, order.client_id);
@@ -141,6 +141,7 @@ static void open_orders_read(struct binance *b, const struct binance_answer *ans
         report.execution_type = EXEC_STATUS;
         b->venue.events->on_open_order(b->venue.events->context, &b->venue, &report);
     }
+    return more < 0 ? more : STATUS_OK;
 }
 
 static int fills_read(struct binance *b, const struct binance_answer *answer)
@@ -262,7 +263,8 @@ static bool step_answer(struct binance *b, const struct binance_answer *answer, 
     if (!answer->accepted)
         return false;
     if (r->step == BINANCE_RECONCILE_ORDERS) {
-        open_orders_read(b, answer);
+        if (open_orders_read(b, answer) != STATUS_OK)
+            return false; /* half a list is no list: an order could be missing */
         if (++r->symbol == b->symbols_count)
             reconcile_next(b, BINANCE_RECONCILE_FILLS);
     } else if (r->step == BINANCE_RECONCILE_FILLS) {

@@ -4,9 +4,12 @@
 
 #include "binance_connector_session.h"
 
-#define CALL_TIMEOUT_NS 5000000000LL
-#define CLOCK_SAMPLES   3
-#define CLOCK_EVERY_NS  (300 * 1000000000LL)
+#define CALL_TIMEOUT_NS   5000000000LL
+#define CLOCK_SAMPLES     3
+#define CLOCK_EVERY_NS    (300 * 1000000000LL)
+#define TOO_MANY_REQUESTS (-1003)
+/* The longest ban is three days (Binance USD-M docs, "Limits"). */
+#define HOLD_MAX_MS (3 * 24 * 3600 * 1000LL)
 /* A listen key lives for 60 minutes (Binance USD-M docs, "Start User Data Stream"). */
 #define LISTEN_KEY_KEEP_NS (30 * 60 * 1000000000LL)
 
@@ -310,6 +313,33 @@ static void answer_judge(struct binance *b, struct binance_answer *answer)
     binance_problem(b, "%s: %lld %.60s", name, (long long)answer->code, answer->message);
 }
 
+void binance_throttled(struct binance *b, int64_t code, const char *message, int64_t retry_after_s,
+                       int64_t now_ns)
+{
+    bool address = code == TOO_MANY_REQUESTS; /* else only orders */
+    int64_t pause_ms = address ? 10000 : 1000;
+    int64_t banned_ms = binance_wire_banned_until_ms(message);
+    if (retry_after_s > 0 && retry_after_s < HOLD_MAX_MS / 1000)
+        pause_ms = retry_after_s * 1000;
+    if (banned_ms > 0) {
+        int64_t left_ms = banned_ms - binance_wall_ms(b);
+        if (left_ms > pause_ms || retry_after_s == 0)
+            pause_ms = left_ms > 1000 ? left_ms : 1000;
+    }
+    if (pause_ms > HOLD_MAX_MS)
+        pause_ms = HOLD_MAX_MS;
+    int64_t until_ns = now_ns + pause_ms * CLOCK_NS_PER_MS;
+    if (until_ns > b->orders_hold_ns)
+        b->orders_hold_ns = until_ns;
+    if (!address)
+        return;
+    if (until_ns > b->rest_hold_ns + CLOCK_NS_PER_S)
+        binance_event(b, EVENT_WARNING, "rate_limited", "no REST calls and no orders for %lld s",
+                      (long long)(pause_ms / 1000));
+    if (until_ns > b->rest_hold_ns)
+        b->rest_hold_ns = until_ns;
+}
+
 /* What every refusal means for the whole session, whichever call it answered. */
 static void answer_consequences(struct binance *b, const struct binance_answer *answer,
                                 int64_t now_ns)
@@ -320,12 +350,9 @@ static void answer_consequences(struct binance *b, const struct binance_answer *
         binance_auth_refused(b, calls[answer->call].name, answer->code, answer->message);
     if (answer->class.outcome == BINANCE_REJECTED_CLOCK)
         clock_again(b);
-    if (answer->http->code == 429 || answer->http->code == 418 || answer->http->code == 403) {
-        int64_t pause = answer->http->retry_after_s > 0 ? answer->http->retry_after_s : 10;
-        b->rest_hold_ns = now_ns + pause * CLOCK_NS_PER_S;
-        binance_event(b, EVENT_WARNING, "rate_limited", "HTTP %ld: no REST calls for %lld s",
-                      answer->http->code, (long long)pause);
-    }
+    if (answer->http->code == 429 || answer->http->code == 418 || answer->http->code == 403)
+        binance_throttled(b, TOO_MANY_REQUESTS, answer->message, answer->http->retry_after_s,
+                          now_ns);
 }
 
 static void answer_dispatch(struct binance *b, const struct binance_answer *answer, int64_t now_ns)

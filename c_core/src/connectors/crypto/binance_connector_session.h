@@ -36,7 +36,7 @@ struct binance_link {
     int64_t opened_ns; /* 0: not open */
     int64_t data_ns;   /* last real message */
     int64_t pinged_ns;
-    bool proven; /* it has carried data since it was opened */
+    bool proven; /* it has carried data, or just lasted, since it was opened */
     bool rotate; /* close it at the next turn: serverShutdown, malformed frame */
     char why[96];
 };
@@ -243,6 +243,11 @@ struct binance_answer {
 int binance_call(struct binance *b, int call, int index, uint32_t run, uint64_t client_order_id,
                  const char *parameters, int64_t now_ns);
 void binance_rest_turn(struct binance *b, int64_t now_ns);
+/* binance_throttled: holds back what the venue asked us to hold back: for retry_after_s when it
+ * told so, until the end of a ban, else for ten seconds when the address asked too much and one
+ * second when only orders were too many. */
+void binance_throttled(struct binance *b, int64_t code, const char *message, int64_t retry_after_s,
+                       int64_t now_ns);
 /* binance_listen_key_lost: another key is made, then the user stream opened. */
 void binance_listen_key_lost(struct binance *b);
 int64_t binance_dead_man_acked_ns(const struct binance *b);

@@ -2,6 +2,9 @@
  * that it can be read against the venue's list (Binance USD-M docs, "Error Code"). */
 #include "binance_wire.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "../../../../bridge/reasons.h"
 
 struct code_range {
@@ -119,4 +122,12 @@ struct binance_class binance_wire_classify(int64_t http_status, int64_t code, co
     if (http_status == 401 || http_status == 418 || http_status == 429)
         return classify_http(http_status, message != NULL ? message : "");
     return class_of(BINANCE_UNKNOWN, REJECT_NONE);
+}
+
+int64_t binance_wire_banned_until_ms(const char *message)
+{
+    static const char words[] = "banned until ";
+    const char *found = message != NULL ? strstr(message, words) : NULL;
+    int64_t until_ms = found != NULL ? strtoll(found + sizeof words - 1, NULL, 10) : 0;
+    return until_ms > 0 ? until_ms : 0;
 }

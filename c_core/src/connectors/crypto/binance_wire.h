@@ -251,6 +251,9 @@ int binance_wire_reply(struct binance_reply *reply, const struct binance_symbols
 
 /* binance_wire_error: a REST body {"code":-1121,"msg":".."}; STATUS_PROTOCOL when it is none. */
 int binance_wire_error(int64_t *code, char message[BINANCE_TEXT], const char *bytes, size_t length);
+/* binance_wire_banned_until_ms: the end of an address ban as the text of -1003 tells it, in the
+ * venue's milliseconds; 0 when it tells none. */
+int64_t binance_wire_banned_until_ms(const char *message);
 
 /* What an answer means for the request (Binance USD-M docs, "Error Code" and "HTTP Return Codes").
  */
