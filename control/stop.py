@@ -59,8 +59,6 @@ def _end_leftovers(paths: Paths, leftovers: list[processes.FoundProcess], say: S
     say(f"Ending what no supervisor watches: {names}")
     processes.terminate(participants, grace_s=4.0)
     problems = asyncio.run(_empty_venues(paths)) if simulators else []
-    for problem in problems:
-        say(problem)
     try:
         _keep_last_fills(paths)
     except OSError as error:
@@ -71,6 +69,10 @@ def _end_leftovers(paths: Paths, leftovers: list[processes.FoundProcess], say: S
     write_event(paths.mode_home, "control", "leftovers_ended", names=names)
     if alive:
         raise ControlError(f"Process {alive[0].pid} does not end; end it by hand.")
+    if problems:
+        raise ControlError(
+            "Stopped, but orders may still be open: " + "; ".join(problems) + ". The next start cancels them."
+        )
 
 
 async def _empty_venues(paths: Paths) -> list[str]:

@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -51,7 +52,7 @@ def render(picture: Record) -> RenderableType:
     parts += [_budget(picture["budget"]), _pnl(picture)]
     for title, columns, rows in _tables(picture):
         if rows:
-            parts += [Text(""), _table(title, columns, rows)]
+            parts += [Text(""), _Fitting(title, columns, rows)]
     parts += [Text(""), *_footer(picture)]
     return Group(*parts)
 
@@ -190,13 +191,38 @@ def fill_rows(fills: list[Record]) -> list[list[Any]]:
     ]  # fmt: skip
 
 
-def _table(title: str, columns: tuple[str, ...], rows: list[list[Any]]) -> Table:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
-    for column in columns:
-        table.add_column(column, no_wrap=True, overflow="ellipsis")
-    for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else str(cell) for cell in row))
-    return table
+# What a narrow terminal does without, the least important first. A cut number or state would be worse
+# than none.
+DISPENSABLE = (
+    "meaning", "note", "strategy", "MiB", "restarts", "role", "fees", "fee", "participant", "mark",
+    "realized", "filled", "feed age", "pid", "time", "fills", "venue", "heartbeat",
+)  # fmt: skip
+
+
+class _Fitting:
+    """A table that leaves out columns until it fits."""
+
+    def __init__(self, title: str, columns: tuple[str, ...], rows: list[list[Any]]) -> None:
+        self._title, self._columns, self._rows = title, columns, rows
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        gone: set[str] = set()
+        for column in ("", *(name for name in DISPENSABLE if name in self._columns)):
+            gone.add(column)
+            table = self._without(gone)
+            if Measurement.get(console, options.update(width=1000), table).maximum <= options.max_width:
+                break
+        yield table
+
+    def _without(self, gone: set[str]) -> Table:
+        table = Table(title=self._title, title_justify="left", box=None, pad_edge=False, header_style="dim")
+        shown = [index for index, name in enumerate(self._columns) if name not in gone]
+        for index in shown:
+            table.add_column(self._columns[index], no_wrap=True, overflow="ellipsis")
+        for row in self._rows:
+            cells = [row[index] for index in shown]
+            table.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in cells))
+        return table
 
 
 def _footer(picture: Record) -> list[RenderableType]:
@@ -222,7 +248,7 @@ def _footer(picture: Record) -> list[RenderableType]:
 def print_table(title: str, columns: tuple[str, ...], rows: list[list[Any]], empty: str) -> None:
     """One table on stdout, or a sentence when it has no rows."""
     console = _console()
-    console.print(_table(title, columns, rows) if rows else empty)
+    console.print(_Fitting(title, columns, rows) if rows else empty)
 
 
 def _console() -> Console:
