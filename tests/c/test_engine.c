@@ -1037,13 +1037,15 @@ static struct message_hedge hedge_to(int64_t target_e9, int64_t expires_ns)
     };
 }
 
-static int bridge_positions;
+static int bridge_positions, sent_at_signal;
 static int64_t bridge_quantity_e9;
 
 static void bridge_send(void *context, uint16_t kind, const void *body, uint32_t size)
 {
     (void)context;
     (void)size;
+    if (kind == MESSAGE_SIGNAL)
+        sent_at_signal = fake.sent_count;
     if (kind != MESSAGE_POSITION)
         return;
     bridge_positions++;
@@ -1097,6 +1099,20 @@ static void hedges_to_a_target(void)
     run(150);
     CHECK(engine_page(engine)->counters[COUNTER_HEDGE_ORDERS] == 2);
     CHECK(open_of(STRATEGY_QUOTER, -1) == 2);
+    end();
+}
+
+/* Telling the bot is a system call, so a tick's own orders leave before its signal. */
+static void orders_leave_before_the_signal(void)
+{
+    begin();
+    struct engine_bridge bridge = {.send = bridge_send};
+    engine_attach_bridge(engine, &bridge);
+    run(10);
+    int sent = fake.sent_count;
+    sent_at_signal = -1;
+    tick(BTC * 10 + 10);
+    CHECK(fake.sent_count > sent && sent_at_signal == fake.sent_count);
     end();
 }
 
@@ -1320,6 +1336,7 @@ int main(void)
     adopts_a_first_position();
     mismatch_halts();
     hedges_to_a_target();
+    orders_leave_before_the_signal();
     survives_a_full_disk();
     the_day_rolls_at_a_restart();
     a_kill_while_the_day_rolls();

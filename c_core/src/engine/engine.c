@@ -12,12 +12,10 @@
 #define MARK_INTERVAL_NS    60000000000
 #define TELEMETRY_BYTES     (ENGINE_TELEMETRY * sizeof(struct engine_message) + 4096)
 
+/* In the order in which they hear of a tick: whoever sends orders comes before the signal, whose
+ * way to the bot is a system call. */
 static void add_strategies(struct engine *engine)
 {
-    if (engine->config.signal.enabled) {
-        signal_init(&engine->signal, engine, &engine->config.signal);
-        engine->strategies[engine->strategy_count++] = &engine->signal.strategy;
-    }
     if (engine->config.hedger.enabled) {
         hedger_init(&engine->hedger, engine, &engine->config.hedger);
         engine->strategies[engine->strategy_count++] = &engine->hedger.strategy;
@@ -25,6 +23,10 @@ static void add_strategies(struct engine *engine)
     if (engine->config.quoter.enabled) {
         quoter_init(&engine->quoter, engine, &engine->config.quoter);
         engine->strategies[engine->strategy_count++] = &engine->quoter.strategy;
+    }
+    if (engine->config.signal.enabled) {
+        signal_init(&engine->signal, engine, &engine->config.signal);
+        engine->strategies[engine->strategy_count++] = &engine->signal.strategy;
     }
 }
 
