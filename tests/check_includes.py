@@ -27,8 +27,6 @@ EARLIER = {
     "connectors": {"base", "model", "net", "book"},
     "engine": {"base", "model", "net", "book", "pnl", "risk", "oms"},
 }
-# The recorded capture is checked by decoding it with the venue's own wire code.
-EXCEPTIONS = {("book/capture_check.c", "connectors")}
 
 
 def violations() -> list[str]:
@@ -50,8 +48,6 @@ def violations() -> list[str]:
                 continue
             if len(there) == 1:
                 found.append(f"{file.relative_to(ROOT)} includes {name}: only main files may")
-                continue
-            if (file.relative_to(SOURCE).as_posix(), there[0]) in EXCEPTIONS:
                 continue
             if here[0] != there[0] and there[0] not in EARLIER[here[0]]:
                 found.append(f"{file.relative_to(ROOT)} includes {name}: {here[0]} comes before {there[0]}")
