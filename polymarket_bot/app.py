@@ -71,6 +71,7 @@ from polymarket_bot.strategy.market_maker import decide
 log = structlog.get_logger("bot")
 
 CYCLE_S = 0.05
+MARKET_PAUSE_S = 1.0
 CYCLE_MIN_S = 0.005
 PAGE_EVERY_NS = 100_000_000
 RISK_STATE_EVERY_NS = 1_000_000_000
@@ -131,7 +132,12 @@ class App:
         self._mismatches: dict[str, int] = {}
         self._page_ns = self._risk_state_ns = 0
         self._exchange: Exchange
-        self._hedger = Hedger(settings.hedge.threshold, settings.hedge.max, settings.hedge.price_limit_ppm)
+        self._hedger = Hedger(
+            settings.hedge.threshold,
+            settings.hedge.max,
+            settings.hedge.price_limit_ppm,
+            settings.hedge.interval_s * SECOND_NS,
+        )
         self._user: UserStream | None = None
 
     # --- life ---
@@ -258,6 +264,8 @@ class App:
         self._engine = self._make_engine()
         self._engine.trades_read_s = trades_read_s
         self._integration.mark_of = self._engine.mark_of
+        self._engine.market_named = self._name
+        self._engine.market_doubted = self._on_doubt
         context = ssl.create_default_context(cafile=endpoints.ca or None)
         self._market = MarketStream(
             endpoints.ws + "/ws/market",
@@ -373,8 +381,7 @@ class App:
     async def _load_markets(self) -> None:
         """Markets of earlier runs in which something is held, and those of the venue now."""
         for market in await self._database.load_markets():
-            self._name(market)
-            self._engine.remember(market)
+            market = self._engine.remember(market)
             if any(self._settlement.position(token).quantity for token in market.tokens):
                 self._engine.set_market(market)
         found = await self._choose_markets()
@@ -416,8 +423,7 @@ class App:
             log.warning("markets_not_found", error=str(error)[:200])
             return False
         quoted = found[: chosen.limit]
-        for market in quoted:
-            self._name(market)
+        for market in map(self._engine.remember, quoted):
             if market.condition_id not in self._engine.markets:
                 self._engine.set_market(market)
                 self._database.save_market(market)
@@ -433,6 +439,7 @@ class App:
                 async with asyncio.timeout(self._settings.markets.refresh_s):
                     await self._markets_changed.wait()
             self._markets_changed.clear()
+            await asyncio.sleep(MARKET_PAUSE_S)  # a doubt is asked about once a second, not once an order
             await self._choose_markets()
             for market in list(self._engine.markets.values()):
                 if market.condition_id in self._quoted:
@@ -542,6 +549,9 @@ class App:
 
     def _on_resolved(self, condition_id: str, token: str) -> None:
         """A hint: quotes of the market go at once, and the market loop asks the venue for the rest."""
+        self._on_doubt(condition_id)
+
+    def _on_doubt(self, condition_id: str) -> None:
         if condition_id in self._engine.markets:
             self._quoted.discard(condition_id)
             self._markets_changed.set()

@@ -155,6 +155,7 @@ class HedgeSettings(Section):
     threshold: Nine
     max: Nine
     price_limit_ppm: int = Field(500, ge=1, le=50_000)
+    interval_s: int = Field(0, ge=0, le=600, description="least time between two changes of the target")
 
 
 class StorageSettings(Section):

@@ -115,6 +115,8 @@ class ExecutionEngine:
         self._dirty = True
         self.pulled = False  # quotes are pulled: halted, lease expired, or stopping
         self.check_wanted = asyncio.Event()
+        self.market_named: Callable[[Market], None] = lambda market: None
+        self.market_doubted: Callable[[str], None] = lambda condition_id: None  # the venue refuses it
         self.reconciled_ns = 0
         self._gone: dict[str, int] = {}  # ended lately, and when: a list read before may still hold them
         self._known: dict[str, Market] = {}  # every market that a fill may name
@@ -124,12 +126,23 @@ class ExecutionEngine:
 
     # --- markets and totals ---
 
-    def remember(self, market: Market) -> None:
-        """Keep the terms of a market, so that a late fill in it is charged and settled."""
+    def remember(self, market: Market) -> Market:
+        """Keep the terms of a market, so that a late fill in it is charged and settled; under a name of its
+        own, because a venue may list the same question again."""
+        known = self._known.get(market.condition_id)
+        names, number = market.symbols, 1
+        taken = {name for other in self._known.values() for name in other.symbols}
+        while known is None and taken.intersection(names):
+            number += 1
+            yes, no = market.symbols
+            names = (f"{yes[:28]}#{number}", f"{no[:28]}#{number}")
+        market = replace(market, symbols=known.symbols if known is not None else names)
         self._known[market.condition_id] = market
+        self.market_named(market)
+        return market
 
     def set_market(self, market: Market) -> None:
-        self.remember(market)
+        market = self.remember(market)
         self.markets[market.condition_id] = market
         self._risk.add_market(market)
         self._risk.markets[market.condition_id].market = market
@@ -488,6 +501,8 @@ class ExecutionEngine:
         elif result.verdict in (Verdict.MODE, Verdict.RATE):
             self._paused_until = now + max(DEFAULT_PAUSE_NS, result.retry_after_s * 1_000_000_000)
             self._report.event(1, "venue_paused", result.text)
+        elif result.reason in (RejectReason.UNKNOWN_INSTRUMENT, RejectReason.VENUE_MODE):
+            self.market_doubted(order.intent.condition_id)  # closed, or not open yet: ask, do not insist
         elif result.reason is not RejectReason.POST_ONLY_CROSS:
             self._risk.note_rejected(now)
 
@@ -590,6 +605,8 @@ class ExecutionEngine:
                 self.check_wanted.set()  # ours from before, or ended while this was on its way
             return
         if not update.live:
+            if update.status == "CANCELED_MARKET_RESOLVED":
+                self.market_doubted(order.intent.condition_id)
             known = update.matched > 0 or update.status.startswith("CANCELED")
             self._ended(order, update.matched if known else None)
         elif order.state in (OrderState.PENDING_NEW, OrderState.UNKNOWN):
@@ -728,8 +745,7 @@ class ExecutionEngine:
         for condition_id in {fill.condition_id for fill in fills} - set(self._known):
             market = await self._exchange.market(condition_id)
             if market is not None:
-                self.remember(market)
-                self._store.save_market(market)
+                self._store.save_market(self.remember(market))
                 continue
             self._risk.runaway = True
             self._report.event(

@@ -56,21 +56,27 @@ REPEAT_REFUSAL_NS = 5_000_000_000
 
 @dataclass(slots=True)
 class Hedger:
-    """Delta of all positions to an absolute target of the reference, opposite in sign and capped."""
+    """Delta of all positions to an absolute target of the reference, opposite in sign and capped.
+
+    Each change of the target costs taker fees. So it stays while the delta is within the threshold of it,
+    then moves to the exact delta, and moves again only after the interval."""
 
     threshold_e9: int
     max_e9: int
     price_limit_ppm: int
+    interval_ns: int = 0
     target_e9: int = 0
+    moved_ns: int | None = None
     sent_ns: int = 0
     request_id: int = 0
 
     def decide(self, delta_e9: int, now_ns: int) -> tuple[int, bool]:
-        """The target, and whether it should be sent now: when it moved enough, and every second."""
+        """The target, and whether it should be sent now: when it moved, and every second."""
         wanted = max(-self.max_e9, min(self.max_e9, -delta_e9))
-        moved = abs(wanted - self.target_e9) >= self.threshold_e9
-        if moved or (delta_e9 == 0 and self.target_e9 != 0):
-            self.target_e9 = wanted
+        left = abs(wanted - self.target_e9) >= self.threshold_e9 or (delta_e9 == 0 and self.target_e9 != 0)
+        moved = left and (self.moved_ns is None or now_ns - self.moved_ns >= self.interval_ns)
+        if moved:
+            self.target_e9, self.moved_ns = wanted, now_ns
         return self.target_e9, moved or now_ns - self.sent_ns >= HEDGE_EVERY_NS
 
     def message(self, symbol: str, now_ns: int) -> MessageHedge:

@@ -468,6 +468,33 @@ def test_a_fill_found_after_the_settlement_is_settled_too(play: Play) -> None:
     play(story)
 
 
+def test_a_question_listed_again_has_a_name_of_its_own(play: Play) -> None:
+    """Same strike and end, another condition: views and orders by name can tell them apart."""
+
+    async def story(desk: Desk) -> None:
+        again = desk.engine.remember(replace(MARKET, condition_id="0xd", tokens=("333", "444")))
+        assert again.symbols == ("Y#2", "N#2")
+        assert desk.engine.remember(replace(again, symbols=("Y", "N"))).symbols == ("Y#2", "N#2")
+        assert desk.engine.remember(MARKET).symbols == MARKET.symbols
+
+    play(story)
+
+
+def test_a_market_that_the_venue_refuses_is_doubted_and_not_insisted_on(play: Play) -> None:
+    """A closed market answers each order with a refusal: that is not a runaway of ours."""
+
+    async def story(desk: Desk) -> None:
+        doubted: list[str] = []
+        desk.engine.market_doubted = doubted.append
+        desk.script.answer = SubmitResult(Verdict.REJECTED, RejectReason.VENUE_MODE, "not yet ready")
+        for _ in range(LIMITS.rejects_per_minute + 2):
+            desk.place()
+            await desk.settle_down()
+        assert set(doubted) == {"0xc"} and not desk.risk.runaway and not desk.engine.orders
+
+    play(story)
+
+
 def test_a_failed_trade_of_yesterday_changes_the_recorded_opening(play: Play) -> None:
     """Otherwise a restart would bring the position back."""
 

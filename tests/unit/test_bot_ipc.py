@@ -46,6 +46,17 @@ def test_hedge_target_is_opposite_capped_and_repeated() -> None:
     assert hedger.decide(0, 10 * HEDGE_EVERY_NS + 5)[0] == 0
 
 
+def test_hedge_target_moves_to_the_exact_delta_and_then_rests() -> None:
+    """Inside the band nothing moves; outside it goes to the delta itself, once an interval."""
+    hedger = Hedger(8_000_000, 50_000_000, 500, interval_ns=15 * HEDGE_EVERY_NS)
+    assert hedger.decide(7_900_000, 1) == (0, False)
+    assert hedger.decide(9_100_000, 2) == (-9_100_000, True)
+    hedger.sent_ns = 3 * HEDGE_EVERY_NS
+    assert hedger.decide(30_000_000, 3 * HEDGE_EVERY_NS + 1) == (-9_100_000, False)
+    assert hedger.decide(30_000_000, 4 * HEDGE_EVERY_NS) == (-9_100_000, True)
+    assert hedger.decide(30_000_000, 15 * HEDGE_EVERY_NS + 2) == (-30_000_000, True)
+
+
 def test_order_of_the_engine_becomes_an_intent() -> None:
     """Units and names change; nothing else does."""
     assert intent_of(ORDER, MARKET, Outcome.NO) == Intent(

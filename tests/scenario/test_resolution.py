@@ -1,0 +1,74 @@
+"""A market ends while something is held in it: quotes go, it is settled, the next one is quoted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from conftest import System
+from test_main_job import MONEY
+
+Json = dict[str, Any]
+
+
+def open_markets(system: System) -> dict[str, Json]:
+    """The venue's open markets by condition id."""
+    return {m["condition_id"]: m for m in system.admin("polymarket", "/orders")["markets"]}
+
+
+def ordered_assets(system: System) -> set[str]:
+    """Tokens in which we have open orders, by the venue's books."""
+    return {order["asset_id"] for order in system.account("polymarket")["open_orders"]}
+
+
+def held_market(system: System) -> Json | None:
+    """An open market in which we hold tokens and in which we quote."""
+    markets, quoted = open_markets(system), ordered_assets(system)
+    for position in system.account("polymarket")["positions"]:
+        market = markets.get(position["condition_id"])
+        if position["quantity_e9"] and market and {market["yes"], market["no"]} & quoted:
+            return market
+    return None
+
+
+def books(positions: list[Json]) -> list[tuple[str, ...]]:
+    """The integers of every position that was ever touched, in an order of their own."""
+    rows = [(p["asset_id"], *(p[field] for field in MONEY)) for p in positions]
+    return sorted(row for row in rows if any(row[1:]))
+
+
+def test_a_resolved_market_is_settled_and_the_next_one_is_quoted(system: System) -> None:
+    """After the referee ends a market: no quotes there, books equal the venue's, new markets quoted."""
+    system.start()
+    market = system.wait("a position in a quoted market", lambda: held_market(system), timeout=60)
+    system.admin("polymarket", "/market", {"expire": market["slug"]})
+    tokens = {market["yes"], market["no"]}
+
+    def settled() -> bool:
+        positions = system.account("polymarket")["positions"]
+        of_market = [p for p in positions if p["asset_id"] in tokens]
+        shown = [p for p in system.json("positions")["positions"] if p.get("asset_id") in tokens]
+        assert shown, "the position is shown while it is held and on the day it was settled"
+        return not any(p["quantity_e9"] for p in of_market) and not any(p["quantity_e9"] for p in shown)
+
+    system.wait("the market is settled at the venue and by us", settled)
+    assert system.account("polymarket")["settlements"]
+    assert not tokens & ordered_assets(system)
+
+    before = open_markets(system)
+    for other in before.values():
+        system.admin("polymarket", "/market", {"expire": other["slug"]})
+    system.wait("new markets are listed", lambda: set(open_markets(system)) - set(before))
+
+    def quoted_new() -> bool:
+        fresh = [m for c, m in open_markets(system).items() if c not in before]
+        return bool({token for m in fresh for token in (m["yes"], m["no"])} & ordered_assets(system))
+
+    system.wait("a new market is quoted", quoted_new, timeout=45)
+    status = system.status()
+    assert status["state"] == "ACTIVE"
+    assert status["budget"]["used_micros"] <= status["budget"]["limit_micros"]
+    assert not any(refusal["reason"] == "RUNAWAY" for refusal in status["refusals"])
+    assert all(process["restarts"] == 0 for process in status["processes"])
+    system.control("stop")
+    ours = [p for p in system.json("positions")["positions"] if p["venue"] == "polymarket"]
+    assert books(ours) == books(system.account("polymarket")["positions"])
