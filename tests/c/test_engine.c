@@ -56,9 +56,11 @@ static int64_t test_wall(void)
     return wall;
 }
 
+static int64_t stalled_ns; /* how long the turn in progress has stood still */
+
 static int64_t test_clock(void)
 {
-    return now + 700;
+    return now + 700 + stalled_ns;
 }
 
 static struct execution_report report_on(const struct order *order, int type)
@@ -577,6 +579,24 @@ static void pulls_quotes_without_lease(void)
     tick(BTC * 10);
     run(3);
     CHECK(open_of(STRATEGY_QUOTER, -1) == 2 && fake.may_renew);
+    end();
+}
+
+/* A process that stood still within a turn looks at the clock once more before the bytes leave: its
+ * lease may have ended meanwhile. */
+static void a_stalled_turn_sends_nothing_without_lease(void)
+{
+    begin_with_limit(1000);
+    config.quoter.enabled = false;
+    begin_engine();
+    int sent = fake.sent_count;
+    uint64_t id;
+    stalled_ns = 3 * SECOND;
+    CHECK(manual(SIDE_BUY, BTC * 10 - 10, 2, &id) == REJECT_LEASE_EXPIRED);
+    struct ledger_slot slots[8];
+    CHECK(fake.sent_count == sent && ledger_slots(supervisor, ROLE_ENGINE, slots, 8) == 0);
+    stalled_ns = 0;
+    CHECK(manual(SIDE_BUY, BTC * 10 - 10, 2, &id) == REJECT_NONE);
     end();
 }
 
@@ -1318,6 +1338,7 @@ int main(void)
     books_fills_once();
     obeys_a_halt();
     pulls_quotes_without_lease();
+    a_stalled_turn_sends_nothing_without_lease();
     pulls_quotes_on_stale_data();
     unknown_orders_stay_charged();
     cancel_before_its_fill();

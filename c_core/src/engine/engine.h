@@ -1,8 +1,9 @@
 /*
  * engine.h: one duty cycle over venues, books, strategies, risk, orders and the shared ledger.
  *
- * The engine is a deterministic state machine: it reads no clock for its decisions (time is passed
- * to engine_do_work; the clocks of the configuration only stamp records and measure latency), makes
+ * The engine is a deterministic state machine: it reads no clock for its decisions but at the last
+ * gate before an order's bytes leave (time is passed to engine_do_work; the clocks of the
+ * configuration stamp records, measure latency, and tell the gate how late it is), makes
  * no system call and no heap call after engine_new, and takes no lock. Sockets belong to the
  * connectors, ZeroMQ and files to other threads: telemetry leaves through a ring.
  *

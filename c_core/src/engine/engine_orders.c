@@ -92,7 +92,7 @@ static void take_back(struct engine *engine, struct engine_market *market, struc
 }
 
 /* From here the reservation is made: table, journal, gate, bytes. */
-static int send(struct engine *engine, struct engine_market *market, const struct risk_view *view,
+static int send(struct engine *engine, struct engine_market *market, struct risk_view *view,
                 const struct risk_reservation *reservation, struct order *order)
 {
     order->ledger_slot = market->delegated ? OMS_SLOT_NONE : reservation->slot;
@@ -109,6 +109,7 @@ static int send(struct engine *engine, struct engine_market *market, const struc
     entry->received_ns = engine->tick_received_ns;
     charge(engine, market, order);
     engine_journal_order(engine, entry, JOURNAL_INTENT);
+    view->now_ns = clock_of(engine); /* the turn may have stood still since it began */
     int reason = risk_gate(view, reservation);
     if (reason != REJECT_NONE) {
         take_back(engine, market, entry, reason, false);
