@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +108,10 @@ class CommandServer:
             request = json.loads(payload)
             if not isinstance(request, dict):
                 raise ValueError("not an object")
+            until_ns = request.get("until_ns")
+            if isinstance(until_ns, int) and boottime_ns() > until_ns:
+                # Its sender has long told somebody that nothing was done.
+                return _refusal("the command came too late and was not carried out", Exit.TIMEOUT)
             handler = self._commands.get(str(request.get("command")))
             if handler is None:
                 known = ", ".join(self._commands)
@@ -148,6 +153,11 @@ def _refusal(text: str, code: Exit) -> dict[str, Any]:
     return {"ok": False, "error": text, "exit_code": int(code)}
 
 
+def boottime_ns() -> int:
+    """The clock that all processes of this machine share, and that nobody can set."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
 def ask(paths: Paths, request: dict[str, Any], timeout_s: float = 3.0) -> dict[str, Any]:
     """Send one command to the running supervisor. ControlError(TIMEOUT) when it does not answer."""
     context = zmq.Context()
@@ -155,7 +165,8 @@ def ask(paths: Paths, request: dict[str, Any], timeout_s: float = 3.0) -> dict[s
     socket.setsockopt(zmq.LINGER, 0)
     try:
         socket.connect(paths.command)
-        socket.send_multipart([b"", json.dumps(request).encode()])
+        dated = {**request, "until_ns": boottime_ns() + round(timeout_s * 1e9)}
+        socket.send_multipart([b"", json.dumps(dated).encode()])
         if not socket.poll(round(timeout_s * 1000)):
             raise ControlError(
                 "The supervisor does not answer; `control status` shows its state, "

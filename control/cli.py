@@ -255,7 +255,11 @@ def status(
         if not live:
             print_once(picture)
     if not picture["running"]:
-        say("Not running. `control start --paper` starts it.")
+        say(
+            picture["problems"][0]
+            if picture["problems"]
+            else "Not running. `control start --paper` starts it."
+        )
         raise typer.Exit(int(Exit.NOT_RUNNING))
 
 

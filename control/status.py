@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 FILLS_SHOWN = 20
 NS_PER_MS = 1_000_000
+UNWATCHED_MS = 2000  # by then its lease has run out
 
 
 def supervisor_process(paths: Paths) -> ProcessId | None:
@@ -44,6 +45,7 @@ def snapshot(paths: Paths) -> Record:
         return _kept(paths)
     now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     latched = is_latched(paths.latch)
+    rows = _processes(about, view, now_ns)
     return {
         "schema_version": SCHEMA_VERSION,
         "mode": str(about.get("mode") or _mode(pages)),
@@ -51,12 +53,12 @@ def snapshot(paths: Paths) -> Record:
         "running": running,
         "healthy": bool(running and about.get("healthy")),
         "halt": describe(paths.latch) if latched else None,
-        "problems": list(about.get("problems", [])) if running else [],
+        "problems": (list(about.get("problems", [])) if running else []) + _unwatched(rows[0], view, running),
         "uptime_s": _uptime_s(about) if running else 0,
         "taken_wall_ns": time.time_ns(),
         "budget": _budget(view),
         "pnl": _pnl(pages),
-        "processes": _processes(about, view, now_ns),
+        "processes": rows,
         "venues": _venues(pages, now_ns, owned=True),
         "links": _venues(pages, now_ns, owned=False),
         "positions": [{"participant": name, **row} for name, page in pages.items() for row in page.positions],
@@ -167,6 +169,28 @@ def _processes(about: Record, view: LedgerView | None, now_ns: int) -> list[Reco
             age = _age_ms(view.participants[words.PARTICIPANTS.index(name)].heartbeat_ns, now_ns)
         rows.append(_process(name, process, str(child["state"]), age, int(child["restarts"])))
     return rows
+
+
+def _unwatched(supervisor: Record, view: LedgerView | None, running: bool) -> list[str]:
+    """A sentence when nobody watches what runs: the supervisor is dead, stopped or stuck."""
+    lines = dict(zip(words.PARTICIPANTS, view.participants, strict=False)) if view is not None else {}
+    alive = [
+        name
+        for name in words.PARTICIPANTS[1:]
+        if name in lines and processes.is_alive(ProcessId(lines[name].pid, lines[name].start_time))
+    ]
+    age_ms = supervisor["heartbeat_age_ms"]
+    if not running and alive:
+        return [
+            f"the supervisor is dead, {' and '.join(alive)} still run and add no risk; "
+            "`control start --paper` takes over, `control stop` ends them"
+        ]
+    if running and age_ms is not None and age_ms >= UNWATCHED_MS:
+        return [
+            f"the supervisor has not moved for {age_ms // 1000} s ({supervisor['state']}), so no risk is added; "
+            "`control kill` works without it, `control stop` ends it"
+        ]
+    return []
 
 
 def _process(name: str, process: ProcessId, state: str, age_ms: int | None, restarts: int) -> Record:

@@ -236,6 +236,7 @@ def test_status_is_complete_without_a_supervisor(system: System) -> None:
     assert shown.returncode == 3
     picture = json.loads(shown.stdout)
     assert picture["state"] == "STOPPED" and picture["mode"] == "paper"
+    assert "supervisor is dead, engine and polymarket_bot still run" in shown.stderr
     assert picture["budget"]["limit_micros"] == LIMIT.loss
     assert picture["budget"]["used_micros"] == 2_000_000
     assert picture["budget"]["positions_micros"] == 1_200_000

@@ -126,3 +126,21 @@ def test_limit_is_lowered_at_once_and_raised_only_by_confirmation(desk: Desk) ->
     assert desk.control("budget", "set", "--limit-usd", "400").returncode == 2
     assert desk.control("budget", "set", "--limit-usd", "400", "--yes").returncode == 0
     assert desk.status()["budget"]["limit_micros"] == 400_000_000
+
+
+def test_a_command_that_nobody_waits_for_any_more_is_not_carried_out(desk: Desk) -> None:
+    """A limit sent to a paused supervisor fails with 5, and does not come true when it goes on."""
+    try:
+        assert desk.control("start", "--paper").returncode == 0
+        supervisor = desk.pid("supervisor")
+        os.kill(supervisor, signal.SIGSTOP)
+        refused = desk.control("budget", "set", "--limit-usd", "900")
+        assert refused.returncode == 5, refused.stderr
+        assert any("has not moved" in text for text in desk.status()["problems"])
+        os.kill(supervisor, signal.SIGCONT)
+        assert desk.control("budget", "set", "--limit-usd", "950").returncode == 0
+        events = desk.control("events", "--json").stdout.splitlines()
+        changes = [row for row in map(json.loads, events) if row["name"] == "limit_changed"]
+        assert [row["limit_usd"] for row in changes] == ["950"]
+    finally:
+        desk.close()
