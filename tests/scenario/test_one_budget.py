@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
-from conftest import System
+import pytest
+from conftest import ROOT, System
 
-from bridge.ledger import Ledger
+from bridge.ledger import Ledger, LedgerView
 
 SAMPLE_S = float(os.environ.get("PURSER_SAMPLE_S", "20"))
 
 
-def test_both_together_never_exceed_a_limit_that_is_too_small_for_them(system: System) -> None:
-    """Sampled 100 times a second: sum(used) <= sum(alloc) <= limit; each side is refused for BUDGET."""
-    system.start("--limit-usd", "45")
+def samples(system: System, seconds: float) -> Iterator[LedgerView]:
+    """A hundred consistent pictures of the ledger a second, each checked against the invariant."""
     ledger = Ledger.open(system.home / "run" / "ledger")
-    deadline = time.monotonic() + SAMPLE_S
-    samples = 0
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         view = ledger.snapshot()
         if view.consistent:
@@ -25,9 +29,55 @@ def test_both_together_never_exceed_a_limit_that_is_too_small_for_them(system: S
                 used = sum(p.used_micros[dimension] for p in view.participants)
                 alloc = sum(p.alloc_micros[dimension] for p in view.participants)
                 assert used <= alloc <= view.limit_micros[dimension], view
-            samples += 1
+            yield view
         time.sleep(0.01)
-    assert samples > SAMPLE_S * 50
-    budget = next((r for r in system.status()["refusals"] if r["reason"] == "BUDGET"), {"participants": {}})
-    assert budget["participants"].get("engine"), system.status()["refusals"]
-    assert budget["participants"].get("polymarket_bot"), system.status()["refusals"]
+
+
+def configured(system: System, **files: dict[str, dict[str, Any]]) -> Path:
+    """A copy of config/ with keys of some files' sections changed."""
+    folder = system.home / "config"
+    shutil.copytree(ROOT / "config", folder)
+    for name, sections in files.items():
+        path = folder / f"{name}.json"
+        content = json.loads(path.read_text())
+        for section, changes in sections.items():
+            content[section] |= changes
+        path.write_text(json.dumps(content))
+    return folder
+
+
+def test_both_together_never_exceed_a_limit_that_is_too_small_for_them(system: System) -> None:
+    """Sampled 100 times a second: sum(used) <= sum(alloc) <= limit; each side is refused for BUDGET."""
+    system.start("--limit-usd", "45")
+    assert sum(1 for _ in samples(system, SAMPLE_S)) > SAMPLE_S * 50
+
+    def refused() -> dict[str, int]:
+        rows = [r for r in system.status()["refusals"] if r["reason"] == "BUDGET"]
+        return dict(rows[0]["participants"])
+
+    system.wait("both refused for BUDGET", lambda: {"engine", "polymarket_bot"} <= set(refused()), timeout=60)
+
+
+QUOTE_WIDE = {"quoter": {"levels": 5, "max_position": "0.02"}}
+QUOTE_NOTHING = {"quoter": {"enabled": False}, "hedger": {"enabled": False}}
+NO_MARKET_QUALIFIES = {"strategy": {"lowest": "0.94", "highest": "0.95"}}
+
+
+@pytest.mark.parametrize(
+    ("line", "files"),
+    [
+        (1, {"binance_sim": QUOTE_WIDE, "polymarket_sim": NO_MARKET_QUALIFIES}),
+        (2, {"binance_sim": QUOTE_NOTHING}),
+    ],
+    ids=["engine", "polymarket_bot"],
+)
+def test_one_alone_can_use_almost_all_of_it(system: System, line: int, files: dict[str, Any]) -> None:
+    """While the other is idle, one process reaches the limit but for the headroom and one order."""
+    limit = 40
+    system.start("--limit-usd", str(limit), "--config", str(configured(system, **files)))
+    most = 0
+    for view in samples(system, 45):
+        most = max(most, view.participants[line].used_micros[0])
+        if most > limit * 0.85 * 1_000_000:
+            return
+    pytest.fail(f"it used at most {most} of {limit} million micro-dollars\n{system.log_tails()}")
