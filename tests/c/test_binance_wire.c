@@ -11,7 +11,7 @@
 
 static int64_t heap_calls;
 
-#ifndef PURSER_HEAP_TRAP
+#if !defined(PURSER_HEAP_TRAP) && !defined(__SANITIZE_ADDRESS__) /* both own malloc */
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
 

@@ -13,7 +13,7 @@
 
 static _Thread_local int64_t heap_calls;
 
-#ifndef PURSER_HEAP_TRAP
+#if !defined(PURSER_HEAP_TRAP) && !defined(__SANITIZE_ADDRESS__) /* both own malloc */
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
 void *__libc_realloc(void *memory, size_t size);
