@@ -984,6 +984,44 @@ static void unconfigured_positions_block(void)
     end();
 }
 
+static int64_t loss_in_use(void)
+{
+    struct ledger_view view;
+    ledger_snapshot(supervisor, &view, now);
+    return view.participants[ROLE_ENGINE].used_micros[BUDGET_LOSS];
+}
+
+/* The result of an instrument that is no longer configured counts today, and not tomorrow. */
+static void unconfigured_results_roll_too(void)
+{
+    begin_with_limit(1000);
+    config.quoter.enabled = false;
+    begin_engine();
+    uint64_t id;
+    CHECK(manual(SIDE_BUY, BTC * 10, 2, &id) == REJECT_NONE);
+    struct execution_report bought = fill(0, 2, true);
+    tell(&bought);
+    CHECK(manual(SIDE_SELL, BTC * 10 - 1000, 2, &id) == REJECT_NONE);
+    struct execution_report sold = fill(1, 2, true);
+    tell(&sold);
+    run(2);
+    kill_and_restart();
+    memcpy(fake.instrument.symbol, "ETHUSDT", 8);
+    connect_venue();
+    run(20);
+    CHECK(line_is_reconciled() && loss_in_use() > 0);
+    ledger_halt(supervisor, HALT_OPERATOR);
+    run(2);
+    wall += 86400 * SECOND;
+    run(2);
+    CHECK(loss_in_use() == 0);
+    kill_and_restart();
+    connect_venue();
+    run(20);
+    CHECK(line_is_reconciled() && loss_in_use() == 0);
+    end();
+}
+
 /* An end before the first reconcile leaves no books behind that would pass for the venue's. */
 static void adopts_after_an_early_end(void)
 {
@@ -1353,6 +1391,7 @@ int main(void)
     an_ended_order_found_open_halts();
     a_position_waits_for_its_mark();
     unconfigured_positions_block();
+    unconfigured_results_roll_too();
     adopts_after_an_early_end();
     adopts_a_first_position();
     mismatch_halts();

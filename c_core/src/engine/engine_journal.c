@@ -174,20 +174,26 @@ static void read_record(void *context, const struct journal_record *record)
     }
 }
 
+void engine_roll_unclaimed(struct engine *engine)
+{
+    for (int n = 0; n < engine->restored.book_count; n++) {
+        struct restored_book *book = &engine->restored.books[n];
+        if (book->claimed)
+            continue;
+        if (book->mark_e9 > 0)
+            book->cost_micros = muldiv_down(book->position_e9, book->mark_e9, E18_PER_MICRO);
+        book->realized_micros = book->fees_e8 = book->volume_micros = book->cash_flow_micros = 0;
+    }
+}
+
 /* A new day at start: yesterday's result is settled at the last mark, as pnl_roll does. */
 static void settle_restored(struct engine *engine)
 {
     struct restored *restored = &engine->restored;
     int64_t today = pnl_day_number(engine_wall_ns(engine));
     engine->day = restored->day > today ? restored->day : today;
-    if (restored->day == 0 || engine->day == restored->day)
-        return;
-    for (int n = 0; n < restored->book_count; n++) {
-        struct restored_book *book = &restored->books[n];
-        if (book->mark_e9 > 0)
-            book->cost_micros = muldiv_down(book->position_e9, book->mark_e9, E18_PER_MICRO);
-        book->realized_micros = book->fees_e8 = book->volume_micros = book->cash_flow_micros = 0;
-    }
+    if (restored->day != 0 && engine->day != restored->day)
+        engine_roll_unclaimed(engine);
 }
 
 int engine_restore(struct engine *engine)
@@ -427,6 +433,9 @@ static void mark_unclaimed(struct engine *engine, const struct restored_book *bo
 /* Before the first reconcile of an empty journal there are no books to write down. */
 void engine_journal_marks(struct engine *engine)
 {
+    for (int n = 0; n < engine->restored.book_count; n++)
+        if (!engine->restored.books[n].claimed)
+            mark_unclaimed(engine, &engine->restored.books[n]);
     for (int n = 0; n < engine->market_count; n++) {
         const struct engine_market *market = ENGINE_MARKET(engine, n);
         if (!market->delegated && !engine->venues[market->venue_index].reconcile.adopt)
@@ -439,9 +448,6 @@ void engine_checkpoint(void *context)
     struct engine *engine = context;
     engine_journal_control(engine, JOURNAL_CONTROL_FILLS, NULL, VENUE_NONE,
                            engine->content.fills_total);
-    for (int n = 0; n < engine->restored.book_count; n++)
-        if (!engine->restored.books[n].claimed)
-            mark_unclaimed(engine, &engine->restored.books[n]);
     engine_journal_marks(engine);
     /* The day after its books: a reader that stops between settles them again, to the same end. */
     engine_journal_control(engine, JOURNAL_CONTROL_DAY, NULL, VENUE_NONE, engine->day);

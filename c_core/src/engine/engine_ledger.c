@@ -105,6 +105,8 @@ static void watch_day(struct engine *engine)
         pnl_roll(&ENGINE_MARKET(engine, n)->pnl, today);
         engine_market_changed(engine, ENGINE_MARKET(engine, n));
     }
+    engine_roll_unclaimed(engine);
+    engine_totals(engine);
     engine->day = today;
     engine->day_due_told = false;
     /* The day after its books, as in a checkpoint. */

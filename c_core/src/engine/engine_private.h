@@ -170,6 +170,8 @@ void engine_journal_control(struct engine *engine, int control, const struct eng
 void engine_journal_adopted(struct engine *engine, const struct engine_market *market,
                             const struct execution_report *report);
 void engine_journal_marks(struct engine *engine);
+/* engine_roll_unclaimed: the day's end for books whose instrument this run has not seen. */
+void engine_roll_unclaimed(struct engine *engine);
 const char *engine_unclaimed_symbol(const struct engine *engine);
 int64_t engine_unclaimed_day_micros(const struct engine *engine);
 
