@@ -51,13 +51,9 @@ from polymarket_bot.errors import (
 )
 from polymarket_bot.execution.budget import LedgerBudget
 from polymarket_bot.execution.dry_run import DryRunBudget, DryRunExchange
-from polymarket_bot.execution.engine import (
-    RECONCILE_EVERY_NS,
-    UNKNOWN_WINDOW_NS,
-    EngineSettings,
-    ExecutionEngine,
-    MarketView,
-)
+from polymarket_bot.execution.engine import EngineSettings, ExecutionEngine
+from polymarket_bot.execution.ports import MarketView
+from polymarket_bot.execution.reconcile import RECONCILE_EVERY_NS, UNKNOWN_WINDOW_NS
 from polymarket_bot.execution.settlement import Settlement, day_of
 from polymarket_bot.ipc.integration import Hedger, Integration
 from polymarket_bot.ipc.protocol import E9, intent_of
@@ -262,10 +258,10 @@ class App:
         if self._mode == "dry-run":
             self._exchange = DryRunExchange(venue)
         self._engine = self._make_engine()
-        self._engine.trades_read_s = trades_read_s
-        self._integration.mark_of = self._engine.mark_of
-        self._engine.market_named = self._name
-        self._engine.market_doubted = self._on_doubt
+        self._engine.reconciler.trades_read_s = trades_read_s
+        self._integration.mark_of = self._engine.account.mark_of
+        self._engine.account.market_named = self._name
+        self._engine.desk.market_doubted = self._on_doubt
         context = ssl.create_default_context(cafile=endpoints.ca or None)
         self._market = MarketStream(
             endpoints.ws + "/ws/market",
@@ -286,14 +282,14 @@ class App:
                 context,
                 credentials,
                 venue.reader,
-                self._engine.on_order,
-                self._engine.on_trade,
+                self._engine.desk.on_order,
+                self._engine.reconciler.on_trade,
                 self._on_gap,
                 self._clock.now_ns,
             )
             self._spawn(self._user.run())
         await self._read_marks()
-        self._engine.rebuild()
+        self._engine.reconciler.rebuild()
         self._spawn(self._reconcile_loop())
         self._spawn(self._market_loop())
         if self._mode != "dry-run":
@@ -334,15 +330,15 @@ class App:
     async def _reconcile_at_start(self) -> None:
         """Until the venue has answered everything once: nothing open, no fill missed, balances compared."""
         await self._load_markets()
-        openings = self._engine.roll_day()
+        openings = self._engine.account.roll_day()
         self._database.save_openings(self._settlement.day, openings or self._settlement.openings())
         self._database.prune_orders(self._clock.wall_ns() - KEEP_ORDERS_NS)
         while True:
             try:
-                found = await self._engine.fence()
+                found = await self._engine.reconciler.fence()
                 self._integration.earlier = await self._database.load_orders(open_only=True)
                 known = list(self._integration.earlier)
-                if await self._engine.reconcile():
+                if await self._engine.reconciler.reconcile():
                     unclear = await self._adopt_unclear()
                     await self._database.end_orders(order for order in known if order not in unclear)
                     await self._compare_balances(adopt_now=True)
@@ -358,7 +354,7 @@ class App:
         adopted: set[str] = set()
         since = wall - UNKNOWN_WINDOW_NS - SEND_SLACK_NS
         for order_id, created, row in await self._database.load_unclear_orders(since):
-            market = self._engine.markets.get(row["condition_id"])
+            market = self._engine.account.markets.get(row["condition_id"])
             if market is None or row["token"] not in market.tokens:
                 continue
             if self._settlement.has_order(order_id):
@@ -374,16 +370,16 @@ class App:
                 True,
                 row["strategy"],
             )
-            self._engine.adopt_unclear(intent, order_id, max(0, wall - created - SEND_SLACK_NS))
+            self._engine.reconciler.adopt_unclear(intent, order_id, max(0, wall - created - SEND_SLACK_NS))
             adopted.add(order_id)
         return adopted
 
     async def _load_markets(self) -> None:
         """Markets of earlier runs in which something is held, and those of the venue now."""
         for market in await self._database.load_markets():
-            market = self._engine.remember(market)
+            market = self._engine.account.remember(market)
             if any(self._settlement.position(token).quantity for token in market.tokens):
-                self._engine.set_market(market)
+                self._engine.account.set_market(market)
         found = await self._choose_markets()
         while not found:  # a venue that has just started may offer nothing yet
             await asyncio.sleep(0.5)
@@ -391,7 +387,7 @@ class App:
 
     async def _read_marks(self) -> None:
         """What is held is charged at real prices from the first moment."""
-        markets = {market.tokens[Outcome.YES]: market for market in self._engine.markets.values()}
+        markets = {market.tokens[Outcome.YES]: market for market in self._engine.account.markets.values()}
         try:
             snapshots = await self._exchange.books(list(markets))
         except VenueError as error:
@@ -423,9 +419,9 @@ class App:
             log.warning("markets_not_found", error=str(error)[:200])
             return False
         quoted = found[: chosen.limit]
-        for market in map(self._engine.remember, quoted):
-            if market.condition_id not in self._engine.markets:
-                self._engine.set_market(market)
+        for market in map(self._engine.account.remember, quoted):
+            if market.condition_id not in self._engine.account.markets:
+                self._engine.account.set_market(market)
                 self._database.save_market(market)
         self._quoted = {market.condition_id for market in quoted}
         return bool(quoted)
@@ -441,18 +437,18 @@ class App:
             self._markets_changed.clear()
             await asyncio.sleep(MARKET_PAUSE_S)  # a doubt is asked about once a second, not once an order
             await self._choose_markets()
-            for market in list(self._engine.markets.values()):
+            for market in list(self._engine.account.markets.values()):
                 if market.condition_id in self._quoted:
                     continue
-                holdings = self._engine.holdings(market)
+                holdings = self._engine.account.holdings(market)
                 if holdings.yes or holdings.no:
-                    await self._engine.settle(market)
+                    await self._engine.reconciler.settle(market)
                 self._engine.drop_market(market.condition_id)
             await self._follow_markets()
 
     async def _follow_markets(self) -> None:
         ticks: dict[str, int] = {}
-        for market in self._engine.markets.values():
+        for market in self._engine.account.markets.values():
             ticks.update({token: market.tick for token in market.tokens})
         await self._market.set_tokens(ticks)
 
@@ -461,21 +457,21 @@ class App:
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1.0):
-                    await self._engine.check_wanted.wait()
+                    await self._engine.desk.check_wanted.wait()
             now = now_ns()
-            wanted = self._engine.check_wanted.is_set()
-            if not wanted and now - self._engine.reconciled_ns < RECONCILE_EVERY_NS:
+            wanted = self._engine.desk.check_wanted.is_set()
+            if not wanted and now - self._engine.reconciler.reconciled_ns < RECONCILE_EVERY_NS:
                 continue
-            self._engine.check_wanted.clear()
+            self._engine.desk.check_wanted.clear()
             gaps = self._user.gaps if self._user is not None else 0
-            if await self._engine.reconcile():
+            if await self._engine.reconciler.reconcile():
                 if self._user is not None and self._user.gaps == gaps and self._user.connected_ns:
                     self._user.caught_up = True
                 if now - self._balance_ns > BALANCE_EVERY_NS:
                     self._balance_ns = now
                     await self._compare_balances(adopt_now=False)
             else:
-                self._engine.check_wanted.set()
+                self._engine.desk.check_wanted.set()
                 await asyncio.sleep(1.0)
             await asyncio.sleep(0.1)
 
@@ -484,7 +480,7 @@ class App:
         if self._mode == "dry-run":
             return
         unsettled = {fill.token for fill in self._settlement.provisional()}
-        for market in list(self._engine.markets.values()):
+        for market in list(self._engine.account.markets.values()):
             if market.expiry_ns < self._clock.wall_ns():
                 continue
             for token in market.tokens:
@@ -508,14 +504,14 @@ class App:
         try:
             await self._exchange.refresh_balance(token)
             before = await self._exchange.balance(token)
-            read = await self._engine.reconcile()
+            read = await self._engine.reconciler.reconcile()
             after = await self._exchange.balance(token)
         except VenueError as error:
             log.warning("balance_unknown", error=str(error)[:160])
             return
         moving = any(fill.token == token for fill in self._settlement.provisional())
         if read and not moving and before == after:
-            self._engine.adopt(market, token, after)
+            self._engine.reconciler.adopt(market, token, after)
 
     async def _heartbeat_loop(self) -> None:
         """The venue's dead-man switch. This task is its only owner, and beats only while the duty cycle
@@ -545,14 +541,14 @@ class App:
 
     def _on_gap(self, reason: str) -> None:
         if self._ready or hasattr(self, "_engine"):
-            self._engine.check_wanted.set()
+            self._engine.desk.check_wanted.set()
 
     def _on_resolved(self, condition_id: str, token: str) -> None:
         """A hint: quotes of the market go at once, and the market loop asks the venue for the rest."""
         self._on_doubt(condition_id)
 
     def _on_doubt(self, condition_id: str) -> None:
-        if condition_id in self._engine.markets:
+        if condition_id in self._engine.account.markets:
             self._quoted.discard(condition_id)
             self._markets_changed.set()
 
@@ -569,11 +565,14 @@ class App:
 
     def _cycle(self) -> None:
         now, wall = now_ns(), self._clock.wall_ns()
-        openings = self._engine.roll_day()
+        openings = self._engine.account.roll_day()
         if openings is not None:
             self._database.save_openings(self._settlement.day, openings)
         gate = self._gate(now)
-        views = {m.condition_id: self._view(m, gate, now, wall) for m in list(self._engine.markets.values())}
+        views = {
+            m.condition_id: self._view(m, gate, now, wall)
+            for m in list(self._engine.account.markets.values())
+        }
         self._take_inbox(views)
         self._engine.step(views)
         self._hedge(now)
@@ -603,8 +602,8 @@ class App:
         tops = tuple(book.top() if book is not None and fresh else EMPTY_TOP for book in books)
         tick = Price(books[0].tick) if books[0] is not None else market.tick
         if fresh and tick != market.tick:
-            self._engine.set_tick(market.condition_id, tick)
-            market = self._engine.markets[market.condition_id]
+            self._engine.account.set_tick(market.condition_id, tick)
+            market = self._engine.account.markets[market.condition_id]
         for token, top in zip(market.tokens, tops, strict=True):
             self._integration.top(token, top, SessionState.READY if fresh else SessionState.SYNCING)
         signal_ = self._integration.signal(market.reference, self._settings.risk.signal_stale_ms * 1_000_000)
@@ -616,7 +615,7 @@ class App:
             market,
             BookView((tops[0], tops[1]), tick, fresh),
             fair if market.condition_id in self._quoted and not blind and gate.clock_agrees else None,
-            self._engine.holdings(market),
+            self._engine.account.holdings(market),
             self._settings.strategy.quotes(),
             wall,
         )
@@ -634,7 +633,7 @@ class App:
         inbox = self._integration.take_inbox()
         by_symbol = {
             symbol: (market, Outcome(index))
-            for market in self._engine.markets.values()
+            for market in self._engine.account.markets.values()
             for index, symbol in enumerate(market.symbols)
         }
         for message in inbox.orders:
@@ -657,12 +656,12 @@ class App:
             if isinstance(intent, RejectReason):
                 self._integration.refused(blank, intent, message.symbol)
             else:
-                self._engine.submit_external(intent, views[intent.condition_id])
+                self._engine.desk.submit_external(intent, views[intent.condition_id])
         ours = int(StrategyId.MARKET_MAKER)
         wanted = {cancel.client_order_id for cancel in inbox.cancels}
         everything = inbox.engine_left or 0 in wanted
         if wanted or everything:
-            self._engine.withdraw(
+            self._engine.desk.withdraw(
                 lambda i: i.strategy != ours and (everything or i.client_order_id in wanted)
             )
 
@@ -680,10 +679,10 @@ class App:
         if self._integration.signal(reference, self._settings.risk.signal_stale_ms * 1_000_000) is None:
             return
         delta = 0
-        for market in self._engine.markets.values():
+        for market in self._engine.account.markets.values():
             fair = self._fairs.get(market.condition_id)
             if fair is not None and market.expiry_ns > self._clock.wall_ns():
-                delta += self._engine.holdings(market).net * fair.delta_e9 // ONE
+                delta += self._engine.account.holdings(market).net * fair.delta_e9 // ONE
         self.delta_e9 = delta
         _, send = self._hedger.decide(delta, now)
         if send:
@@ -692,7 +691,7 @@ class App:
     # --- what others see ---
 
     def _publish(self, now: int) -> None:
-        realized, unrealized, fees_e8 = self._engine.day_account()
+        realized, unrealized, fees_e8 = self._engine.account.day_account()
         fees = -(-fees_e8 // 100)
         self._integration.page.publish(
             updated_ns=now,
@@ -750,7 +749,7 @@ class App:
         return PageVenue(
             venue=VenueId.POLYMARKET,
             state=state,
-            open_orders=len(self._engine.open_orders()),
+            open_orders=len(self._engine.desk.open_orders()),
             feed_ns=self._market.data_ns,
             dead_man_armed_ns=armed,
             dead_man_expires_ns=armed + DEAD_MAN_NS if armed else 0,
@@ -763,7 +762,7 @@ class App:
 
     def _page_positions(self) -> list[PagePosition]:
         records = []
-        marks = self._engine.marks()
+        marks = self._engine.account.marks()
         for token, entry in self._settlement.tokens.items():
             position = entry.position
             if not position.quantity and not position.volume_micros:
@@ -799,7 +798,7 @@ class App:
                 left = await self._engine.stop(STOP_LIMIT_S)
         except (TimeoutError, VenueError) as error:
             log.error("stop_unconfirmed", error=str(error)[:160])
-            left = len(self._engine.open_orders())
+            left = len(self._engine.desk.open_orders())
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

@@ -184,6 +184,20 @@ class Order:
     def remaining(self) -> int:
         return max(0, self.intent.size - self.filled)
 
+    @property
+    def matched(self) -> int:
+        """Everything that the venue has matched, fills that failed later included."""
+        return self.filled + self.reversed_size
+
+    @property
+    def unbooked(self) -> int:
+        """What fills of the order can still add: while it is open its remainder, afterwards what the venue
+        has matched and we have not seen."""
+        if not self.ended:
+            return self.remaining
+        end = self.intent.size if self.final_matched is None else self.final_matched
+        return max(0, end - self.matched)
+
 
 @dataclass(frozen=True, slots=True)
 class Fill:

@@ -1,14 +1,27 @@
-"""What the execution engine needs of the world around it, as protocols."""
+"""What execution is told in each cycle, and what it needs of the world around it, as protocols."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from bridge.messages import ExecutionType, HaltReason, LedgerState, RejectReason
 from polymarket_bot.execution.settlement import Change, Position
-from polymarket_bot.model import FillStatus, Intent, Market, Order
-from polymarket_bot.risk.manager import Used
+from polymarket_bot.model import FillStatus, Intent, Market, Order, Price, Quote
+from polymarket_bot.risk.manager import Gate, Used
+
+
+@dataclass(frozen=True, slots=True)
+class MarketView:
+    """What `step` is told about one market: the quotes that should rest, and what judges them."""
+
+    quotes: tuple[Quote, ...]
+    gate: Gate
+    fair: Price | None  # of YES
+    mark: Price | None  # of YES
+    tick: Price
+    may_place: bool  # False: what rests may stay, nothing new is placed
 
 
 class Budget(Protocol):

@@ -15,7 +15,8 @@ from bridge.messages import ExecutionType, LedgerState, RejectReason, StrategyId
 from polymarket_bot.api.errors_table import SubmitResult, Verdict
 from polymarket_bot.api.polymarket import CancelResult, MarketChoice, Prepared, Snapshot
 from polymarket_bot.execution.budget import LedgerBudget
-from polymarket_bot.execution.engine import EngineSettings, ExecutionEngine, MarketView
+from polymarket_bot.execution.engine import EngineSettings, ExecutionEngine
+from polymarket_bot.execution.ports import MarketView
 from polymarket_bot.execution.settlement import Change, Position, Settlement, day_of
 from polymarket_bot.model import (
     Direction,
@@ -171,9 +172,9 @@ class Desk:
             script, self.budget, self.risk, self.settlement, script, script, script,
             EngineSettings(1, Price(5_000), 500_000_000), self.spawn,
         )  # fmt: skip
-        self.engine.set_market(MARKET)
+        self.engine.account.set_market(MARKET)
         self.budget.beat(False, now_ns())
-        self.engine.rebuild()
+        self.engine.reconciler.rebuild()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -188,7 +189,7 @@ class Desk:
         )  # fmt: skip
         gate = Gate(True, True, True, True)
         view = MarketView((), gate, Price(450_000), Price(450_000), MARKET.tick, True)
-        self.engine.submit_external(intent, view)
+        self.engine.desk.submit_external(intent, view)
         return intent
 
     async def settle_down(self) -> None:
@@ -252,11 +253,11 @@ def test_a_cancelled_order_stays_charged_for_fills_not_yet_seen(play: Play) -> N
 
     async def story(desk: Desk) -> None:
         order = await desk.live(10)
-        desk.engine.on_order(update(order, 6, False, "CANCELED"))
-        desk.engine.on_trade(TradeUpdate("MATCHED", (fill_of(order.venue_order_id, "t1", 3),)))
+        desk.engine.desk.on_order(update(order, 6, False, "CANCELED"))
+        desk.engine.reconciler.on_trade(TradeUpdate("MATCHED", (fill_of(order.venue_order_id, "t1", 3),)))
         assert desk.used() >= 6 * 450_000
-        desk.engine.on_trade(TradeUpdate("MATCHED", (fill_of(order.venue_order_id, "t2", 3),)))
-        assert order.venue_order_id not in desk.engine.orders
+        desk.engine.reconciler.on_trade(TradeUpdate("MATCHED", (fill_of(order.venue_order_id, "t2", 3),)))
+        assert order.venue_order_id not in desk.engine.desk.orders
 
     play(story)
 
@@ -266,11 +267,11 @@ def test_matched_at_the_venue_is_not_released_before_its_trades_show(play: Play)
 
     async def story(desk: Desk) -> None:
         order = await desk.live(10)
-        desk.engine.on_order(update(order, 6, False, "CANCELED"))
+        desk.engine.desk.on_order(update(order, 6, False, "CANCELED"))
         for _ in range(3):
             desk.script.offset_ns += 3_000_000_000
-            assert await desk.engine.reconcile()
-        assert order.venue_order_id in desk.engine.orders
+            assert await desk.engine.reconciler.reconcile()
+        assert order.venue_order_id in desk.engine.desk.orders
 
     play(story)
 
@@ -280,17 +281,17 @@ def test_one_absence_does_not_release(play: Play) -> None:
 
     async def story(desk: Desk) -> None:
         order = await desk.live(10)
-        assert await desk.engine.reconcile()
+        assert await desk.engine.reconciler.reconcile()
         assert order.slot >= 0
         desk.script.offset_ns += 3_000_000_000
         desk.script.open = [update(order, 0, True, "LIVE")]
-        assert await desk.engine.reconcile()
-        assert not order.ended and order in desk.engine.open_orders()
+        assert await desk.engine.reconciler.reconcile()
+        assert not order.ended and order in desk.engine.desk.open_orders()
         desk.script.open = []
         for _ in range(2):
             desk.script.offset_ns += 3_000_000_000
-            assert await desk.engine.reconcile()
-        assert order.venue_order_id not in desk.engine.orders
+            assert await desk.engine.reconciler.reconcile()
+        assert order.venue_order_id not in desk.engine.desk.orders
 
     play(story)
 
@@ -300,9 +301,9 @@ def test_a_trade_that_failed_before_it_was_seen_ends_its_order(play: Play) -> No
 
     async def story(desk: Desk) -> None:
         order = await desk.live(10)
-        desk.engine.on_trade(TradeUpdate("FAILED", (fill_of(order.venue_order_id, "t1", 10),)))
-        desk.engine.on_order(update(order, 10, False, "MATCHED"))
-        assert order.venue_order_id not in desk.engine.orders
+        desk.engine.reconciler.on_trade(TradeUpdate("FAILED", (fill_of(order.venue_order_id, "t1", 10),)))
+        desk.engine.desk.on_order(update(order, 10, False, "MATCHED"))
+        assert order.venue_order_id not in desk.engine.desk.orders
         assert desk.settlement.position("111").quantity == 0
 
     play(story)
@@ -320,7 +321,7 @@ def test_no_order_leaves_once_we_stop(play: Play) -> None:
         desk.script.release.set()
         assert await stopping == 0
         await desk.settle_down()
-        assert desk.script.sent == [] and not desk.engine.orders
+        assert desk.script.sent == [] and not desk.engine.desk.orders
 
     play(story)
 
@@ -331,10 +332,10 @@ def test_a_cancel_reaches_an_order_that_is_still_being_signed(play: Play) -> Non
     async def story(desk: Desk) -> None:
         desk.script.hold_prepare = True
         intent = desk.place()
-        desk.engine.withdraw(lambda i: i.client_order_id == intent.client_order_id)
+        desk.engine.desk.withdraw(lambda i: i.client_order_id == intent.client_order_id)
         desk.script.release.set()
         await desk.settle_down()
-        assert desk.script.sent == [] and not desk.engine.orders
+        assert desk.script.sent == [] and not desk.engine.desk.orders
 
     play(story)
 
@@ -352,7 +353,7 @@ def test_halt_is_acknowledged_only_when_no_request_can_go_out(play: Play) -> Non
         await desk.settle_down()
         desk.engine.step({})
         assert desk.ledger.snapshot().participants[2].halt_ack == epoch
-        (order,) = desk.engine.orders.values()
+        (order,) = desk.engine.desk.orders.values()
         assert order.state is OrderState.UNKNOWN and order.slot >= 0
         desk.script.release.set()
         await desk.settle_down()
@@ -385,10 +386,10 @@ def test_a_refusal_does_not_free_an_order_seen_at_the_venue(play: Play) -> None:
         desk.script.hold_submit = True
         desk.script.answer = SubmitResult(Verdict.REJECTED, RejectReason.BAD_ORDER)
         order = await desk.live(10)
-        desk.engine.on_order(update(order, 0, True, "LIVE"))
+        desk.engine.desk.on_order(update(order, 0, True, "LIVE"))
         desk.script.release.set()
         await desk.settle_down()
-        assert order.slot >= 0 and order in desk.engine.open_orders()
+        assert order.slot >= 0 and order in desk.engine.desk.open_orders()
 
     play(story)
 
@@ -397,11 +398,11 @@ def test_trades_are_read_from_the_last_complete_read(play: Play) -> None:
     """A trade that the stream lost is older than the newest known one: reading starts before both."""
 
     async def story(desk: Desk) -> None:
-        assert await desk.engine.reconcile()
+        assert await desk.engine.reconciler.reconcile()
         desk.script.offset_ns = 600 * 10**9
         newest = fill_of("0xold", "t9", 5, START_S + 599)
-        desk.engine.on_trade(TradeUpdate("CONFIRMED", (newest,)))
-        assert await desk.engine.reconcile()
+        desk.engine.reconciler.on_trade(TradeUpdate("CONFIRMED", (newest,)))
+        assert await desk.engine.reconciler.reconcile()
         assert desk.script.asked_from[-1] <= START_S
 
     play(story)
@@ -412,7 +413,7 @@ def test_a_fill_in_a_market_that_was_dropped_is_charged(play: Play) -> None:
 
     async def story(desk: Desk) -> None:
         assert desk.engine.drop_market("0xc")
-        desk.engine.on_trade(TradeUpdate("MATCHED", (fill_of("0xold", "t1", 10),)))
+        desk.engine.reconciler.on_trade(TradeUpdate("MATCHED", (fill_of("0xold", "t1", 10),)))
         assert desk.used() >= 10 * 450_000
 
     play(story)
@@ -423,15 +424,15 @@ def test_a_fill_in_a_market_nobody_named_is_asked_about(play: Play) -> None:
 
     async def story(desk: Desk) -> None:
         trade = TradeUpdate("MATCHED", (replace(fill_of("0xold", "t1", 10, condition="0xd"), token="333"),))
-        desk.engine.on_trade(trade)
-        assert desk.engine.check_wanted.is_set() and not desk.settlement.position("333").quantity
+        desk.engine.reconciler.on_trade(trade)
+        assert desk.engine.desk.check_wanted.is_set() and not desk.settlement.position("333").quantity
         desk.script.known = replace(MARKET, condition_id="0xd", tokens=("333", "444"))
         desk.script.done = [trade]
-        assert await desk.engine.reconcile()
+        assert await desk.engine.reconciler.reconcile()
         assert desk.used() >= 10 * 450_000 and not desk.risk.runaway
         desk.script.known = None
         desk.script.done = [TradeUpdate("MATCHED", (fill_of("0xold", "t2", 10, condition="0xe"),))]
-        assert await desk.engine.reconcile()
+        assert await desk.engine.reconciler.reconcile()
         assert desk.risk.runaway and "market_unknown" in desk.script.events
 
     play(story)
@@ -441,13 +442,13 @@ def test_a_market_with_unsettled_fills_is_neither_settled_nor_dropped(play: Play
     """Sold out by a trade that may still fail: it stays until the trade is final."""
 
     async def story(desk: Desk) -> None:
-        desk.engine.on_trade(TradeUpdate("CONFIRMED", (fill_of("0xa", "t1", 10),)))
+        desk.engine.reconciler.on_trade(TradeUpdate("CONFIRMED", (fill_of("0xa", "t1", 10),)))
         sale = replace(fill_of("0xb", "t2", 10), side=Side.SELL)
-        desk.engine.on_trade(TradeUpdate("MATCHED", (sale,)))
+        desk.engine.reconciler.on_trade(TradeUpdate("MATCHED", (sale,)))
         desk.script.winning = 0
-        assert not desk.engine.drop_market("0xc") and not await desk.engine.settle(MARKET)
-        desk.engine.on_trade(TradeUpdate("FAILED", (sale,)))
-        assert await desk.engine.settle(MARKET)
+        assert not desk.engine.drop_market("0xc") and not await desk.engine.reconciler.settle(MARKET)
+        desk.engine.reconciler.on_trade(TradeUpdate("FAILED", (sale,)))
+        assert await desk.engine.reconciler.settle(MARKET)
         assert desk.settlement.position("111").realized_micros == 10 * 550_000
         assert desk.engine.drop_market("0xc")
 
@@ -460,8 +461,8 @@ def test_a_fill_found_after_the_settlement_is_settled_too(play: Play) -> None:
     async def story(desk: Desk) -> None:
         desk.script.winning = 0
         for trade_id in ("t1", "t2"):
-            desk.engine.on_trade(TradeUpdate("CONFIRMED", (fill_of("0xa", trade_id, 10),)))
-            assert await desk.engine.settle(MARKET)
+            desk.engine.reconciler.on_trade(TradeUpdate("CONFIRMED", (fill_of("0xa", trade_id, 10),)))
+            assert await desk.engine.reconciler.settle(MARKET)
             assert desk.settlement.position("111").quantity == 0
         assert desk.settlement.position("111").realized_micros == 2 * 10 * 550_000
 
@@ -472,10 +473,10 @@ def test_a_question_listed_again_has_a_name_of_its_own(play: Play) -> None:
     """Same strike and end, another condition: views and orders by name can tell them apart."""
 
     async def story(desk: Desk) -> None:
-        again = desk.engine.remember(replace(MARKET, condition_id="0xd", tokens=("333", "444")))
+        again = desk.engine.account.remember(replace(MARKET, condition_id="0xd", tokens=("333", "444")))
         assert again.symbols == ("Y#2", "N#2")
-        assert desk.engine.remember(replace(again, symbols=("Y", "N"))).symbols == ("Y#2", "N#2")
-        assert desk.engine.remember(MARKET).symbols == MARKET.symbols
+        assert desk.engine.account.remember(replace(again, symbols=("Y", "N"))).symbols == ("Y#2", "N#2")
+        assert desk.engine.account.remember(MARKET).symbols == MARKET.symbols
 
     play(story)
 
@@ -485,12 +486,12 @@ def test_a_market_that_the_venue_refuses_is_doubted_and_not_insisted_on(play: Pl
 
     async def story(desk: Desk) -> None:
         doubted: list[str] = []
-        desk.engine.market_doubted = doubted.append
+        desk.engine.desk.market_doubted = doubted.append
         desk.script.answer = SubmitResult(Verdict.REJECTED, RejectReason.VENUE_MODE, "not yet ready")
         for _ in range(LIMITS.rejects_per_minute + 2):
             desk.place()
             await desk.settle_down()
-        assert set(doubted) == {"0xc"} and not desk.risk.runaway and not desk.engine.orders
+        assert set(doubted) == {"0xc"} and not desk.risk.runaway and not desk.engine.desk.orders
 
     play(story)
 
@@ -500,10 +501,10 @@ def test_a_failed_trade_of_yesterday_changes_the_recorded_opening(play: Play) ->
 
     async def story(desk: Desk) -> None:
         trade = fill_of("0xa", "t1", 10)
-        desk.engine.on_trade(TradeUpdate("MATCHED", (trade,)))
+        desk.engine.reconciler.on_trade(TradeUpdate("MATCHED", (trade,)))
         desk.script.offset_ns = 24 * 3600 * 10**9
-        assert desk.engine.roll_day() is not None
-        desk.engine.on_trade(TradeUpdate("FAILED", (trade,)))
+        assert desk.engine.account.roll_day() is not None
+        desk.engine.reconciler.on_trade(TradeUpdate("FAILED", (trade,)))
         assert desk.script.openings[-1]["111"].quantity == 0
         assert desk.settlement.position("111").quantity == 0
 

@@ -1,0 +1,130 @@
+"""What the account holds and what it is charged: markets, holdings, marks, the day, and the ledger's totals.
+
+Everything here is synchronous. Orders and fills change it, and the duty cycle charges the ledger from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from polymarket_bot.execution.ports import Budget, Clock, Reporter
+from polymarket_bot.execution.settlement import Settlement, day_of
+from polymarket_bot.model import Holdings, Market, Price, Size
+from polymarket_bot.risk.manager import RiskManager
+
+CHARGE_EVERY_NS = 100_000_000
+
+
+class Account:
+    """Owner of the markets that are charged, and of the terms of every market ever met."""
+
+    def __init__(
+        self, risk: RiskManager, settlement: Settlement, budget: Budget, reporter: Reporter, clock: Clock
+    ) -> None:
+        self.risk = risk
+        self.settlement = settlement
+        self._budget = budget
+        self._report = reporter
+        self._clock = clock
+        self.markets: dict[str, Market] = {}
+        self.known: dict[str, Market] = {}  # every market that a fill may name
+        self.market_named: Callable[[Market], None] = lambda market: None
+        self.dirty = True  # totals have changed since the ledger was charged
+        self._repriced_ns = 0
+
+    # --- markets ---
+
+    def remember(self, market: Market) -> Market:
+        """Keep the terms of a market, so that a late fill in it is charged and settled; under a name of its
+        own, because a venue may list the same question again."""
+        known = self.known.get(market.condition_id)
+        names, number = market.symbols, 1
+        taken = {name for other in self.known.values() for name in other.symbols}
+        while known is None and taken.intersection(names):
+            number += 1
+            yes, no = market.symbols
+            names = (f"{yes[:28]}#{number}", f"{no[:28]}#{number}")
+        market = replace(market, symbols=known.symbols if known is not None else names)
+        self.known[market.condition_id] = market
+        self.market_named(market)
+        return market
+
+    def set_market(self, market: Market) -> None:
+        market = self.remember(market)
+        self.markets[market.condition_id] = market
+        self.risk.add_market(market)
+        self.risk.markets[market.condition_id].market = market
+        self.sync_held(market.condition_id)
+
+    def set_tick(self, condition_id: str, tick: Price) -> None:
+        market = self.markets[condition_id]
+        if market.tick != tick and tick > 0:
+            self.set_market(replace(market, tick=tick))
+
+    def unsettled(self, condition_id: str) -> bool:
+        return any(fill.condition_id == condition_id for fill in self.settlement.provisional())
+
+    # --- totals ---
+
+    def holdings(self, market: Market) -> Holdings:
+        yes, no = (self.settlement.position(token).quantity for token in market.tokens)
+        return Holdings(Size(max(0, yes)), Size(max(0, no)))
+
+    def sync_held(self, condition_id: str) -> None:
+        market = self.markets.get(condition_id)
+        if market is None:
+            market = self.known.get(condition_id)
+            if market is not None:
+                self.set_market(market)
+            return
+        holdings = self.holdings(market)
+        self.risk.set_held(condition_id, holdings.yes, holdings.no)
+
+    def day_account(self) -> tuple[int, int, int]:
+        """Realized and unrealized micros and fees (1e-8) of the day, over all tokens."""
+        realized = unrealized = fees = 0
+        marks = self.marks()
+        for token, entry in self.settlement.tokens.items():
+            position = entry.position
+            realized += position.realized_micros
+            fees += position.fees_e8
+            if position.quantity:
+                unrealized += position.unrealized_micros(marks.get(token, _average(position)))
+        return realized, unrealized, fees
+
+    def marks(self) -> dict[str, int]:
+        marks: dict[str, int] = {}
+        for risk in self.risk.markets.values():
+            marks[risk.market.tokens[0]] = risk.mark
+            marks[risk.market.tokens[1]] = 1_000_000 - risk.mark
+        return marks
+
+    def mark_of(self, token: str) -> int:
+        return self.marks().get(token, 0)
+
+    def refresh_day(self) -> None:
+        realized, unrealized, fees = self.day_account()
+        self.risk.day_micros = realized + unrealized - -(-fees // 100)
+
+    def charge(self, now: int) -> None:
+        if not self.dirty and now - self._repriced_ns < CHARGE_EVERY_NS:
+            return
+        self.refresh_day()
+        self._budget.reprice(self.risk.used(), self.risk.positions(), now)
+        self._repriced_ns = now
+        self.dirty = False
+
+    def roll_day(self) -> dict[str, Any] | None:
+        """At UTC midnight: the day's account begins again; what is held is carried over."""
+        openings = self.settlement.roll(day_of(self._clock.wall_ns()))
+        if openings is not None:
+            self.dirty = True
+            self._report.event(0, "day_rolled", "the day's loss counts from here")
+        return openings
+
+
+def _average(position: Any) -> int:
+    """Cost per share, the mark of a token whose market shows no price."""
+    return int(position.cost_micros * 1_000_000 // position.quantity)
