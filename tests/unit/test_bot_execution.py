@@ -199,7 +199,7 @@ class Desk:
     async def live(self, size: int = 10) -> Order:
         intent = self.place(size)
         await self.settle_down()
-        return self.engine.by_client[intent.client_order_id]
+        return self.engine.desk.by_client[intent.client_order_id]
 
     def used(self) -> int:
         """Loss used in the ledger, after the engine has charged what it knows."""
