@@ -254,6 +254,9 @@ static int accept_hello(struct channel *channel, const struct message_hello *hel
 {
     if (hello->layout_hash != protocol_layout_hash())
         return fail(channel, -EPROTO, "the peer was built from another protocol.h; rebuild both");
+    /* Dry-run (0) sends no orders and may listen to either. */
+    if (hello->mode != channel->mode && hello->mode != 0 && channel->mode != 0)
+        return fail(channel, -EPROTO, "one side trades on paper and the other live; stop one");
     channel->peer_role = hello->role;
     channel->state = CHANNEL_OPEN;
     return 0;

@@ -5,7 +5,7 @@
  *
  * Both sides send HELLO first (version, layout hash, role) and HEARTBEAT every second. The
  * connection ends, with a reason, on: a peer of another user (SO_PEERCRED), a different layout hash
- * or version, a first message that is not HELLO, a length outside header..PROTOCOL_FRAME_MAX or not
+ * or version, paper against live, a first message that is not HELLO, a length outside header..PROTOCOL_FRAME_MAX or not
  * the kind's own, an unknown kind, a sequence gap, no message for CHANNEL_SILENCE_NS, or a peer that
  * reads so slowly that the send buffer is full.
  */

@@ -163,6 +163,8 @@ class Channel(asyncio.Protocol):
         if isinstance(message, MessageHello):
             if message.layout_hash != LAYOUT_HASH:
                 raise _Refused("the peer was built from another protocol.h; rebuild both")
+            if message.mode != self._hello.mode and message.mode and self._hello.mode:
+                raise _Refused("one side trades on paper and the other live; stop one")
             self.peer = message
             self._owner.channel_opened(self)
         elif isinstance(message, MessageHeartbeat):

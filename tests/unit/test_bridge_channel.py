@@ -150,6 +150,7 @@ SIGNAL = MessageSignal().pack()
         (HELLO + frame(MessageKind.SIGNAL, SIGNAL, 2, length=100), "not its kind's"),
         (HELLO + frame(200, SIGNAL, 2), "unknown kind"),
         (frame(MessageKind.HELLO, MessageHello(1, 1).pack(), 1), "another protocol.h"),
+        (frame(MessageKind.HELLO, MessageHello(LAYOUT_HASH, ParticipantRole.TOOL, 2).pack(), 1), "paper"),
         (frame(MessageKind.HELLO, HELLO[24:], 1, version=9), "another protocol version"),
         (HELLO[:-1], "middle of a message"),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "impossible"),
