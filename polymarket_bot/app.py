@@ -13,7 +13,6 @@ import signal
 import ssl
 import time
 from collections.abc import Coroutine
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,67 +20,35 @@ import structlog
 
 from bridge.ledger import Ledger, now_ns
 from bridge.ledger import LedgerError as BridgeLedgerError
-from bridge.messages import (
-    HaltReason,
-    LedgerState,
-    MessageRiskState,
-    PagePosition,
-    PageVenue,
-    RejectReason,
-    SessionState,
-    StrategyId,
-    VenueId,
-)
+from bridge.messages import LedgerState
 from bridge.paths import Paths
-from polymarket_bot.api.polymarket import (
-    Credentials,
-    Endpoints,
-    Exchange,
-    MarketChoice,
-    Polymarket,
-)
+from polymarket_bot.api.polymarket import Credentials, Endpoints, Exchange, Polymarket
 from polymarket_bot.api.stream import MarketStream, UserStream
 from polymarket_bot.connection import budget_limit, check_geoblock, connection_details
-from polymarket_bot.errors import (
-    BotError,
-    HaltedError,
-    LedgerError,
-    VenueAccountError,
-    VenueError,
-)
+from polymarket_bot.dead_man import DeadMan
+from polymarket_bot.duty import DutyCycle
+from polymarket_bot.errors import BotError, HaltedError, LedgerError, VenueError
 from polymarket_bot.execution.budget import LedgerBudget
 from polymarket_bot.execution.dry_run import DryRunBudget, DryRunExchange
 from polymarket_bot.execution.engine import EngineSettings, ExecutionEngine
-from polymarket_bot.execution.ports import MarketView
-from polymarket_bot.execution.reconcile import RECONCILE_EVERY_NS, UNKNOWN_WINDOW_NS
+from polymarket_bot.execution.reconcile import UNKNOWN_WINDOW_NS
 from polymarket_bot.execution.settlement import Settlement, day_of
-from polymarket_bot.ipc.integration import Hedger, Integration
-from polymarket_bot.ipc.protocol import E9, intent_of
-from polymarket_bot.model import ONE, BookView, Intent, Market, Outcome, Price, Side, Size, Top
-from polymarket_bot.risk.manager import Gate, RiskManager
-from polymarket_bot.settings import SECOND_NS, Mode, Settings
+from polymarket_bot.ipc.integration import Integration
+from polymarket_bot.market_list import MarketList
+from polymarket_bot.model import Intent, Market, Price, Side, Size
+from polymarket_bot.risk.manager import RiskManager
+from polymarket_bot.settings import Mode, Settings
+from polymarket_bot.status_page import StatusPage
 from polymarket_bot.storage.database import Database
-from polymarket_bot.strategy.fair_value import FairValue, fair_value
-from polymarket_bot.strategy.market_maker import decide
+from polymarket_bot.venue_watch import VenueWatch
 
 log = structlog.get_logger("bot")
 
 CYCLE_S = 0.05
-MARKET_PAUSE_S = 1.0
 CYCLE_MIN_S = 0.005
-PAGE_EVERY_NS = 100_000_000
-RISK_STATE_EVERY_NS = 1_000_000_000
-HEARTBEAT_S = 2.5  # a quarter of the venue's ten seconds
-DEAD_MAN_NS = 10_000_000_000
-DEAD_MAN_FRESH_NS = 6_000_000_000
-BLIND_LIMIT_NS = 15_000_000_000
 KEEP_ORDERS_NS = 7 * 24 * 3600 * 1_000_000_000
 SEND_SLACK_NS = 20_000_000_000  # from an order's record to its last byte at the latest
-CLOCK_LIMIT_NS = 1_000_000_000
-BALANCE_EVERY_NS = 60_000_000_000
 STOP_LIMIT_S = 3.0
-REFERENCE_WORDS = {"btc": ("bitcoin", "btc")}
-EMPTY_TOP = Top(None, Size(0), None, Size(0))
 
 
 async def _outlive(writer: asyncio.Task[None]) -> None:
@@ -115,25 +82,9 @@ class App:
         self._clock = SystemClock()
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
-        self._markets_changed = asyncio.Event()
         self._ready = False
         self._group: asyncio.TaskGroup | None = None
-        self._dead_man_ns = 0
-        self._heartbeat_id = ""
-        self._cycles = 0
-        self._quoted: set[str] = set()
-        self._fairs: dict[str, FairValue] = {}
-        self._blind_since = 0
-        self._balance_ns = 0
-        self._mismatches: dict[str, int] = {}
-        self._page_ns = self._risk_state_ns = 0
         self._exchange: Exchange
-        self._hedger = Hedger(
-            settings.hedge.threshold,
-            settings.hedge.max,
-            settings.hedge.price_limit_ppm,
-            settings.hedge.interval_s * SECOND_NS,
-        )
         self._user: UserStream | None = None
 
     # --- life ---
@@ -166,7 +117,7 @@ class App:
                 await self._until_stopped(self._start(endpoints, credentials))
                 beat.cancel()
                 if self._ready:
-                    await self._duty()
+                    await self._duty_cycles()
                 await self._shut_down()
                 watch.cancel()
         finally:
@@ -261,7 +212,6 @@ class App:
         self._engine.reconciler.trades_read_s = trades_read_s
         self._integration.mark_of = self._engine.account.mark_of
         self._engine.account.market_named = self._name
-        self._engine.desk.market_doubted = self._on_doubt
         context = ssl.create_default_context(cafile=endpoints.ca or None)
         self._market = MarketStream(
             endpoints.ws + "/ws/market",
@@ -270,10 +220,11 @@ class App:
             self._on_book,
             self._clock.now_ns,
             self._clock.wall_ns,
-            self._on_resolved,
+            lambda condition_id, _token: self._markets.on_resolved(condition_id),
         )
+        self._wire()
         await self._reconcile_at_start()
-        await self._follow_markets()
+        await self._markets.follow()
         self._spawn(self._market.run())
         self._spawn(self._market.resync())
         if credentials is not None:
@@ -287,15 +238,40 @@ class App:
                 self._on_gap,
                 self._clock.now_ns,
             )
+            self._watch.user = self._duty.user = self._user
             self._spawn(self._user.run())
-        await self._read_marks()
+        await self._markets.read_marks()
         self._engine.reconciler.rebuild()
-        self._spawn(self._reconcile_loop())
-        self._spawn(self._market_loop())
+        self._spawn(self._watch.run())
+        self._spawn(self._markets.run())
         if self._mode != "dry-run":
-            self._spawn(self._heartbeat_loop())
+            self._duty.dead_man = DeadMan(self._exchange, self._budget, lambda: self._duty.cycles)
+            self._spawn(self._duty.dead_man.run())
         self._ready = True
-        log.info("bot_started", mode=self._mode, markets=len(self._quoted))
+        log.info("bot_started", mode=self._mode, markets=len(self._markets.quoted))
+
+    def _wire(self) -> None:
+        """The parts of a duty cycle and the tasks beside it, each given what it reads and changes."""
+        engine, integration, stream = self._engine, self._integration, self._market
+        self._markets = MarketList(
+            self._settings.markets, self._exchange, engine, self._database, stream, self._clock
+        )
+        engine.desk.market_doubted = self._markets.on_doubt
+        self._watch = VenueWatch(self._mode, self._exchange, engine, self._clock)
+        self._duty = DutyCycle(
+            self._settings,
+            self._mode,
+            engine,
+            self._markets,
+            integration,
+            stream,
+            self._budget,
+            self._database,
+            self._clock,
+        )
+        self._page = StatusPage(
+            engine, self._duty, integration, stream, self._budget, self._database, self._symbol_of
+        )
 
     def _make_engine(self) -> ExecutionEngine:
         strategy = self._settings.strategy
@@ -329,7 +305,7 @@ class App:
 
     async def _reconcile_at_start(self) -> None:
         """Until the venue has answered everything once: nothing open, no fill missed, balances compared."""
-        await self._load_markets()
+        await self._markets.load()
         openings = self._engine.account.roll_day()
         self._database.save_openings(self._settlement.day, openings or self._settlement.openings())
         self._database.prune_orders(self._clock.wall_ns() - KEEP_ORDERS_NS)
@@ -341,7 +317,7 @@ class App:
                 if await self._engine.reconciler.reconcile():
                     unclear = await self._adopt_unclear()
                     await self._database.end_orders(order for order in known if order not in unclear)
-                    await self._compare_balances(adopt_now=True)
+                    await self._watch.compare_balances(adopt_now=True)
                     break
             except VenueError as error:
                 log.warning("venue_not_reconciled", error=str(error)[:200])
@@ -374,165 +350,8 @@ class App:
             adopted.add(order_id)
         return adopted
 
-    async def _load_markets(self) -> None:
-        """Markets of earlier runs in which something is held, and those of the venue now."""
-        for market in await self._database.load_markets():
-            market = self._engine.account.remember(market)
-            if any(self._settlement.position(token).quantity for token in market.tokens):
-                self._engine.account.set_market(market)
-        found = await self._choose_markets()
-        while not found:  # a venue that has just started may offer nothing yet
-            await asyncio.sleep(0.5)
-            found = await self._choose_markets()
-
-    async def _read_marks(self) -> None:
-        """What is held is charged at real prices from the first moment."""
-        markets = {market.tokens[Outcome.YES]: market for market in self._engine.account.markets.values()}
-        try:
-            snapshots = await self._exchange.books(list(markets))
-        except VenueError as error:
-            log.warning("marks_unknown", error=str(error)[:160])
-            return
-        for snapshot in snapshots:
-            if snapshot.bids and snapshot.asks:
-                middle = (max(snapshot.bids)[0] + min(snapshot.asks)[0]) // 2
-                self._risk.set_mark(markets[snapshot.token].condition_id, Price(middle))
-
     def _name(self, market: Market) -> None:
         self._symbols.update(zip(market.tokens, market.symbols, strict=True))
-
-    async def _choose_markets(self) -> bool:
-        """Ask Gamma; the nearest expiries are quoted. False when the venue has nothing to offer yet."""
-        wall = self._clock.wall_ns()
-        chosen = self._settings.markets
-        choice = MarketChoice(
-            REFERENCE_WORDS[chosen.discover],
-            chosen.limit,
-            chosen.min_remaining_s * SECOND_NS,
-            chosen.max_remaining_s * SECOND_NS,
-            chosen.reference,
-            chosen.tag_id,
-        )
-        try:
-            found = await self._exchange.discover(choice, wall)
-        except VenueError as error:
-            log.warning("markets_not_found", error=str(error)[:200])
-            return False
-        quoted = found[: chosen.limit]
-        for market in map(self._engine.account.remember, quoted):
-            if market.condition_id not in self._engine.account.markets:
-                self._engine.account.set_market(market)
-                self._database.save_market(market)
-        self._quoted = {market.condition_id for market in quoted}
-        return bool(quoted)
-
-    # --- tasks ---
-
-    async def _market_loop(self) -> None:
-        """New markets, expired markets, resolutions."""
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.markets.refresh_s):
-                    await self._markets_changed.wait()
-            self._markets_changed.clear()
-            await asyncio.sleep(MARKET_PAUSE_S)  # a doubt is asked about once a second, not once an order
-            await self._choose_markets()
-            for market in list(self._engine.account.markets.values()):
-                if market.condition_id in self._quoted:
-                    continue
-                holdings = self._engine.account.holdings(market)
-                if holdings.yes or holdings.no:
-                    await self._engine.reconciler.settle(market)
-                self._engine.drop_market(market.condition_id)
-            await self._follow_markets()
-
-    async def _follow_markets(self) -> None:
-        ticks: dict[str, int] = {}
-        for market in self._engine.account.markets.values():
-            ticks.update({token: market.tick for token in market.tokens})
-        await self._market.set_tokens(ticks)
-
-    async def _reconcile_loop(self) -> None:
-        """Every 15 s, and whenever something is in doubt."""
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1.0):
-                    await self._engine.desk.check_wanted.wait()
-            now = now_ns()
-            wanted = self._engine.desk.check_wanted.is_set()
-            if not wanted and now - self._engine.reconciler.reconciled_ns < RECONCILE_EVERY_NS:
-                continue
-            self._engine.desk.check_wanted.clear()
-            gaps = self._user.gaps if self._user is not None else 0
-            if await self._engine.reconciler.reconcile():
-                if self._user is not None and self._user.gaps == gaps and self._user.connected_ns:
-                    self._user.caught_up = True
-                if now - self._balance_ns > BALANCE_EVERY_NS:
-                    self._balance_ns = now
-                    await self._compare_balances(adopt_now=False)
-            else:
-                self._engine.desk.check_wanted.set()
-                await asyncio.sleep(1.0)
-            await asyncio.sleep(0.1)
-
-    async def _compare_balances(self, adopt_now: bool) -> None:
-        """Tokens at the venue against our books. A difference that lasts is adopted: the venue is right."""
-        if self._mode == "dry-run":
-            return
-        unsettled = {fill.token for fill in self._settlement.provisional()}
-        for market in list(self._engine.account.markets.values()):
-            if market.expiry_ns < self._clock.wall_ns():
-                continue
-            for token in market.tokens:
-                ours = self._settlement.position(token).quantity
-                try:
-                    theirs = await self._exchange.balance(token)
-                except VenueError as error:
-                    log.warning("balance_unknown", error=str(error)[:160])
-                    return
-                if token in unsettled or theirs == ours or ours != self._settlement.position(token).quantity:
-                    self._mismatches.pop(token, None)
-                    continue
-                self._mismatches[token] = self._mismatches.get(token, 0) + 1
-                if adopt_now or self._mismatches[token] >= 3:
-                    self._mismatches.pop(token, None)
-                    await self._adopt_balance(market, token)
-
-    async def _adopt_balance(self, market: Market, token: str) -> None:
-        """The CLOB caches balances, and a trade may have come between: adopt only what is still there
-        after the cache is refreshed and trades are read once more."""
-        try:
-            await self._exchange.refresh_balance(token)
-            before = await self._exchange.balance(token)
-            read = await self._engine.reconciler.reconcile()
-            after = await self._exchange.balance(token)
-        except VenueError as error:
-            log.warning("balance_unknown", error=str(error)[:160])
-            return
-        moving = any(fill.token == token for fill in self._settlement.provisional())
-        if read and not moving and before == after:
-            self._engine.reconciler.adopt(market, token, after)
-
-    async def _heartbeat_loop(self) -> None:
-        """The venue's dead-man switch. This task is its only owner, and beats only while the duty cycle
-        makes progress and we may still add risk; otherwise the venue cancels everything by itself."""
-        seen = -1
-        while True:
-            now = now_ns()
-            alive = self._cycles != seen and self._budget.lease_fresh(now)
-            if alive and self._budget.state() is not LedgerState.HALTED:
-                seen = self._cycles
-                try:
-                    self._heartbeat_id = await self._exchange.heartbeat(self._heartbeat_id)
-                    self._dead_man_ns = now
-                except VenueAccountError as error:
-                    log.error("account_refused", error=str(error)[:160])
-                    self._budget.halt(HaltReason.VENUE)
-                except VenueError as error:
-                    log.warning("heartbeat_failed", error=str(error)[:160])
-                    await asyncio.sleep(0.5)
-                    continue
-            await asyncio.sleep(HEARTBEAT_S if self._dead_man_ns else 0.2)
 
     # --- callbacks ---
 
@@ -543,246 +362,17 @@ class App:
         if self._ready or hasattr(self, "_engine"):
             self._engine.desk.check_wanted.set()
 
-    def _on_resolved(self, condition_id: str, token: str) -> None:
-        """A hint: quotes of the market go at once, and the market loop asks the venue for the rest."""
-        self._on_doubt(condition_id)
-
-    def _on_doubt(self, condition_id: str) -> None:
-        if condition_id in self._engine.account.markets:
-            self._quoted.discard(condition_id)
-            self._markets_changed.set()
-
     # --- the duty cycle ---
 
-    async def _duty(self) -> None:
+    async def _duty_cycles(self) -> None:
         while not self._stop.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CYCLE_S):
                     await self._wake.wait()
             self._wake.clear()
-            self._cycle()
+            self._duty.cycle()
+            self._page.publish_when_due(now_ns())
             await asyncio.sleep(CYCLE_MIN_S)
-
-    def _cycle(self) -> None:
-        now, wall = now_ns(), self._clock.wall_ns()
-        openings = self._engine.account.roll_day()
-        if openings is not None:
-            self._database.save_openings(self._settlement.day, openings)
-        gate = self._gate(now)
-        views = {
-            m.condition_id: self._view(m, gate, now, wall)
-            for m in list(self._engine.account.markets.values())
-        }
-        self._take_inbox(views)
-        self._engine.step(views)
-        self._hedge(now)
-        self._cycles += 1
-        if now - self._page_ns >= PAGE_EVERY_NS:
-            self._page_ns = now
-            self._publish(now)
-
-    def _gate(self, now: int) -> Gate:
-        sees = self._mode == "dry-run" or (self._user is not None and self._user.sees_fills())
-        if sees:
-            self._blind_since = 0
-        elif not self._blind_since:
-            self._blind_since = now
-        armed = self._mode == "dry-run" or (
-            self._dead_man_ns > 0 and now - self._dead_man_ns < DEAD_MAN_FRESH_NS
-        )
-        return Gate(self._ready and not self._database.failed, sees, armed, True, self._clock_agrees())
-
-    def _clock_agrees(self) -> bool:
-        return abs(self._market.clock_offset_ns) <= CLOCK_LIMIT_NS
-
-    def _view(self, market: Market, gate: Gate, now: int, wall: int) -> MarketView:
-        """Everything that one cycle knows of one market, and what should rest there."""
-        books = [self._market.books.get(token) for token in market.tokens]
-        fresh = all(self._market.fresh(token) for token in market.tokens)
-        tops = tuple(book.top() if book is not None and fresh else EMPTY_TOP for book in books)
-        tick = Price(books[0].tick) if books[0] is not None else market.tick
-        if fresh and tick != market.tick:
-            self._engine.account.set_tick(market.condition_id, tick)
-            market = self._engine.account.markets[market.condition_id]
-        for token, top in zip(market.tokens, tops, strict=True):
-            self._integration.top(token, top, SessionState.READY if fresh else SessionState.SYNCING)
-        signal_ = self._integration.signal(market.reference, self._settings.risk.signal_stale_ms * 1_000_000)
-        fair = fair_value(market, signal_, wall) if signal_ is not None else None
-        if fair is not None:
-            self._fairs[market.condition_id] = fair
-        blind = self._blind_since and now - self._blind_since > BLIND_LIMIT_NS
-        wanted = decide(
-            market,
-            BookView((tops[0], tops[1]), tick, fresh),
-            fair if market.condition_id in self._quoted and not blind and gate.clock_agrees else None,
-            self._engine.account.holdings(market),
-            self._settings.strategy.quotes(),
-            wall,
-        )
-        return MarketView(
-            wanted.orders,
-            replace(gate, book_fresh=fresh),
-            Price(fair.probability) if fair is not None else None,
-            tops[0].mid,
-            tick,
-            gate.session_ready and gate.sees_own_fills and gate.dead_man_armed,
-        )
-
-    def _take_inbox(self, views: dict[str, MarketView]) -> None:
-        """Orders of the engine's strategies: the same limits, the same ledger."""
-        inbox = self._integration.take_inbox()
-        by_symbol = {
-            symbol: (market, Outcome(index))
-            for market in self._engine.account.markets.values()
-            for index, symbol in enumerate(market.symbols)
-        }
-        for message in inbox.orders:
-            found = by_symbol.get(message.symbol)
-            blank = Intent(
-                message.client_order_id,
-                "",
-                "",
-                Outcome.YES,
-                Side.BUY,
-                Price(0),
-                Size(0),
-                False,
-                message.strategy,
-            )
-            if found is None:
-                self._integration.refused(blank, RejectReason.UNKNOWN_INSTRUMENT, message.symbol)
-                continue
-            intent = intent_of(message, *found)
-            if isinstance(intent, RejectReason):
-                self._integration.refused(blank, intent, message.symbol)
-            else:
-                self._engine.desk.submit_external(intent, views[intent.condition_id])
-        ours = int(StrategyId.MARKET_MAKER)
-        wanted = {cancel.client_order_id for cancel in inbox.cancels}
-        everything = inbox.engine_left or 0 in wanted
-        if wanted or everything:
-            self._engine.desk.withdraw(
-                lambda i: i.strategy != ours and (everything or i.client_order_id in wanted)
-            )
-
-    def _hedge(self, now: int) -> None:
-        """BTC that all held tokens are long, to the opposite target at the engine. Silent while the fair
-        value is unknown: the last target then expires."""
-        if not self._settings.hedge.enabled or not self._integration.server.connected:
-            return
-        if (
-            self._budget.state() is not LedgerState.ACTIVE
-            and self._budget.state() is not LedgerState.REDUCING
-        ):
-            return
-        reference = self._settings.markets.reference
-        if self._integration.signal(reference, self._settings.risk.signal_stale_ms * 1_000_000) is None:
-            return
-        delta = 0
-        for market in self._engine.account.markets.values():
-            fair = self._fairs.get(market.condition_id)
-            if fair is not None and market.expiry_ns > self._clock.wall_ns():
-                delta += self._engine.account.holdings(market).net * fair.delta_e9 // ONE
-        self.delta_e9 = delta
-        _, send = self._hedger.decide(delta, now)
-        if send:
-            self._integration.send(self._hedger.message(reference, now))
-
-    # --- what others see ---
-
-    def _publish(self, now: int) -> None:
-        realized, unrealized, fees_e8 = self._engine.account.day_account()
-        fees = -(-fees_e8 // 100)
-        self._integration.page.publish(
-            updated_ns=now,
-            day_micros=realized + unrealized - fees,
-            realized_micros=realized,
-            unrealized_micros=unrealized,
-            fees_micros=fees,
-            venues=[self._page_venue(now)],
-            positions=self._page_positions(),
-            signals=self._integration.page_signals(),
-            counters={0: self._cycles, 1: self._market.connections, 2: self._market.malformed},
-        )
-        self._database.note_day(
-            self._settlement.day, realized, unrealized, fees_e8, self._settlement.fills_today(), now
-        )
-        if now - self._risk_state_ns >= RISK_STATE_EVERY_NS and isinstance(self._budget, LedgerBudget):
-            self._risk_state_ns = now
-            view = self._budget.snapshot()
-            self._integration.risk_state(
-                MessageRiskState(
-                    state=view.state,
-                    epoch=view.epoch,
-                    used_micros=view.used_micros,
-                    alloc_micros=view.alloc_micros,
-                    limit_micros=view.limit_micros,
-                )
-            )
-
-    def _page_venue(self, now: int) -> PageVenue:
-        books = self._market.books.values()
-        synced = all(self._market.fresh(book.token) for book in books) and bool(books)
-        sees = self._mode == "dry-run" or (self._user is not None and self._user.sees_fills())
-        armed = self._dead_man_ns if now - self._dead_man_ns < DEAD_MAN_NS else 0
-        text = ""
-        if self._stop.is_set():
-            state, text = SessionState.DOWN, "the bot has stopped"
-        elif not self._market.connected_ns:
-            state, text = SessionState.CONNECTING, "the market stream is not connected"
-        elif not synced:
-            state, text = SessionState.SYNCING, "books are being fetched"
-        elif not sees:
-            state, text = SessionState.SYNCING, "own fills are being read"
-        elif not self._clock_agrees():
-            seconds = self._market.clock_offset_ns / 1e9
-            state, text = SessionState.SYNCING, f"the venue's clock differs by {seconds:.1f} s: set ours"
-        elif self._database.failed:
-            state, text = SessionState.SYNCING, self._database.failed
-        else:
-            state = SessionState.READY
-            if self._engine.pulled:
-                text = "quotes are pulled"
-        lost = max(0, self._market.connections - 1)
-        if self._user is not None:
-            lost += max(0, self._user.connections - 1)
-        return PageVenue(
-            venue=VenueId.POLYMARKET,
-            state=state,
-            open_orders=len(self._engine.desk.open_orders()),
-            feed_ns=self._market.data_ns,
-            dead_man_armed_ns=armed,
-            dead_man_expires_ns=armed + DEAD_MAN_NS if armed else 0,
-            fills=self._integration.page.fills_total,
-            resyncs=sum(book.resyncs for book in books),
-            disconnects=lost,
-            clock_offset_ns=self._market.clock_offset_ns,
-            text=text[:63],
-        )
-
-    def _page_positions(self) -> list[PagePosition]:
-        records = []
-        marks = self._engine.account.marks()
-        for token, entry in self._settlement.tokens.items():
-            position = entry.position
-            if not position.quantity and not position.volume_micros:
-                continue
-            mark = marks.get(token, 0)
-            records.append(
-                PagePosition(
-                    venue=VenueId.POLYMARKET,
-                    symbol=self._symbol_of(token),
-                    quantity_e9=position.quantity * E9,
-                    cost_micros=position.cost_micros,
-                    mark_e9=mark * E9,
-                    realized_micros=position.realized_micros,
-                    unrealized_micros=position.unrealized_micros(mark),
-                    fees_e8=position.fees_e8,
-                    volume_micros=position.volume_micros,
-                    cash_flow_micros=position.cash_flow_micros,
-                )
-            )
-        return records
 
     # --- the way out ---
 
@@ -804,7 +394,8 @@ class App:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._ready:
-            self._publish(now_ns())
+            self._page.stopped = True
+            self._page.publish(now_ns())
         log.info("bot_stopped", orders_left=left)
         with contextlib.suppress(VenueError):
             await self._exchange.close()

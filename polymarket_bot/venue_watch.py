@@ -1,0 +1,97 @@
+"""The regular comparison with the venue: orders and trades every 15 s or in doubt, balances each minute."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import structlog
+
+from bridge.ledger import now_ns
+from polymarket_bot.api.polymarket import Exchange
+from polymarket_bot.api.stream import UserStream
+from polymarket_bot.errors import VenueError
+from polymarket_bot.execution.engine import ExecutionEngine
+from polymarket_bot.execution.ports import Clock
+from polymarket_bot.execution.reconcile import RECONCILE_EVERY_NS
+from polymarket_bot.model import Market
+from polymarket_bot.settings import Mode
+
+log = structlog.get_logger("bot")
+
+BALANCE_EVERY_NS = 60_000_000_000
+
+
+class VenueWatch:
+    """Keeps asking the venue what our streams may not have told."""
+
+    def __init__(self, mode: Mode, exchange: Exchange, engine: ExecutionEngine, clock: Clock) -> None:
+        self._mode = mode
+        self._exchange = exchange
+        self._engine = engine
+        self._settlement = engine.account.settlement
+        self._clock = clock
+        self.user: UserStream | None = None
+        self._balance_ns = 0
+        self._mismatches: dict[str, int] = {}
+
+    async def run(self) -> None:
+        """Every 15 s, and whenever something is in doubt."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._engine.desk.check_wanted.wait()
+            now = now_ns()
+            wanted = self._engine.desk.check_wanted.is_set()
+            if not wanted and now - self._engine.reconciler.reconciled_ns < RECONCILE_EVERY_NS:
+                continue
+            self._engine.desk.check_wanted.clear()
+            gaps = self.user.gaps if self.user is not None else 0
+            if await self._engine.reconciler.reconcile():
+                if self.user is not None and self.user.gaps == gaps and self.user.connected_ns:
+                    self.user.caught_up = True
+                if now - self._balance_ns > BALANCE_EVERY_NS:
+                    self._balance_ns = now
+                    await self.compare_balances(adopt_now=False)
+            else:
+                self._engine.desk.check_wanted.set()
+                await asyncio.sleep(1.0)
+            await asyncio.sleep(0.1)
+
+    async def compare_balances(self, adopt_now: bool) -> None:
+        """Tokens at the venue against our books. A difference that lasts is adopted: the venue is right."""
+        if self._mode == "dry-run":
+            return
+        unsettled = {fill.token for fill in self._settlement.provisional()}
+        for market in list(self._engine.account.markets.values()):
+            if market.expiry_ns < self._clock.wall_ns():
+                continue
+            for token in market.tokens:
+                ours = self._settlement.position(token).quantity
+                try:
+                    theirs = await self._exchange.balance(token)
+                except VenueError as error:
+                    log.warning("balance_unknown", error=str(error)[:160])
+                    return
+                if token in unsettled or theirs == ours or ours != self._settlement.position(token).quantity:
+                    self._mismatches.pop(token, None)
+                    continue
+                self._mismatches[token] = self._mismatches.get(token, 0) + 1
+                if adopt_now or self._mismatches[token] >= 3:
+                    self._mismatches.pop(token, None)
+                    await self._adopt_balance(market, token)
+
+    async def _adopt_balance(self, market: Market, token: str) -> None:
+        """The CLOB caches balances, and a trade may have come between: adopt only what is still there
+        after the cache is refreshed and trades are read once more."""
+        try:
+            await self._exchange.refresh_balance(token)
+            before = await self._exchange.balance(token)
+            read = await self._engine.reconciler.reconcile()
+            after = await self._exchange.balance(token)
+        except VenueError as error:
+            log.warning("balance_unknown", error=str(error)[:160])
+            return
+        moving = any(fill.token == token for fill in self._settlement.provisional())
+        if read and not moving and before == after:
+            self._engine.reconciler.adopt(market, token, after)
