@@ -211,7 +211,7 @@ class App:
         self._engine = self._make_engine()
         self._engine.reconciler.trades_read_s = trades_read_s
         self._integration.mark_of = self._engine.account.mark_of
-        self._engine.account.market_named = self._name
+        self._engine.account.market_named = lambda market: self._introduce(venue, market)
         context = ssl.create_default_context(cafile=endpoints.ca or None)
         self._market = MarketStream(
             endpoints.ws + "/ws/market",
@@ -350,8 +350,10 @@ class App:
             adopted.add(order_id)
         return adopted
 
-    def _name(self, market: Market) -> None:
+    def _introduce(self, venue: Polymarket, market: Market) -> None:
+        """A market with its final name: views call it by that, the venue's reader needs its fee."""
         self._symbols.update(zip(market.tokens, market.symbols, strict=True))
+        venue.know(market)
 
     # --- callbacks ---
 

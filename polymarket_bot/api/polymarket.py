@@ -323,9 +323,13 @@ class Polymarket:
                     break
         found.sort(key=lambda market: (market.expiry_ns, market.condition_id))
         for market in found:
-            for token in market.tokens:
-                self._markets[token] = market
+            self.know(market)
         return found
+
+    def know(self, market: Market) -> None:
+        """The fee of a trade is computed from its market's terms, also those of an earlier run."""
+        for token in market.tokens:
+            self._markets[token] = market
 
     async def market(self, condition_id: str) -> Market | None:
         """The terms of one market, open or closed; None when it is none that we can price."""

@@ -100,7 +100,8 @@ class Reconciler:
             open_now = {update.order_id: update for update in await self._exchange.open_orders()}
             read_s = self._clock.wall_ns() // 1_000_000_000
             trades = await self._exchange.trades(self._trades_from_s() - TRADE_OVERLAP_S)
-            await self._learn_markets(trades)
+            if await self._learn_markets(trades):  # once more: their fees are known only now
+                trades = await self._exchange.trades(self._trades_from_s() - TRADE_OVERLAP_S)
         except VenueAccountError as error:
             self._report.event(2, "account_refused", str(error))
             self._budget.halt(HaltReason.VENUE)
@@ -151,18 +152,21 @@ class Reconciler:
         known = self._account.settlement.latest_match_s()
         return min(known, self.trades_read_s) if self.trades_read_s else known
 
-    async def _learn_markets(self, trades: Iterable[TradeUpdate]) -> None:
-        """The terms of markets in which we have traded and which no list has named."""
+    async def _learn_markets(self, trades: Iterable[TradeUpdate]) -> bool:
+        """The terms of markets in which we have traded and which no list has named. True when there were."""
+        learned = False
         fills = (fill for trade in trades for fill in trade.fills)
         for condition_id in {fill.condition_id for fill in fills} - set(self._account.known):
             market = await self._exchange.market(condition_id)
             if market is not None:
                 self._store.save_market(self._account.remember(market))
+                learned = True
                 continue
             self._account.risk.runaway = True
             self._report.event(
                 2, "market_unknown", f"fills in {condition_id[:12]}, which has no terms: no new orders"
             )
+        return learned
 
     async def settle(self, market: Market) -> bool:
         """Ask whether the market is resolved, and book what its tokens are worth. True when it is."""

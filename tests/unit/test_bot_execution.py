@@ -429,6 +429,7 @@ def test_a_fill_in_a_market_nobody_named_is_asked_about(play: Play) -> None:
         desk.script.known = replace(MARKET, condition_id="0xd", tokens=("333", "444"))
         desk.script.done = [trade]
         assert await desk.engine.reconciler.reconcile()
+        assert len(desk.script.asked_from) == 2  # the fee of a trade needs the market's terms
         assert desk.used() >= 10 * 450_000 and not desk.risk.runaway
         desk.script.known = None
         desk.script.done = [TradeUpdate("MATCHED", (fill_of("0xold", "t2", 10, condition="0xe"),))]
