@@ -187,7 +187,7 @@ def _unwatched(supervisor: Record, view: LedgerView | None, running: bool) -> li
         ]
     if running and age_ms is not None and age_ms >= UNWATCHED_MS:
         return [
-            f"the supervisor has not moved for {age_ms // 1000} s ({supervisor['state']}), so no risk is added; "
+            f"the supervisor ({supervisor['state']}) has not moved for {age_ms // 1000} s: no risk is added; "
             "`control kill` works without it, `control stop` ends it"
         ]
     return []
