@@ -29,6 +29,7 @@ CANCEL_RETRY_NS = 1_500_000_000
 FILL_GRACE_NS = 2_000_000_000  # how long the stream may take to deliver the fills of an ended order
 CHECK_EVERY_NS = 1_000_000_000
 DEFAULT_PAUSE_NS = 2_000_000_000
+DECISION_VALID_NS = 1_500_000_000
 GONE_MAX = 1000
 
 
@@ -83,9 +84,9 @@ class OrderDesk:
             return
         for intent in intents:
             self.placing[intent.client_order_id] = intent
-        self._spawn(self._place(list(intents), dict(views)))
+        self._spawn(self._place(list(intents), dict(views), self._clock.now_ns()))
 
-    async def _place(self, intents: list[Intent], views: Mapping[str, MarketView]) -> None:
+    async def _place(self, intents: list[Intent], views: Mapping[str, MarketView], decided_ns: int) -> None:
         try:
             prepared = []
             for intent in intents:
@@ -101,7 +102,7 @@ class OrderDesk:
                 for item in reserved:
                     self._drop(self.orders[item.order_id], RejectReason.JOURNAL, str(error))
                 return
-            sending = [item for item in reserved if self._gate(item)]
+            sending = [item for item in reserved if self._gate(item, decided_ns)]
             if sending:
                 await self._send(sending)
         finally:
@@ -146,9 +147,13 @@ class OrderDesk:
         self._store.save_order(order)
         return True
 
-    def _gate(self, item: Prepared) -> bool:
-        """The last look before the bytes leave."""
+    def _gate(self, item: Prepared, decided_ns: int) -> bool:
+        """The last look before the bytes leave. What the decision rested on (book, dead-man switch, own
+        fills) is not looked at again: an order that signing or the disk has held up is too old to send."""
         order = self.orders[item.order_id]
+        if self._clock.now_ns() - decided_ns > DECISION_VALID_NS:
+            self._drop(order, RejectReason.STALE_DATA, "decided too long ago")
+            return False
         if self.stopping or order.intent.client_order_id in self._withdrawn:
             self._drop(order, RejectReason.SESSION, "withdrawn before it was sent")
             return False

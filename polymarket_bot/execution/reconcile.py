@@ -141,7 +141,7 @@ class Reconciler:
             return
         self._desk.ended(order, None)
         owed = (order.final_matched or 0) - order.matched
-        if owed > DUST // 2:
+        if owed > DUST:
             return  # the venue has matched more than its trades show yet
         if asked_ns - order.ended_ns >= FILL_GRACE_NS:
             self._desk.ended(order, order.matched)

@@ -326,6 +326,22 @@ def test_no_order_leaves_once_we_stop(play: Play) -> None:
     play(story)
 
 
+def test_an_order_that_was_held_up_is_not_sent(play: Play) -> None:
+    """What it was decided on is older than a second and a half when it is signed: it is dropped, and nothing is charged."""
+
+    async def story(desk: Desk) -> None:
+        desk.script.hold_prepare = True
+        desk.place()
+        await desk.settle_down()
+        desk.script.offset_ns += 1_700_000_000
+        desk.script.release.set()
+        await desk.settle_down()
+        assert desk.script.sent == [] and not desk.engine.desk.orders
+        assert desk.script.refusals == [RejectReason.STALE_DATA]
+
+    play(story)
+
+
 def test_a_cancel_reaches_an_order_that_is_still_being_signed(play: Play) -> None:
     """NEW_ORDER and CANCEL_ORDER may arrive together: the order is then not sent at all."""
 
