@@ -427,6 +427,14 @@ static void test_a_ban_holds_everything_back_until_it_ends(void)
     b->rest_hold_ns = rest;
 }
 
+static void test_a_second_start_asks_for_everything_again(void)
+{
+    /* start leaves links alone */
+    b->clock_asked = b->key_asked = b->markets[0].dead_man_asked = true;
+    EXPECT(venue->operations->start(venue, &loop, NOW) == STATUS_OK);
+    EXPECT(!b->clock_asked && !b->key_asked && !b->markets[0].dead_man_asked);
+}
+
 int main(void)
 {
     connector_make();
@@ -444,6 +452,7 @@ int main(void)
     test_no_order_without_a_fresh_dead_man();
     test_half_a_list_of_open_orders_is_asked_again();
     test_a_ban_holds_everything_back_until_it_ends();
+    test_a_second_start_asks_for_everything_again();
     b->market_link.socket.state = b->user_link.socket.state = b->api_link.socket.state =
         WEBSOCKET_CLOSED;
     binance_connector_free(venue);

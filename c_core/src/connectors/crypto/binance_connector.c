@@ -322,6 +322,11 @@ static int venue_start(struct venue *venue, struct loop *loop, int64_t now_ns)
     }
     b->started = true;
     b->next_turn_ns = 0;
+    /* What was under way at a stop was never heard of again: all is asked anew. */
+    b->clock_asked = b->info_asked = b->mode_asked = b->key_asked = false;
+    for (int i = 0; i < b->symbols_count; i++)
+        b->markets[i].dead_man_asked = b->markets[i].snapshot_asked = false;
+    binance_reconcile_abort(b);
     b->random ^= (uint64_t)now_ns | 1;
     binance_problem(b, "connecting");
     binance_session_update(b, now_ns);
