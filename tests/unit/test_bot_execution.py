@@ -327,7 +327,7 @@ def test_no_order_leaves_once_we_stop(play: Play) -> None:
 
 
 def test_an_order_that_was_held_up_is_not_sent(play: Play) -> None:
-    """What it was decided on is older than a second and a half when it is signed: it is dropped, and nothing is charged."""
+    """What it was decided on is 1.7 s old when it is signed: it is dropped, and nothing is charged."""
 
     async def story(desk: Desk) -> None:
         desk.script.hold_prepare = True
