@@ -78,6 +78,8 @@ def _folders(paths: Paths) -> list[Finding]:
         free = shutil.disk_usage(place).free
         if path.exists() and (path.stat().st_mode & 0o077 or path.stat().st_uid != os.getuid()):
             findings.append(Finding("folder", False, f"{path} must be ours and 0700; run `chmod 700 {path}`"))
+        elif path.exists() and not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+            findings.append(Finding("folder", False, f"{path} cannot be used by us; run `chmod 700 {path}`"))
         elif free < least:
             findings.append(Finding("folder", False, f"{place} has only {free >> 20} MiB free; make room"))
         else:

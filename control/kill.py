@@ -149,7 +149,7 @@ class Kill:
             self._report.latch = str(error)
             self._say(
                 f"the latch {self._paths.latch} cannot be written: {error.strerror}. "
-                "Free the disk and run `control kill` again.",
+                "Make its folder writable, or free the disk, and run `control kill` again.",
                 "bad",
             )
 

@@ -80,7 +80,7 @@ def describe(latch: Path) -> str:
     """Why trading is halted, in one sentence."""
     content = read_json(latch)
     if content is None:
-        return "halted; the latch tells no reason (made on a full disk, or by hand)"
+        return f"halted; {latch} cannot be read or tells no reason (made on a full disk, or by hand)"
     reason = str(content.get("reason", "unknown"))
     text = str(content.get("text") or "")
     when = ""

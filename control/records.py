@@ -113,7 +113,7 @@ def last_records(path: Path, count: int, kept: int = 3) -> list[Record]:
 def _tail(path: Path, count: int) -> list[Record]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):  # a view shows what it can
         return []
     try:
         at = os.fstat(descriptor).st_size

@@ -25,7 +25,7 @@ from control import processes, shared
 from control.latch import is_latched
 from control.records import write_atomically
 from control.status import snapshot
-from control.venues import BinanceVenue
+from control.venues import BinanceVenue, VenueError, cancel_until_none
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LIMIT = Amounts(1_000_000_000, 20_000_000_000)
@@ -323,3 +323,27 @@ def test_two_kills_at_once(system: System) -> None:
     said = [child.communicate(timeout=30)[0] for child in both]
     assert [child.returncode for child in both] == [0, 0], said
     assert system.open_at_binance() == 0
+
+
+def test_an_answer_that_cannot_be_used_is_a_venue_error() -> None:
+    """A venue that answers 200 with something else than orders counts as not reached: callers know that
+    error, and a supervisor in the middle of a recovery does not end over it."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b'HTTP/1.1 200 OK\r\ncontent-length: 9\r\nconnection: close\r\n\r\n{"odd":1}')
+        await writer.drain()
+        writer.close()
+
+    async def ask() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        ready = {
+            "rest": f"http://127.0.0.1:{port}",
+            "credentials": {"api_key": "k", "api_secret": "s"},
+        }
+        async with server, BinanceVenue(ready, 1.0) as venue:
+            with pytest.raises(VenueError, match="cannot be used"):
+                await cancel_until_none(venue, {"BTCUSDT"}, time.monotonic() + 0.2)
+
+    asyncio.run(ask())
