@@ -330,7 +330,7 @@ class App:
         adopted: set[str] = set()
         since = wall - UNKNOWN_WINDOW_NS - SEND_SLACK_NS
         for order_id, created, row in await self._database.load_unclear_orders(since):
-            market = self._engine.account.markets.get(row["condition_id"])
+            market = self._engine.account.known.get(row["condition_id"])
             if market is None or row["token"] not in market.tokens:
                 continue
             if self._settlement.has_order(order_id):
@@ -343,7 +343,7 @@ class App:
                 Side(row["side"]),
                 Price(row["price"]),
                 Size(row["size"]),
-                True,
+                False,  # not recorded: charged with the fee that it could cost
                 row["strategy"],
             )
             self._engine.reconciler.adopt_unclear(intent, order_id, max(0, wall - created - SEND_SLACK_NS))

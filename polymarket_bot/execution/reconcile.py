@@ -213,6 +213,10 @@ class Reconciler:
     def adopt_unclear(self, intent: Intent, order_id: str, age_ns: int) -> None:
         """An order that an earlier process may have sent: charged, cancelled and looked for until its
         window has passed, because its bytes may still be on their way."""
+        if intent.condition_id not in self._account.markets:
+            self._account.set_market(self._account.known[intent.condition_id])
+        if order_id in self._desk.orders:
+            return
         now = self._clock.now_ns()
         order = Order(intent, order_id, OrderState.UNKNOWN, now - age_ns, self._clock.wall_ns() - age_ns)
         order.sent_ns = now - age_ns

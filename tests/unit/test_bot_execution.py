@@ -435,6 +435,22 @@ def test_a_fill_in_a_market_that_was_dropped_is_charged(play: Play) -> None:
     play(story)
 
 
+def test_an_unclear_order_in_a_market_that_is_not_quoted_is_charged(play: Play) -> None:
+    """An earlier process may have sent it just before its market ended."""
+
+    async def story(desk: Desk) -> None:
+        assert desk.engine.drop_market("0xc")
+        intent = Intent(
+            77, MARKET.condition_id, "111", Outcome.YES, Side.BUY, Price(450_000), Size(10 * SHARE), False, 4
+        )
+        for _ in range(2):
+            desk.engine.reconciler.adopt_unclear(intent, "0xdead", 0)
+        assert 10 * 450_000 <= desk.used() < 2 * 10 * 450_000
+        assert not desk.engine.drop_market("0xc")
+
+    play(story)
+
+
 def test_a_fill_in_a_market_nobody_named_is_asked_about(play: Play) -> None:
     """The stream's trade waits for reconcile, which asks for the terms; without terms no new orders."""
 
