@@ -65,4 +65,4 @@ def build(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    print(build(Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else HERE))
+    build(Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else HERE)

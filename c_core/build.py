@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--build-dir", type=Path, default=ROOT / "build", help="where the archives are")
     parser.add_argument("--output", type=Path, default=HERE, help="where the module goes")
     arguments = parser.parse_args()
-    print(build(arguments.build_dir.resolve(), arguments.output.resolve()))
+    build(arguments.build_dir.resolve(), arguments.output.resolve())
 
 
 if __name__ == "__main__":
