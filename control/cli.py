@@ -190,7 +190,9 @@ def kill(
     from control.venues import VENUES
 
     if venue is not None and venue not in VENUES:
-        raise ControlError(f"Unknown venue {venue!r}; one of: {', '.join(VENUES)}.", Exit.USAGE)
+        # An emergency stop never stops at a typing mistake: too much is stopped rather than nothing.
+        _kill_line(f"no venue is called {venue!r} ({', '.join(VENUES)}); all of them are emptied", "bad")
+        venue = None
     report = Kill(open_paths(), reason, flatten, venue, _kill_line).run()
     code = report.exit_code()
     words = {

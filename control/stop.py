@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from control import processes, shared, venues
 from control.errors import ControlError, Exit
 from control.recorder import FillRecorder, write_event
+from control.records import read_json
 from control.status import supervisor_process
 from control.words import PARTICIPANTS
 
@@ -32,11 +33,17 @@ def stop(paths: Paths, say: Say) -> None:
         if left:
             say("The supervisor does not end; it is killed")
             processes.terminate(left, grace_s=0.0)
+    about = (read_json(paths.supervisor_json) or {}) if supervisor is not None else {}
+    problems: list[str] = list(about.get("unverified", []))
     leftovers = shared.all_live_processes(paths)
     if supervisor is None and not leftovers:
         raise ControlError("Nothing is running. `control start --paper` starts it.", Exit.NOT_RUNNING)
     if leftovers:
-        _end_leftovers(paths, leftovers, say)
+        problems += _end_leftovers(paths, leftovers, say)
+    if problems:
+        raise ControlError(
+            "Stopped, but orders may still be open: " + "; ".join(problems) + ". The next start cancels them."
+        )
     say("✓ Stopped")
 
 
@@ -52,7 +59,8 @@ def _ask_to_stop(paths: Paths, supervisor: processes.ProcessId) -> None:
         processes.send_signal(supervisor, signal.SIGTERM)
 
 
-def _end_leftovers(paths: Paths, leftovers: list[processes.FoundProcess], say: Say) -> None:
+def _end_leftovers(paths: Paths, leftovers: list[processes.FoundProcess], say: Say) -> list[str]:
+    """Ends them in order; returns what could not be seen to be closed at a venue."""
     participants = [e.process for e in leftovers if e.name in PARTICIPANTS]
     simulators = [e.process for e in leftovers if e.name.startswith("sim-")]
     names = ", ".join(sorted({entry.name for entry in leftovers}))
@@ -69,10 +77,7 @@ def _end_leftovers(paths: Paths, leftovers: list[processes.FoundProcess], say: S
     write_event(paths.mode_home, "control", "leftovers_ended", names=names)
     if alive:
         raise ControlError(f"Process {alive[0].pid} does not end; end it by hand.")
-    if problems:
-        raise ControlError(
-            "Stopped, but orders may still be open: " + "; ".join(problems) + ". The next start cancels them."
-        )
+    return problems
 
 
 async def _empty_venues(paths: Paths) -> list[str]:

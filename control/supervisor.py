@@ -71,6 +71,7 @@ class Supervisor:
         self._keeper = Keeper(self)
         self._started_wall_ns = time.time_ns()
         self._fills_problem: str | None = None
+        self._unverified: list[str] = []  # venues where a stop did not see that nothing is open
         self.earlier = shared.about_supervisor(paths)
         self._sweeps: set[asyncio.Task[str]] = set()
         self._me = ProcessId(os.getpid(), processes.start_time_of(os.getpid()) or 0)
@@ -320,7 +321,9 @@ class Supervisor:
             swept = await asyncio.gather(
                 *(self._keeper.empty_venue(n, time.monotonic() + 2.0) for n in venues.VENUES)
             )
-            self.events.write("supervisor", "venues_swept", **dict(zip(venues.VENUES, swept, strict=True)))
+            said = dict(zip(venues.VENUES, swept, strict=True))
+            self.events.write("supervisor", "venues_swept", **said)
+            self._unverified = [f"{n}: {word}" for n, word in said.items() if not word.endswith(", 0 open")]
         self.write_snapshot()
         if self.stop_simulators:
             await self._stop_simulators()
@@ -347,6 +350,7 @@ class Supervisor:
             "budget": self.budget.model_dump(),
             "options": self._public_options(),
             "problems": [problem for problem in (self.events.failed, self._fills_problem) if problem],
+            "unverified": self._unverified,
             "children": [child.record() for child in self.children],
         }
         with contextlib.suppress(OSError):

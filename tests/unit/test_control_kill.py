@@ -258,11 +258,12 @@ def test_kill_with_nothing_running_still_latches(tmp_path: Path) -> None:
         "PURSER_HOME": str(tmp_path / "home"),
         "PURSER_RUNTIME": str(tmp_path / "run"),
     }
-    argv = [sys.executable, "-m", "control", "kill"]
+    argv = [sys.executable, "-m", "control", "kill", "--venue", "binanse"]  # a slip does not stop a kill
     killed = subprocess.run(
         argv, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30, check=False
     )
     assert killed.returncode == 0, killed.stdout
+    assert "binanse" in killed.stdout + killed.stderr
     paths = Paths.from_environment("paper", environment, create=False)
     assert is_latched(paths.latch)
     assert snapshot(paths)["state"] == "HALTED"
