@@ -317,6 +317,7 @@ class App:
                 if await self._engine.reconciler.reconcile():
                     unclear = await self._adopt_unclear()
                     await self._database.end_orders(order for order in known if order not in unclear)
+                    await self._markets.settle_ended()  # before balances: the venue pays and empties them
                     await self._watch.compare_balances(adopt_now=True)
                     break
             except VenueError as error:

@@ -107,14 +107,19 @@ class MarketList:
             self._changed.clear()
             await asyncio.sleep(MARKET_PAUSE_S)  # a doubt is asked about once a second, not once an order
             await self.choose()
-            for market in list(self._engine.account.markets.values()):
-                if market.condition_id in self.quoted:
-                    continue
-                holdings = self._engine.account.holdings(market)
-                if holdings.yes or holdings.no:
-                    await self._engine.reconciler.settle(market)
-                self._engine.drop_market(market.condition_id)
+            await self.settle_ended()
             await self.follow()
+
+    async def settle_ended(self) -> None:
+        """Markets that are quoted no longer: what is held there is settled once they are resolved, and
+        those in which nothing is held are dropped."""
+        for market in list(self._engine.account.markets.values()):
+            if market.condition_id in self.quoted:
+                continue
+            holdings = self._engine.account.holdings(market)
+            if holdings.yes or holdings.no:
+                await self._engine.reconciler.settle(market)
+            self._engine.drop_market(market.condition_id)
 
     def on_resolved(self, condition_id: str) -> None:
         """A hint: quotes of the market go at once, and the market loop asks the venue for the rest."""

@@ -93,5 +93,8 @@ class VenueWatch:
             log.warning("balance_unknown", error=str(error)[:160])
             return
         moving = any(fill.token == token for fill in self._settlement.provisional())
-        if read and not moving and before == after:
+        if not read or moving or before != after:
+            return
+        # Gone because the market is resolved and paid: that has a price, and it is not the mark.
+        if not await self._engine.reconciler.settle(market):
             self._engine.reconciler.adopt(market, token, after)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any, Protocol
@@ -123,7 +124,7 @@ def as_events(frame: str | bytes) -> list[Mapping[str, Any]]:
     return events
 
 
-class Channel:
+class Channel(ABC):
     """One WebSocket that is kept open: connect, greet, PING, read, and again after a pause."""
 
     def __init__(self, name: str, url: str, context: ssl.SSLContext | None, clock: Callable[[], int]) -> None:
@@ -213,12 +214,13 @@ class Channel:
 
     # What a channel is: the subclass says.
 
+    @abstractmethod
     def greeting(self) -> dict[str, Any]:
-        raise NotImplementedError
+        """The first frame of a connection: what is subscribed to."""
 
+    @abstractmethod
     def handle(self, event: Mapping[str, Any]) -> Callable[[], None] | None:
         """Read one event; what others must be told is returned, and called after the frame is read."""
-        raise NotImplementedError
 
     def opened(self) -> None:
         """A new connection: nothing is known yet."""

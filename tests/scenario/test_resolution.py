@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Any
 
 from conftest import System
-from test_main_job import MONEY
+from test_main_job import MONEY, assert_books_equal
 
 Json = dict[str, Any]
 
@@ -72,3 +74,17 @@ def test_a_resolved_market_is_settled_and_the_next_one_is_quoted(system: System)
     system.control("stop")
     ours = [p for p in system.json("positions")["positions"] if p["venue"] == "polymarket"]
     assert books(ours) == books(system.account("polymarket")["positions"])
+
+
+def test_a_market_that_was_resolved_while_the_bot_was_down_is_booked_at_its_payout(system: System) -> None:
+    """Bot and supervisor die holding tokens, the market is resolved: the next start books the payout."""
+    system.start()
+    market = system.wait("a position in a quoted market", lambda: held_market(system), timeout=60)
+    bot = system.pid("polymarket_bot")
+    system.signal("supervisor", signal.SIGKILL)
+    os.kill(bot, signal.SIGKILL)
+    system.admin("polymarket", "/market", {"expire": market["slug"]})
+    system.wait("the venue has paid", lambda: system.account("polymarket")["settlements"])
+    system.start()
+    system.control("stop")
+    assert_books_equal(system)
