@@ -212,7 +212,7 @@ class Channel(ABC):
         if self._socket is not None:
             await self._socket.close(1000, "resubscribe")
 
-    # What a channel is: the subclass says.
+    # What a channel is: the subclass says, and what it does not care about does nothing.
 
     @abstractmethod
     def greeting(self) -> dict[str, Any]:
@@ -222,13 +222,13 @@ class Channel(ABC):
     def handle(self, event: Mapping[str, Any]) -> Callable[[], None] | None:
         """Read one event; what others must be told is returned, and called after the frame is read."""
 
-    def opened(self) -> None:
+    def opened(self) -> None:  # noqa: B027
         """A new connection: nothing is known yet."""
 
-    def lost(self, reason: str) -> None:
+    def lost(self, reason: str) -> None:  # noqa: B027
         """The connection ended."""
 
-    def doubt(self, reason: str) -> None:
+    def doubt(self, reason: str) -> None:  # noqa: B027
         """A frame could not be used: what it said is unknown."""
 
 
@@ -271,17 +271,17 @@ class MarketStream(Channel):
             return False
         return self._clock() - self._pong_ns <= PONG_LIMIT_NS
 
-    def opened(self) -> None:
+    def opened(self) -> None:  # noqa: B027
         for book in self.books.values():
             if book.state is BookState.SYNCED:
                 book.state = BookState.STALE
         self._wake.set()
 
-    def lost(self, reason: str) -> None:
+    def lost(self, reason: str) -> None:  # noqa: B027
         for book in self.books.values():
             self._stale(book, reason)
 
-    def doubt(self, reason: str) -> None:
+    def doubt(self, reason: str) -> None:  # noqa: B027
         for book in self.books.values():
             self._stale(book, reason)
 
@@ -463,15 +463,15 @@ class UserStream(Channel):
     def sees_fills(self) -> bool:
         return bool(self.connected_ns) and self.caught_up and self._clock() - self._pong_ns <= PONG_LIMIT_NS
 
-    def opened(self) -> None:
+    def opened(self) -> None:  # noqa: B027
         self.caught_up = False
         self.gaps += 1
         self._on_gap("user stream connected")
 
-    def lost(self, reason: str) -> None:
+    def lost(self, reason: str) -> None:  # noqa: B027
         self.caught_up = False
 
-    def doubt(self, reason: str) -> None:
+    def doubt(self, reason: str) -> None:  # noqa: B027
         self.caught_up = False
         self.gaps += 1
         self._on_gap("malformed frame")
