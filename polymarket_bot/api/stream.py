@@ -271,17 +271,17 @@ class MarketStream(Channel):
             return False
         return self._clock() - self._pong_ns <= PONG_LIMIT_NS
 
-    def opened(self) -> None:  # noqa: B027
+    def opened(self) -> None:
         for book in self.books.values():
             if book.state is BookState.SYNCED:
                 book.state = BookState.STALE
         self._wake.set()
 
-    def lost(self, reason: str) -> None:  # noqa: B027
+    def lost(self, reason: str) -> None:
         for book in self.books.values():
             self._stale(book, reason)
 
-    def doubt(self, reason: str) -> None:  # noqa: B027
+    def doubt(self, reason: str) -> None:
         for book in self.books.values():
             self._stale(book, reason)
 
@@ -463,15 +463,15 @@ class UserStream(Channel):
     def sees_fills(self) -> bool:
         return bool(self.connected_ns) and self.caught_up and self._clock() - self._pong_ns <= PONG_LIMIT_NS
 
-    def opened(self) -> None:  # noqa: B027
+    def opened(self) -> None:
         self.caught_up = False
         self.gaps += 1
         self._on_gap("user stream connected")
 
-    def lost(self, reason: str) -> None:  # noqa: B027
+    def lost(self, reason: str) -> None:
         self.caught_up = False
 
-    def doubt(self, reason: str) -> None:  # noqa: B027
+    def doubt(self, reason: str) -> None:
         self.caught_up = False
         self.gaps += 1
         self._on_gap("malformed frame")
