@@ -31,7 +31,12 @@ SUMMED = (
 
 def positions(paths: Paths) -> Record:
     """Every position that was held today, ours, one object a symbol."""
-    return {"schema_version": 1, "positions": with_assets(paths, snapshot(paths)["positions"])}
+    picture = snapshot(paths)
+    return {
+        "schema_version": 1,
+        "as_of_wall_ns": picture["as_of_wall_ns"],
+        "positions": with_assets(paths, picture["positions"]),
+    }
 
 
 def with_assets(paths: Paths, rows: list[Record]) -> list[Record]:
@@ -71,6 +76,7 @@ def pnl(paths: Paths) -> Record:
     return {
         "schema_version": 1,
         "state": picture["state"],
+        "as_of_wall_ns": picture["as_of_wall_ns"],
         **picture["pnl"],
         "total": total,
         "venues": list(by_venue.values()),

@@ -257,12 +257,16 @@ def status(
         if not live:
             print_once(picture)
     if not picture["running"]:
-        say(
-            picture["problems"][0]
-            if picture["problems"]
-            else "Not running. `control start --paper` starts it."
-        )
+        say(_why_not_running(picture))
         raise typer.Exit(int(Exit.NOT_RUNNING))
+
+
+def _why_not_running(picture: dict[str, Any]) -> str:
+    problems = [f"{text[0].upper()}{text[1:]}." for text in picture["problems"]]
+    if picture["state"] == "HALTED":
+        lift = "Halted: `control resume` lifts it when the cause is understood, then `control start --paper`."
+        return "\n".join([*problems, lift])
+    return problems[0] if problems else "Not running. `control start --paper` starts it."
 
 
 @app.command()
@@ -290,8 +294,17 @@ def positions(as_json: Json = False) -> None:
         return
     from control.view import position_rows, print_table
 
+    _say_when(content)
     columns = ("venue", "symbol", "quantity", "mark", "realized", "unrealized", "fees")
     print_table("Positions", columns, position_rows(content), "No positions.")
+
+
+def _say_when(content: dict[str, Any]) -> None:
+    """Numbers of a run that ended say so."""
+    from control.view import as_of
+
+    if text := as_of(content):
+        say(f"Not running{text}.")
 
 
 @app.command()
@@ -322,6 +335,7 @@ def pnl(as_json: Json = False) -> None:
 
     keys = ("realized_micros", "unrealized_micros", "fees_micros", "day_micros")
     rows = [[row["venue"], *(signed_usd(row[key]) for key in keys)] for row in content["venues"]]
+    _say_when(content)
     rows.append(["all", *(signed_usd(content[key]) for key in keys)])
     print_table("Today", ("venue", "realized", "unrealized", "fees", "day"), rows, "")
 

@@ -126,6 +126,7 @@ class Page:
         self.torn = torn  # its writer died while writing: good for showing, not for adding up
         self.mode = int(content.mode)
         self.pid = int(content.pid)
+        self.updated_ns = int(content.updated_ns)
         self.day_micros = int(content.day_micros)
         self.realized_micros = int(content.realized_micros)
         self.unrealized_micros = int(content.unrealized_micros)
@@ -317,7 +318,8 @@ def known_processes(paths: Paths, ledger: Ledger | None) -> list[FoundProcess]:
     found = []
     if ledger is not None:
         view = ledger.snapshot()
-        for role, name in enumerate(words.PARTICIPANTS):
+        # The supervisor last: a participant that was started by hand holds its line too.
+        for role, name in reversed(list(enumerate(words.PARTICIPANTS))):
             line = view.participants[role]
             if line.pid > 0:
                 found.append(FoundProcess(name, ProcessId(line.pid, line.start_time)))

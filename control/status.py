@@ -13,7 +13,7 @@ from bridge.ledger import LedgerView
 from bridge.messages import LedgerState
 from control import processes, shared, words
 from control.latch import describe, is_latched
-from control.processes import ProcessId
+from control.processes import FoundProcess, ProcessId
 from control.recorder import recorded_events, recorded_fills
 from control.records import Record, read_json
 
@@ -41,21 +41,25 @@ def snapshot(paths: Paths) -> Record:
     running = supervisor_process(paths) is not None
     view = shared.ledger_view(paths)
     pages = {name: page for name in words.PARTICIPANTS[1:] if (page := shared.read_page(paths, name))}
+    found = [] if running else shared.all_live_processes(paths)
     if view is None and not pages and not running:
-        return _kept(paths)
+        return _kept(paths, found)
     now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     latched = is_latched(paths.latch)
     rows = _processes(about, view, now_ns)
+    _add_found(rows, found)
+    alone = _unwatched(rows[0], found, running)
     return {
         "schema_version": SCHEMA_VERSION,
         "mode": str(about.get("mode") or _mode(pages)),
         "state": _state(view, running, latched),
         "running": running,
         "healthy": bool(running and about.get("healthy")),
-        "halt": describe(paths.latch) if latched else None,
-        "problems": (list(about.get("problems", [])) if running else []) + _unwatched(rows[0], view, running),
+        "halt": _halt(paths, view, latched),
+        "problems": (list(about.get("problems", [])) if running else []) + alone,
         "uptime_s": _uptime_s(about) if running else 0,
         "taken_wall_ns": time.time_ns(),
+        "as_of_wall_ns": None if running or alone else _last_page_wall_ns(pages, now_ns),
         "budget": _budget(view),
         "pnl": _pnl(pages),
         "processes": rows,
@@ -70,22 +74,41 @@ def snapshot(paths: Paths) -> Record:
     }
 
 
-def _kept(paths: Paths) -> Record:
+def _kept(paths: Paths, found: list[FoundProcess]) -> Record:
     latched = is_latched(paths.latch)
     kept = read_json(paths.mode_home / "last.json")
     state = "HALTED" if latched else "STOPPED"
+    rows: list[Record] = []
+    _add_found(rows, found)
     changed = {
-        "state": state, "running": False, "healthy": False, "uptime_s": 0, "problems": [],
-        "halt": describe(paths.latch) if latched else None,
+        "state": state, "running": False, "healthy": False, "uptime_s": 0,
+        "problems": _left_running(found), "halt": _halt(paths, None, latched), "processes": rows,
+        "as_of_wall_ns": kept.get("taken_wall_ns") if kept is not None else None,
     }  # fmt: skip
     if kept is not None:
-        return {**kept, **changed, "processes": []}
+        return {**kept, **changed}
     return {
         "schema_version": SCHEMA_VERSION, "mode": "paper", **changed, "taken_wall_ns": time.time_ns(),
-        "budget": _budget(None), "pnl": _pnl({}), "processes": [], "venues": [], "links": [], "positions": [],
+        "budget": _budget(None), "pnl": _pnl({}), "venues": [], "links": [], "positions": [],
         "orders": [], "fills": newest_fills(paths, FILLS_SHOWN), "refusals": [], "signals": {},
         "latency": _latency({}),
     }  # fmt: skip
+
+
+def _halt(paths: Paths, view: LedgerView | None, latched: bool) -> str | None:
+    """Why trading is halted, or None when it is not."""
+    if latched:
+        return describe(paths.latch)
+    if view is None or view.state != LedgerState.HALTED:
+        return None
+    reason = words.word(words.HALT_REASONS, view.reason)
+    return f"halted in the ledger, reason {reason}: {words.HALT_TEXTS.get(reason, 'no more is known')}"
+
+
+def _last_page_wall_ns(pages: dict[str, shared.Page], now_ns: int) -> int | None:
+    """When the participants last wrote, by the wall clock: their pages outlive them."""
+    newest = max((page.updated_ns for page in pages.values()), default=0)
+    return time.time_ns() - (now_ns - newest) if 0 < newest <= now_ns else None
 
 
 def _mode(pages: dict[str, shared.Page]) -> str:
@@ -171,21 +194,38 @@ def _processes(about: Record, view: LedgerView | None, now_ns: int) -> list[Reco
     return rows
 
 
-def _unwatched(supervisor: Record, view: LedgerView | None, running: bool) -> list[str]:
-    """A sentence when nobody watches what runs: the supervisor is dead, stopped or stuck."""
-    lines = dict(zip(words.PARTICIPANTS, view.participants, strict=False)) if view is not None else {}
-    alive = [
-        name
-        for name in words.PARTICIPANTS[1:]
-        if name in lines and processes.is_alive(ProcessId(lines[name].pid, lines[name].start_time))
+def _add_found(rows: list[Record], found: list[FoundProcess]) -> None:
+    """Lists what runs without a supervisor, in place of an entry whose process is gone."""
+    listed = {row["pid"] for row in rows}
+    for entry in found:
+        if entry.process.pid in listed:
+            continue
+        row = _process(entry.name, entry.process, "running", None, 0)
+        gone = next((i for i, r in enumerate(rows) if r["name"] == entry.name and not r["pid"]), None)
+        if gone is None:
+            rows.append(row)
+        else:
+            rows[gone] = row
+
+
+def _left_running(found: list[FoundProcess]) -> list[str]:
+    """A sentence when participants run and no supervisor watches them."""
+    alive = [entry for entry in found if entry.name in words.PARTICIPANTS[1:]]
+    if not alive:
+        return []
+    names = " and ".join(f"{entry.name} ({entry.process.pid})" for entry in alive)
+    return [
+        f"no supervisor: {names} still run{'s' if len(alive) == 1 else ''}; "
+        "`control start --paper` takes over, `control kill` ends them"
     ]
+
+
+def _unwatched(supervisor: Record, found: list[FoundProcess], running: bool) -> list[str]:
+    """A sentence when nobody watches what runs: the supervisor is dead, stopped or stuck."""
     age_ms = supervisor["heartbeat_age_ms"]
-    if not running and alive:
-        return [
-            f"the supervisor is dead, {' and '.join(alive)} still run and add no risk; "
-            "`control start --paper` takes over, `control stop` ends them"
-        ]
-    if running and age_ms is not None and age_ms >= UNWATCHED_MS:
+    if not running:
+        return _left_running(found)
+    if age_ms is not None and age_ms >= UNWATCHED_MS:
         return [
             f"the supervisor ({supervisor['state']}) has not moved for {age_ms // 1000} s: no risk is added; "
             "`control kill` works without it, `control stop` ends it"

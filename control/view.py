@@ -46,7 +46,10 @@ def render(picture: Record) -> RenderableType:
     parts: list[RenderableType] = [_headline(picture)]
     if picture.get("halt"):
         parts.append(
-            Text(f"HALTED: {printable(picture['halt'])}. `control resume` lifts it.", style="bold red")
+            Text(
+                f"HALTED{printable(picture['halt']).removeprefix('halted')}. `control resume` lifts it.",
+                style="bold red",
+            )
         )
     parts += [Text(f"PROBLEM: {printable(text)}", style="bold red") for text in picture.get("problems", [])]
     parts += [_budget(picture["budget"]), _pnl(picture)]
@@ -65,10 +68,20 @@ def _headline(picture: Record) -> Text:
     line.append_text(toned(picture["state"]))
     if picture["running"]:
         line.append(f"  up {picture['uptime_s']} s")
+    elif picture["problems"]:
+        line.append("  without a supervisor", style="bold red")
     else:
-        seen = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(picture["taken_wall_ns"] / 1e9))
-        line.append(f"  not running; what is known as of {seen} UTC")
+        line.append(f"  not running{as_of(picture)}")
     return line
+
+
+def as_of(picture: Record) -> str:
+    """Of a picture of what ran last: when it was so. Empty while something runs."""
+    wall_ns = picture.get("as_of_wall_ns")
+    if wall_ns is None:
+        return ""
+    seen = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(wall_ns / 1e9))
+    return f"; as of {seen} UTC, before the stop"
 
 
 def _budget(budget: Record) -> Text:

@@ -150,6 +150,11 @@ def test_kill_confirms_within_three_seconds(system: System) -> None:
     assert is_latched(system.paths.latch)
     refused = system.control("start", "--paper")
     assert refused.returncode == 8 and "control resume" in refused.stderr
+    halted = system.control("status")
+    assert halted.returncode == 3
+    assert halted.stderr.startswith("Halted: `control resume` lifts it") and "HALTED at 20" in halted.stdout
+    assert "UTC, before the stop" in halted.stdout
+    assert "before the stop" in system.control("positions").stderr
     assert system.control("kill").returncode == 0
     assert system.control("resume").returncode == 2  # no terminal, no --yes
     assert system.control("resume", "--yes").returncode == 0
@@ -236,7 +241,13 @@ def test_status_is_complete_without_a_supervisor(system: System) -> None:
     assert shown.returncode == 3
     picture = json.loads(shown.stdout)
     assert picture["state"] == "STOPPED" and picture["mode"] == "paper"
-    assert "supervisor is dead, engine and polymarket_bot still run" in shown.stderr
+    pids = {name: system.children[name].pid for name in ("engine", "polymarket_bot")}
+    for name, pid in pids.items():
+        assert f"{name} ({pid})" in shown.stderr
+        assert [row["pid"] for row in picture["processes"] if row["name"] == name] == [pid]
+    assert "No supervisor: " in shown.stderr and "control kill" in shown.stderr
+    assert "without a supervisor" in system.control("status").stdout
+    assert picture["as_of_wall_ns"] is None
     assert picture["budget"]["limit_micros"] == LIMIT.loss
     assert picture["budget"]["used_micros"] == 2_000_000
     assert picture["budget"]["positions_micros"] == 1_200_000
