@@ -157,7 +157,7 @@ class System:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.control("stop", expect=None, timeout=20)
         for pid in pids:
-            with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+            with contextlib.suppress(OSError):  # gone, or a zombie that may not be looked at
                 if str(self.home) in Path(f"/proc/{pid}/environ").read_text(errors="replace"):
                     os.kill(pid, signal.SIGKILL)
         shutil.rmtree(self.home, ignore_errors=True)

@@ -66,6 +66,13 @@ def test_a_resolved_market_is_settled_and_the_next_one_is_quoted(system: System)
         return bool({token for m in fresh for token in (m["yes"], m["no"])} & ordered_assets(system))
 
     system.wait("a new market is quoted", quoted_new, timeout=45)
+
+    def all_settled() -> bool:
+        ended = {t for c, m in before.items() if c not in open_markets(system) for t in (m["yes"], m["no"])}
+        held = [p for p in system.json("positions")["positions"] if p["quantity_e9"]]
+        return not any(p.get("asset_id") in ended for p in held)
+
+    system.wait("what was held in the ended markets is settled", all_settled)
     status = system.status()
     assert status["state"] == "ACTIVE"
     assert status["budget"]["used_micros"] <= status["budget"]["limit_micros"]

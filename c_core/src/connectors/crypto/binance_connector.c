@@ -31,6 +31,8 @@ void binance_event(struct binance *b, int level, const char *name, const char *f
 void binance_problem(struct binance *b, const char *format, ...)
 {
     va_list arguments;
+    if (b->refused)
+        return; /* what follows from a refused key, closed streams and so on, does not hide it */
     va_start(arguments, format);
     vsnprintf(b->problem, sizeof b->problem, format, arguments);
     va_end(arguments);
@@ -40,9 +42,9 @@ void binance_auth_refused(struct binance *b, const char *what, int64_t code, con
 {
     if (b->refused)
         return;
-    b->refused = true;
     binance_problem(b, "the venue refused the API key (%s: %lld %.40s)", what, (long long)code,
                     message);
+    b->refused = true;
     binance_event(b, EVENT_ERROR, "auth_refused",
                   "%s: %lld %.60s; put a valid key with futures permission into the key file", what,
                   (long long)code, message);
