@@ -13,6 +13,8 @@ from bridge.messages import HaltReason, LedgerState
 from control import processes, shared, words
 from control.config import usd
 from control.latch import is_latched
+from control.recorder import recorded_events
+from control.records import Record
 
 if TYPE_CHECKING:
     from control.children import Child
@@ -22,7 +24,26 @@ if TYPE_CHECKING:
 READING_S = 0.1
 OVER_PERMILLE = 1050
 DIFFER_READINGS = 3
+HALT_TEXT_NS = 5_000_000_000  # how old an event may be to explain a halt that is seen now
 JOIN_S = 20.0  # so long may a process take until it opens the ledger, or leave it before it ends
+
+
+def halt_text(events: list[Record], now_ns: int) -> str:
+    """What the participant that halted said itself: its word on the halt, and the error just before it."""
+    recent = [
+        row
+        for row in events
+        if row["level"] == "error"
+        and row["source"] in words.PARTICIPANTS[1:]
+        and row.get("text")
+        and row["wall_ns"] > now_ns - HALT_TEXT_NS
+    ]
+    said = next((row for row in reversed(recent) if row["name"] == "halted"), None)
+    if said is None:
+        return str(recent[-1]["text"]) if recent else ""
+    before = [row for row in recent if row["name"] != "halted" and row["source"] == said["source"]]
+    detail = f" ({before[-1]['text']})" if before else ""
+    return f"{said['text']}{detail}"
 
 
 class Guard:
@@ -82,7 +103,8 @@ class Guard:
             return
         reason = words.word(words.HALT_REASONS, view.reason)
         supervisor.events.write("supervisor", "halt_seen", level="error", reason=reason)
-        supervisor.latch(view.reason, words.HALT_TEXTS.get(reason, ""), view.epoch)
+        text = halt_text(recorded_events(supervisor.paths.mode_home, 100), time.time_ns())
+        supervisor.latch(view.reason, text or words.HALT_TEXTS.get(reason, ""), view.epoch)
 
     def _check_budget(self, view: LedgerView) -> None:
         over = False

@@ -18,13 +18,17 @@ from control.budget import effective_budget
 from control.config import ROOT, Paper, load, signed_usd, usd
 from control.errors import ControlError, Exit
 from control.latch import describe, is_latched
+from control.recorder import recorded_events
 from control.resume import is_halted
 from control.status import snapshot, supervisor_process
+from control.venues import printable
+from control.words import PARTICIPANTS
 
 if TYPE_CHECKING:
     from bridge.paths import Paths
 
 Say = Callable[[str], None]
+LOOK_S = 0.2  # how often a start looks whether something halted
 
 
 def check_startable(paths: Paths, options: dict[str, Any]) -> dict[str, Any]:
@@ -119,20 +123,24 @@ def start_detached(paths: Paths, options: dict[str, Any], say: Say, timeout_s: f
         argv, stdout=log, stderr=log, environment=environment, directory=ROOT, pass_fds=[writing]
     )
     os.close(writing)
+    began_ns = time.time_ns()
     try:
-        outcome, text = _follow(reading, say, time.monotonic() + timeout_s)
+        outcome, text = _follow(reading, say, time.monotonic() + timeout_s, lambda: is_latched(paths.latch))
     finally:
         os.close(reading)
     if outcome == "healthy":
         say(f"✓ {text}")
         return
     identity = processes.identify(handle.pid)
-    if outcome == "timeout":
+    if outcome in ("timeout", "halted"):
+        seen = what_is_missing(paths, began_ns)  # before the stop: afterwards everything looks dead
         if identity is not None:
             processes.terminate([identity], grace_s=12.0)
+        if outcome == "halted":
+            raise ControlError(_cut_short(paths, seen), Exit.HALTED)
         raise ControlError(
-            f"Not healthy within {timeout_s:.0f} s; everything was stopped again. "
-            f"{_what_is_missing(paths)}\nLogs: {paths.logs}",
+            f"Not healthy within {timeout_s:.0f} s; everything was stopped again.\n{seen}\n"
+            f"Logs: {paths.logs}",
             Exit.TIMEOUT,
         )
     try:
@@ -140,19 +148,29 @@ def start_detached(paths: Paths, options: dict[str, Any], say: Say, timeout_s: f
     except subprocess.TimeoutExpired:
         code = int(Exit.ERROR)
     if is_latched(paths.latch):
-        raise ControlError(f"The start was cut short: {describe(paths.latch)}.", Exit.HALTED)
+        raise ControlError(_cut_short(paths, recent_trouble(paths, began_ns)), Exit.HALTED)
     if not text:
         tail = "\n".join("    " + line for line in children.last_lines(log, start=log_start))
         text = f"The supervisor ended with code {code}. The end of {log}:\n{tail}"
     raise ControlError(text, Exit(code) if code in set(Exit) and code else Exit.ERROR)
 
 
-def _follow(reading: int, say: Say, deadline: float) -> tuple[str, str]:
-    """Show steps until the outcome: ("healthy"|"failed"|"ended"|"timeout", text)."""
+def _cut_short(paths: Paths, seen: str) -> str:
+    return (
+        f"The start was cut short: trading is {describe(paths.latch)}.\n{seen}".rstrip()
+        + "\nThe way out: look at the cause (`control account --compare` shows our books beside the "
+        "venues', `control logs` the rest), then `control resume`, then start again."
+    )
+
+
+def _follow(reading: int, say: Say, deadline: float, halted: Callable[[], bool]) -> tuple[str, str]:
+    """Show steps until the outcome: ("healthy"|"failed"|"ended"|"halted"|"timeout", text)."""
     pending = b""
     while (left := deadline - time.monotonic()) > 0:
-        if not select.select([reading], [], [], left)[0]:
-            break
+        if not select.select([reading], [], [], min(left, LOOK_S))[0]:
+            if halted():
+                return "halted", ""
+            continue
         block = os.read(reading, 65536)
         if not block:
             return "ended", ""
@@ -165,11 +183,38 @@ def _follow(reading: int, say: Say, deadline: float) -> tuple[str, str]:
     return "timeout", ""
 
 
-def _what_is_missing(paths: Paths) -> str:
+def what_is_missing(paths: Paths, began_ns: int) -> str:
+    """What is not healthy now, and what it said itself since the start began."""
     picture = snapshot(paths)
     parts = [f"{row['name']} {row['state']}" for row in picture["processes"]]
     parts += [f"{row['name']} {row['state']} {row['text']}".strip() for row in picture["venues"]]
-    return "Last seen: " + ", ".join(parts) + "."
+    ill = {str(row["name"]) for row in picture["processes"] if row["state"] != "running"}
+    ready = {row["participant"] for row in picture["venues"] if row["state"] == "READY"}
+    ill |= {name for name in PARTICIPANTS[1:] if name not in ready}
+    lines = [f"Last seen: {', '.join(parts)}.", recent_trouble(paths, began_ns)]
+    for name in sorted(ill - {"supervisor"}):
+        log = paths.logs / f"{'bot' if name == 'polymarket_bot' else name}.log"
+        tail = children.last_lines(log, 6) if log.exists() and log.stat().st_mtime_ns >= began_ns else []
+        if tail:
+            lines += [f"The end of {log}:", *(f"    {line}" for line in tail)]
+    return printable_lines([line for line in lines if line])
+
+
+def recent_trouble(paths: Paths, began_ns: int) -> str:
+    """The last events since then that are warnings or errors, one a line, repeated ones once."""
+    said: dict[str, None] = {}
+    for row in recorded_events(paths.mode_home, 300):
+        if row["wall_ns"] >= began_ns and row["level"] in ("warning", "error"):
+            text = row.get("text") or row.get("reason") or ""
+            line = f"    {row['source']}: {row['name']} {text}".rstrip()
+            said.pop(line, None)
+            said[line] = None
+    return printable_lines(["Warnings and errors since the start:", *list(said)[-6:]]) if said else ""
+
+
+def printable_lines(lines: list[str]) -> str:
+    """The lines as one text, without control characters from outside."""
+    return "\n".join(printable(part) for line in lines for part in line.split("\n"))
 
 
 def summary(paths: Paths) -> str:

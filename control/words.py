@@ -29,7 +29,7 @@ HALT_TEXTS = {
     "over_budget": "the risk in use stayed above 105 % of the limit",
     "bug": "a check inside a process failed",
     "latch": "the halt of an earlier run was not lifted",
-    "venue": "a venue refused our credentials or forced an order on us",
+    "venue": "a venue refused our credentials, forced an order on us, or differs from our books",
     "restarts": "a process died too often",
 }
 
