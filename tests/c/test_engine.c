@@ -1160,6 +1160,101 @@ static void hedges_to_a_target(void)
     end();
 }
 
+static int64_t held_by(int strategy)
+{
+    return engine_market_at(engine, 0)->strategy_lots[strategy];
+}
+
+/* The hedger is asked for a position, and the venue fills its order whole. */
+static void tell_fill_of_hedger(int64_t lots)
+{
+    struct message_hedge hedge = hedge_to(lots * 1000000, now + SECOND);
+    engine_hedge(engine, &hedge);
+    tick(BTC * 10);
+    run(3);
+    int order = fake.sent_count - 1;
+    while (order >= 0 && fake.sent[order].strategy != STRATEGY_HEDGER)
+        order--;
+    CHECK(order >= 0);
+    struct execution_report report = fill(order, lots < 0 ? -lots : lots, false);
+    tell(&report);
+    run(120);
+    tick(BTC * 10);
+    run(2);
+    CHECK(held_by(STRATEGY_HEDGER) == lots);
+}
+
+/* An order that this engine never sent has filled; the next reconcile tells of it. */
+static void miss_foreign_fill(int side, int64_t lots, const char *execution_id)
+{
+    struct order stranger = {.side = (uint8_t)side, .price = {BTC * 10}, .quantity = {lots}};
+    struct execution_report report = report_on(&stranger, EXEC_TRADE);
+    report.last_price = stranger.price;
+    report.last_quantity.lots = lots;
+    snprintf(report.execution_id, sizeof report.execution_id, "%s", execution_id);
+    fake.missed[fake.missed_count++] = report;
+    fake.position_lots += side == SIDE_BUY ? lots : -lots;
+}
+
+/* The account was flattened by orders that are not ours: nobody holds anything, the hedger does not
+ * trade the mirror of what it once held, and a restart finds the same in the journal. */
+static void a_flattened_account_stays_flat(void)
+{
+    begin();
+    tell_fill_of_hedger(-6);
+    struct execution_report quote = fill(last_sent(SIDE_BUY), 2, true);
+    tell(&quote);
+    CHECK(held_by(STRATEGY_HEDGER) == -6 && held_by(STRATEGY_QUOTER) == 2);
+    config.quoter.enabled = false;
+    kill_and_restart();
+    miss_foreign_fill(SIDE_BUY, 4, "f1");
+    connect_venue();
+    run(20);
+    CHECK(books()->position_lots == 0);
+    for (int again = 0; again < 2; again++) {
+        CHECK(held_by(STRATEGY_HEDGER) == 0 && held_by(STRATEGY_QUOTER) == 0);
+        struct message_hedge none = hedge_to(0, now + 60 * SECOND);
+        engine_hedge(engine, &none);
+        tick(BTC * 10);
+        int sent = fake.sent_count;
+        run(60);
+        CHECK(fake.sent_count == sent);
+        kill_and_restart();
+        connect_venue();
+        run(20);
+    }
+    end();
+}
+
+/* A foreign fill closes what is foreign first, then the hedger's lots, then the quoter's; one in
+ * the same direction closes nothing. The journal's reader comes to the same end. */
+static void foreign_fills_close_lots_in_turn(void)
+{
+    begin();
+    tell_fill_of_hedger(6);
+    struct execution_report quote = fill(last_sent(SIDE_BUY), 2, true);
+    tell(&quote);
+    config.quoter.enabled = false;
+    kill_and_restart();
+    miss_foreign_fill(SIDE_BUY, 3, "f1");
+    miss_foreign_fill(SIDE_SELL, 5, "f2");
+    miss_foreign_fill(SIDE_SELL, 5, "f3");
+    connect_venue();
+    run(20);
+    CHECK(books()->position_lots == 1);
+    CHECK(held_by(STRATEGY_NONE) == 0);
+    CHECK(held_by(STRATEGY_HEDGER) == 0 && held_by(STRATEGY_QUOTER) == 1);
+    kill_and_restart();
+    connect_venue();
+    CHECK(held_by(STRATEGY_HEDGER) == 0 && held_by(STRATEGY_QUOTER) == 1);
+    run(20);
+    miss_foreign_fill(SIDE_SELL, 4, "f4");
+    tell(&fake.missed[fake.missed_count - 1]);
+    CHECK(books()->position_lots == -3);
+    CHECK(held_by(STRATEGY_QUOTER) == 0 && held_by(STRATEGY_NONE) == -3);
+    end();
+}
+
 /* Telling the bot is a system call, so a tick's own orders leave before its signal. */
 static void orders_leave_before_the_signal(void)
 {
@@ -1396,6 +1491,8 @@ int main(void)
     adopts_a_first_position();
     mismatch_halts();
     hedges_to_a_target();
+    a_flattened_account_stays_flat();
+    foreign_fills_close_lots_in_turn();
     orders_leave_before_the_signal();
     survives_a_full_disk();
     the_day_rolls_at_a_restart();

@@ -92,8 +92,9 @@ static void read_trade(struct engine *engine, const struct journal_record *recor
     book->cash_flow_micros += buys ? -value : value;
     book->volume_micros += record->execution_type == EXEC_TRADE_REVERSED ? -value : value;
     if (record->strategy < RESTORED_STRATEGIES)
-        book->strategy_e9[record->strategy] +=
-            buys ? record->last_quantity_e9 : -record->last_quantity_e9;
+        engine_attribute_fill(book->strategy_e9, record->strategy,
+                              buys ? record->last_quantity_e9 : -record->last_quantity_e9,
+                              record->position_e9);
 }
 
 static void read_report(struct engine *engine, const struct journal_record *record)

@@ -146,6 +146,12 @@ void engine_reserved_unknown(struct engine *engine, struct oms_entry *entry);
 void engine_on_execution(void *context, struct venue *venue, const struct execution_report *report);
 void engine_on_open_order(void *context, struct venue *venue,
                           const struct execution_report *report);
+/* engine_attribute_fill: whose position a fill changes; position is the one after it. A foreign
+ * fill (STRATEGY_NONE) closes what is held against it: foreign lots, then the hedger's, the
+ * quoter's and others', so that no strategy believes to hold what somebody else has closed. When it
+ * leaves the account flat, nobody holds anything. Live and from the journal, in any unit. */
+void engine_attribute_fill(int64_t held[RESTORED_STRATEGIES], int strategy, int64_t signed_quantity,
+                           int64_t position);
 /* engine_leave_behind: an order of an earlier run joins the table, to be cancelled. */
 struct oms_entry *engine_leave_behind(struct engine *engine, struct engine_market *market,
                                       const struct order *order);

@@ -36,6 +36,38 @@ static void record_fill(struct engine *engine, const struct engine_market *marke
     engine_record_fill(engine, &fill);
 }
 
+/* What is left of signed_quantity after it has closed what it can of the lots held against it. */
+static int64_t close_lots(int64_t *held, int64_t signed_quantity)
+{
+    if (*held == 0 || signed_quantity == 0 || (*held > 0) == (signed_quantity > 0))
+        return signed_quantity;
+    int64_t left = *held + signed_quantity;
+    bool all = left == 0 || (left > 0) == (signed_quantity > 0);
+    *held = all ? 0 : left;
+    return all ? left : 0;
+}
+
+void engine_attribute_fill(int64_t held[RESTORED_STRATEGIES], int strategy, int64_t signed_quantity,
+                           int64_t position)
+{
+    if (strategy != STRATEGY_NONE) {
+        held[strategy] += signed_quantity;
+        return;
+    }
+    int64_t foreign = position - signed_quantity;
+    for (int s = 1; s < RESTORED_STRATEGIES; s++)
+        foreign -= held[s];
+    int64_t left = close_lots(&foreign, signed_quantity);
+    left = close_lots(&held[STRATEGY_HEDGER], left);
+    left = close_lots(&held[STRATEGY_QUOTER], left);
+    for (int s = 1; s < RESTORED_STRATEGIES; s++)
+        left = close_lots(&held[s], left);
+    if (position == 0)
+        memset(held, 0, RESTORED_STRATEGIES * sizeof *held);
+    else
+        held[STRATEGY_NONE] = foreign + left;
+}
+
 /* Books one fill, or takes one back. */
 static void book_fill(struct engine *engine, struct engine_venue *ev, struct engine_market *market,
                       const struct order *order, const struct execution_report *report)
@@ -49,8 +81,9 @@ static void book_fill(struct engine *engine, struct engine_venue *ev, struct eng
             pnl_fill(&market->pnl, report->side, report->last_price, report->last_quantity,
                      report->fee_e8);
         int64_t lots = report->last_quantity.lots;
-        market->strategy_lots[order->strategy] +=
-            (report->side == SIDE_BUY) != reversed ? lots : -lots;
+        engine_attribute_fill(market->strategy_lots, order->strategy,
+                              (report->side == SIDE_BUY) != reversed ? lots : -lots,
+                              market->pnl.position_lots);
     }
     ev->fills++;
     engine->content.counters[COUNTER_FILLS]++;
@@ -243,6 +276,8 @@ static void handle_stranger(struct engine *engine, struct engine_venue *ev,
         engine_journal_report(engine, market, &nobody, report);
         engine_tell_report(engine, &nobody, report);
         engine_tell_position(engine, market);
+        if (!market->delegated)
+            engine_tell_hedge_position(engine, market);
         adopt_rest(engine, market, report);
     }
     if (report->client_order_id == 0) {

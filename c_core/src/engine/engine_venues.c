@@ -224,6 +224,7 @@ static void adopt_positions(struct engine *engine, struct engine_venue *ev)
             continue;
         int64_t cost = told->lots * told->entry_ticks * market->pnl.unit_micros;
         pnl_adopt(&market->pnl, told->lots, cost);
+        memset(market->strategy_lots, 0, sizeof market->strategy_lots);
         market->strategy_lots[STRATEGY_NONE] = told->lots;
         engine_market_changed(engine, market);
         engine_journal_control(engine, JOURNAL_CONTROL_ADOPTED, market, ev->venue->id, told->lots);
