@@ -1,39 +1,124 @@
-"""`control config check`: every file in the folder, by its owner's model or its JSON Schema's keys.
+"""`control config check`, and the same check at each start: every file by the program that reads it.
 
-The engine's and the bot's own files are validated by the engine and the bot, which refuse a wrong
-one at start; here they are compared with the JSON Schema beside them, so that a misspelt key is
-found without starting anything.
+budget.json and paper.json are the supervisor's own. The engine's and the bot's files are read by the
+engine and the bot themselves (`--check-config`, `--check`), which end at once and touch nothing, so
+that what is said here is what a start would say. Without a built engine its file is compared with the
+JSON Schema beside it.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from control.config import FILES, load
+from control.children import trader_path
+from control.config import FILES, ROOT, Paper, Simulator, load
 from control.errors import ControlError
 from control.records import read_json
 
+CHECK_TIMEOUT_S = 20.0
+Finding = tuple[bool, str]  # ok, sentence
 
-def check_folder(folder: Path) -> list[tuple[bool, str]]:
-    """(ok, sentence) for each file."""
-    findings: list[tuple[bool, str]] = []
+
+def check_folder(folder: Path) -> list[Finding]:
+    """One finding for each file of the folder and for each that paper.json names."""
+    findings: list[Finding] = []
     for name, model in FILES.items():
         try:
             load(model, folder / name)
             findings.append((True, f"{name} is valid"))
         except ControlError as error:
             findings.append((False, str(error)))
-    for file in sorted(folder.glob("*.json")):
-        if file.name in FILES or file.name.endswith(".schema.json"):
-            continue
-        findings.append(_check_other(file))
-    return findings
+    others = [
+        file
+        for file in sorted(folder.glob("*.json"))
+        if file.name not in FILES and not file.name.endswith(".schema.json")
+    ]
+    try:
+        settings = load(Paper, folder / "paper.json")
+    except ControlError:
+        return findings + _check_all([_other_check(file) for file in others])
+    engine, bot = folder / settings.engine_config, folder / settings.bot_config
+    others = [file for file in others if file not in (engine, bot)]
+    return findings + check_start(settings, engine, bot) + _check_all([_other_check(file) for file in others])
 
 
-def _check_other(file: Path) -> tuple[bool, str]:
+def check_start(settings: Paper, engine_config: Path, bot_config: Path) -> list[Finding]:
+    """What a start would read besides the supervisor's own files: the engine's and the bot's file, and
+    the simulators' profiles."""
+    checks = [_engine_check(engine_config), _bot_check(bot_config)]
+    for venue, chosen in (("binance", settings.binance), ("polymarket", settings.polymarket)):
+        if chosen.profile is not None:
+            checks.append(_profile_check(venue, chosen))
+    return _check_all(checks)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One program that looks at one file or setting and ends."""
+
+    argv: list[str]
+    subject: str
+    right: str  # what is said when it is right
+    file: Path | None = None
+
+
+def _engine_check(file: Path) -> Check:
+    argv = [str(trader_path()), "--check-config", "--config", str(file)]
+    return Check(argv, file.name, "is valid for the engine", file)
+
+
+def _bot_check(file: Path) -> Check:
+    argv = [sys.executable, "-m", "polymarket_bot", "--check", "--config", str(file)]
+    return Check(argv, file.name, "is valid for the bot", file)
+
+
+def _profile_check(venue: str, chosen: Simulator) -> Check:
+    # --help ends the simulator before it serves, and after it has looked at its options.
+    argv = [sys.executable, "-m", "simulators", venue, "--profile", str(chosen.profile), "--help"]
+    return Check(argv, f"paper.json: {venue}.profile", f"{chosen.profile!r} is known")
+
+
+def _other_check(file: Path) -> Check:
+    content = read_json(file) or {}
+    venue = content.get("venue", "polymarket" if file.name.startswith("polymarket") else "binance")
+    return _bot_check(file) if venue == "polymarket" else _engine_check(file)
+
+
+def _check_all(checks: list[Check]) -> list[Finding]:
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        return list(pool.map(_check, checks))
+
+
+def _check(check: Check) -> Finding:
+    program = check.argv[0]
+    if check.file is not None and not check.file.is_file():
+        return False, f"{check.file} is missing; restore it or name another file"
+    if check.file is not None and program == str(trader_path()) and not os.access(program, os.X_OK):
+        return _check_keys(check.file)
+    try:
+        done = subprocess.run(
+            check.argv, cwd=ROOT, capture_output=True, text=True, errors="replace", timeout=CHECK_TIMEOUT_S,
+            stdin=subprocess.DEVNULL, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return False, f"{check.subject}: its check did not end: {error}"
+    if done.returncode == 0:
+        return True, f"{check.subject} {check.right}"
+    said = done.stderr.strip() or done.stdout.strip() or f"its check ended with code {done.returncode}"
+    if check.file is not None:
+        return False, said
+    return False, f"{check.subject}: {said.splitlines()[-1].rpartition('error: ')[2]}"
+
+
+def _check_keys(file: Path) -> Finding:
     try:
         content = json.loads(file.read_text())
     except (OSError, ValueError) as error:

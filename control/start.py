@@ -20,6 +20,7 @@ from control.errors import ControlError, Exit
 from control.latch import describe, is_latched
 from control.recorder import recorded_events
 from control.resume import is_halted
+from control.settings_check import check_start
 from control.status import snapshot, supervisor_process
 from control.venues import printable
 from control.words import PARTICIPANTS
@@ -42,6 +43,9 @@ def check_startable(paths: Paths, options: dict[str, Any]) -> dict[str, Any]:
             Exit.HALTED,
         )
     _refuse_second(paths)
+    trader = children.trader_path()
+    if not os.access(trader, os.X_OK):
+        raise ControlError(f"{trader} is not built; run `make trader` first.", Exit.CONFIGURATION)
     folder = Path(options["config"]).resolve()
     settings = load(Paper, folder / "paper.json")
     budget, _ = effective_budget(paths, folder, options.get("limit_usd"))
@@ -51,14 +55,18 @@ def check_startable(paths: Paths, options: dict[str, Any]) -> dict[str, Any]:
         if not file.is_file():
             raise ControlError(f"{file} is missing; restore it or name another file.", Exit.CONFIGURATION)
         full[key] = str(file)
+    wrong = [
+        text
+        for ok, text in check_start(settings, Path(full["engine_config"]), Path(full["bot_config"]))
+        if not ok
+    ]
+    if wrong:
+        raise ControlError("\n".join(wrong), Exit.CONFIGURATION)
     feed = options.get("feed")
     if feed is not None:
         if not Path(feed).is_file():
             raise ControlError(f"The feed {feed} is not a file; name a recorded capture.", Exit.CONFIGURATION)
         full["feed"] = str(Path(feed).resolve())
-    trader = children.trader_path()
-    if not os.access(trader, os.X_OK):
-        raise ControlError(f"{trader} is not built; run `make trader` first.", Exit.CONFIGURATION)
     return full
 
 
