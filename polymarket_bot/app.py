@@ -257,6 +257,7 @@ class App:
             self._settings.markets, self._exchange, engine, self._database, stream, self._clock
         )
         engine.desk.market_doubted = self._markets.on_doubt
+        engine.account.market_held = self._markets.on_held
         self._watch = VenueWatch(self._mode, self._exchange, engine, self._clock)
         self._duty = DutyCycle(
             self._settings,
@@ -318,6 +319,7 @@ class App:
                     unclear = await self._adopt_unclear()
                     await self._database.end_orders(order for order in known if order not in unclear)
                     await self._markets.settle_ended()  # before balances: the venue pays and empties them
+                    await self._markets.read_marks()  # a balance that differs is adopted at the mark
                     await self._watch.compare_balances(adopt_now=True)
                     break
             except VenueError as error:

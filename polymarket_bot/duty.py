@@ -116,7 +116,7 @@ class DutyCycle:
             wanted.orders,
             replace(gate, book_fresh=fresh),
             Price(fair.probability) if fair is not None else None,
-            tops[0].mid,
+            tops[0] if fresh else None,
             tick,
             gate.session_ready and gate.sees_own_fills and gate.dead_man_armed,
         )

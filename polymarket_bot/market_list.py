@@ -86,7 +86,7 @@ class MarketList:
         await self._stream.set_tokens(ticks)
 
     async def read_marks(self) -> None:
-        """What is held is charged at real prices from the first moment."""
+        """What is held is charged at real prices from the first moment; at its worst where there are none."""
         markets = {market.tokens[Outcome.YES]: market for market in self._engine.account.markets.values()}
         try:
             snapshots = await self._exchange.books(list(markets))
@@ -94,9 +94,14 @@ class MarketList:
             log.warning("marks_unknown", error=str(error)[:160])
             return
         for snapshot in snapshots:
-            if snapshot.bids and snapshot.asks:
-                middle = (max(snapshot.bids)[0] + min(snapshot.asks)[0]) // 2
-                self._engine.account.risk.set_mark(markets[snapshot.token].condition_id, Price(middle))
+            market = markets.get(snapshot.token)
+            if market is None:
+                continue
+            bids = [Price(price) for price, size in snapshot.bids if size]
+            asks = [Price(price) for price, size in snapshot.asks if size]
+            best = max(bids, default=None), min(asks, default=None)
+            if self._engine.account.risk.set_prices(market.condition_id, *best):
+                self._engine.account.dirty = True
 
     async def run(self) -> None:
         """New markets, expired markets, resolutions."""
@@ -120,6 +125,10 @@ class MarketList:
             if holdings.yes or holdings.no:
                 await self._engine.reconciler.settle(market)
             self._engine.drop_market(market.condition_id)
+
+    def on_held(self) -> None:
+        """Something is held in a market that is not followed yet: its books are wanted."""
+        self._changed.set()
 
     def on_resolved(self, condition_id: str) -> None:
         """A hint: quotes of the market go at once, and the market loop asks the venue for the rest."""

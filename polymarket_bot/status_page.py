@@ -121,12 +121,11 @@ class StatusPage:
 
     def _page_positions(self) -> list[PagePosition]:
         records = []
-        marks = self._engine.account.marks()
         for token, entry in self._settlement.tokens.items():
             position = entry.position
             if not position.quantity and not position.volume_micros:
                 continue
-            mark = marks.get(token, 0)
+            mark = self._engine.account.mark_of(token)
             records.append(
                 PagePosition(
                     venue=VenueId.POLYMARKET,

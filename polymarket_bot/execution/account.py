@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from polymarket_bot.execution.ports import Budget, Clock, Reporter
-from polymarket_bot.execution.settlement import Settlement, day_of
-from polymarket_bot.model import Holdings, Market, Price, Size
+from polymarket_bot.execution.settlement import Position, Settlement, day_of
+from polymarket_bot.model import ONE, Holdings, Market, Price, Size
 from polymarket_bot.risk.manager import RiskManager
 
 CHARGE_EVERY_NS = 100_000_000
@@ -31,6 +31,7 @@ class Account:
         self.markets: dict[str, Market] = {}
         self.known: dict[str, Market] = {}  # every market that a fill may name
         self.market_named: Callable[[Market], None] = lambda market: None
+        self.market_held: Callable[[], None] = lambda: None  # a market that was not watched is held
         self.dirty = True  # totals have changed since the ledger was charged
         self._repriced_ns = 0
 
@@ -78,6 +79,7 @@ class Account:
             market = self.known.get(condition_id)
             if market is not None:
                 self.set_market(market)
+                self.market_held()
             return
         holdings = self.holdings(market)
         self.risk.set_held(condition_id, holdings.yes, holdings.no)
@@ -95,14 +97,27 @@ class Account:
         return realized, unrealized, fees
 
     def marks(self) -> dict[str, int]:
+        """What a share of each token counts for in the day's result."""
         marks: dict[str, int] = {}
         for risk in self.risk.markets.values():
-            marks[risk.market.tokens[0]] = risk.mark
-            marks[risk.market.tokens[1]] = 1_000_000 - risk.mark
+            mark = self._cost_mark(risk.market) if risk.mark is None else risk.mark
+            marks[risk.market.tokens[0]] = mark
+            marks[risk.market.tokens[1]] = ONE - mark
         return marks
 
+    def _cost_mark(self, market: Market) -> int:
+        """No price was ever seen: the mark at which what is held is worth what it cost, as far as one in
+        0..1 can be, because a pair of both tokens is worth one dollar whatever it cost."""
+        yes, no = (self.settlement.position(token) for token in market.tokens)
+        net = yes.quantity - no.quantity
+        excess = (yes.cost_micros + no.cost_micros - no.quantity) * ONE
+        if net == 0:
+            return ONE // 2
+        return max(0, min(ONE, excess // net if net > 0 else -(excess // -net)))
+
     def mark_of(self, token: str) -> int:
-        return self.marks().get(token, 0)
+        mark = self.marks().get(token)
+        return _average(self.settlement.position(token)) if mark is None else mark
 
     def refresh_day(self) -> None:
         realized, unrealized, fees = self.day_account()
@@ -125,6 +140,6 @@ class Account:
         return openings
 
 
-def _average(position: Any) -> int:
-    """Cost per share, the mark of a token whose market shows no price."""
-    return int(position.cost_micros * 1_000_000 // position.quantity)
+def _average(position: Position) -> int:
+    """Cost per share, the mark of a token whose market is not known."""
+    return position.cost_micros * ONE // position.quantity if position.quantity else 0

@@ -67,8 +67,7 @@ class ExecutionEngine:
         state = self._budget.state()
         for condition_id, view in views.items():
             risk = self.account.risk.markets.get(condition_id)
-            if risk is not None and view.mark is not None and risk.mark != view.mark:
-                risk.mark = view.mark
+            if risk is not None and view.top is not None and risk.set_prices(view.top.bid, view.top.ask):
                 self.account.dirty = True
         lease = self._budget.lease_fresh(now)
         stopped = stopping or state in (LedgerState.HALTED, LedgerState.CANCEL_ONLY) or not lease

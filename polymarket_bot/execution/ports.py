@@ -8,7 +8,7 @@ from typing import Protocol
 
 from bridge.messages import ExecutionType, HaltReason, LedgerState, RejectReason
 from polymarket_bot.execution.settlement import Change, Position
-from polymarket_bot.model import FillStatus, Intent, Market, Order, Price, Quote
+from polymarket_bot.model import FillStatus, Intent, Market, Order, Price, Quote, Top
 from polymarket_bot.risk.manager import Gate, Used
 
 
@@ -19,7 +19,7 @@ class MarketView:
     quotes: tuple[Quote, ...]
     gate: Gate
     fair: Price | None  # of YES
-    mark: Price | None  # of YES
+    top: Top | None  # of YES; None while its book is not fresh
     tick: Price
     may_place: bool  # False: what rests may stay, nothing new is placed
 

@@ -10,6 +10,12 @@ subset may fill:
     used[LOSS]     = L + sum of W          L = max(0, -(realized + unrealized - fees) of the day)
     used[NOTIONAL] = sum of y m + n (1 - m) + sum over open buys of p s
 
+What a YES share is worth lies in low <= m <= high: with a two-sided book both are the mid, with a one-sided
+book a missing bid is 0 and a missing ask is 1, and without a book anything is possible. For holdings of net
+x = y - n, L falls and W rises by x for each unit of m, and L is cut at zero. So L at any possible m, and W at
+the end of the range where x is worth most, make a sum that is never below L + W at the true m. A market of
+which no price was ever seen counts at its cost in L.
+
 Sums are kept incrementally and are integers, rounded up order by order, so that adding and removing an
 order restores them exactly. Everything here is synchronous and takes the time as an argument.
 """
@@ -79,7 +85,10 @@ class MarketRisk:
     """One market's holdings, mark and open orders, with their sums."""
 
     market: Market
-    mark: int = ONE // 2
+    mark: int | None = None  # what a YES share counts for in the day's result; None: no price was ever seen
+    low: int = 0  # what it can be worth, at least and at most
+    high: int = ONE
+    one_sided: bool = False
     held: list[int] = field(default_factory=lambda: [0, 0])
     orders: dict[int, OpenRisk] = field(default_factory=dict)
     adverse: list[int] = field(default_factory=lambda: [0, 0])  # by winning outcome
@@ -104,6 +113,33 @@ class MarketRisk:
             order.remaining = remaining
             self._account(order, 1)
 
+    def set_prices(self, bid: int | None, ask: int | None) -> bool:
+        """Best prices of the YES book, None where that side is empty. True when anything has changed."""
+        before = (self.mark, self.low, self.high)
+        if bid is not None and ask is not None:
+            self.low = self.high = self.mark = (bid + ask) // 2
+        else:
+            self.low, self.high = bid or 0, ONE if ask is None else ask
+        self.one_sided = (bid is None) is not (ask is None)
+        self._count()
+        return before != (self.mark, self.low, self.high)
+
+    def hold(self, yes: int, no: int) -> None:
+        self.held = [yes, no]
+        self._count()
+
+    def _count(self) -> None:
+        """What is held counts for what is bid for it, nothing when nobody bids; an empty book is silent."""
+        if self.one_sided:
+            self.mark = self.low if self._net() >= 0 else self.high
+
+    def _net(self) -> int:
+        return self.held[Outcome.YES] - self.held[Outcome.NO]
+
+    def _most(self) -> int:
+        """The possible worth of a YES share at which what is held has most to lose."""
+        return self.high if self._net() >= 0 else self.low
+
     def _account(self, order: OpenRisk, sign: int) -> None:
         loser = hurts(order.outcome, order.side)
         self.adverse[loser] += sign * adverse_micros(order.side, order.price, order.remaining)
@@ -116,23 +152,23 @@ class MarketRisk:
 
     def worst_micros(self) -> int:
         """W: rounded up, never negative before fees."""
-        yes, no = self.held
-        if_yes = value_ceil(ONE - self.mark, no - yes) + self.adverse[Outcome.YES]
-        if_no = value_ceil(self.mark, yes - no) + self.adverse[Outcome.NO]
+        net, most = self._net(), self._most()
+        if_yes = value_ceil(ONE - most, -net) + self.adverse[Outcome.YES]
+        if_no = value_ceil(most, net) + self.adverse[Outcome.NO]
         return max(0, if_yes, if_no) + self.fees_micros
 
     def notional_micros(self, with_orders: bool = True) -> int:
-        yes, no = self.held
-        held = value_ceil(self.mark, yes) + value_ceil(ONE - self.mark, no)
+        (yes, no), most = self.held, self._most()
+        held = value_ceil(most, yes) + value_ceil(ONE - most, no)
         return held + (self.buys_micros if with_orders else 0)
 
     def positions_only(self) -> int:
-        yes, no = self.held
-        return max(0, value_ceil(ONE - self.mark, no - yes), value_ceil(self.mark, yes - no))
+        net, most = self._net(), self._most()
+        return max(0, value_ceil(ONE - most, -net), value_ceil(most, net))
 
     def worst_net(self) -> tuple[int, int]:
         """Lowest and highest YES minus NO that open orders can lead to."""
-        net = self.held[Outcome.YES] - self.held[Outcome.NO]
+        net = self._net()
         up = self.buying[Outcome.YES] + self.selling[Outcome.NO]
         down = self.buying[Outcome.NO] + self.selling[Outcome.YES]
         return net - down, net + up
@@ -163,11 +199,11 @@ class RiskManager:
     def add_market(self, market: Market) -> None:
         self.markets.setdefault(market.condition_id, MarketRisk(market))
 
-    def set_mark(self, condition_id: str, mark: Price) -> None:
-        self.markets[condition_id].mark = mark
+    def set_prices(self, condition_id: str, bid: Price | None, ask: Price | None) -> bool:
+        return self.markets[condition_id].set_prices(bid, ask)
 
     def set_held(self, condition_id: str, yes: int, no: int) -> None:
-        self.markets[condition_id].held = [yes, no]
+        self.markets[condition_id].hold(yes, no)
 
     # --- totals ---
 

@@ -18,6 +18,7 @@ from polymarket_bot.execution.budget import LedgerBudget
 from polymarket_bot.execution.engine import EngineSettings, ExecutionEngine
 from polymarket_bot.execution.ports import MarketView
 from polymarket_bot.execution.settlement import Change, Position, Settlement, day_of
+from polymarket_bot.market_list import MarketList
 from polymarket_bot.model import (
     Direction,
     Fee,
@@ -65,6 +66,7 @@ class Script:
         self.answer = SubmitResult(Verdict.ACCEPTED)
         self.winning: int | None = None
         self.known: Market | None = None
+        self.snapshots: list[Snapshot] = []
 
     # clock
     def now_ns(self) -> int:
@@ -84,7 +86,7 @@ class Script:
         return self.winning
 
     async def books(self, tokens: Sequence[str]) -> list[Snapshot]:
-        return []
+        return self.snapshots
 
     async def prepare(self, intent: Intent, market: Market) -> Prepared:
         if self.hold_prepare:
@@ -188,7 +190,7 @@ class Desk:
             Price(price * 10_000), Size(size * SHARE), True, int(StrategyId.MANUAL),
         )  # fmt: skip
         gate = Gate(True, True, True, True)
-        view = MarketView((), gate, Price(450_000), Price(450_000), MARKET.tick, True)
+        view = MarketView((), gate, Price(450_000), None, MARKET.tick, True)
         self.engine.desk.submit_external(intent, view)
         return intent
 
@@ -431,6 +433,44 @@ def test_a_fill_in_a_market_that_was_dropped_is_charged(play: Play) -> None:
         assert desk.engine.drop_market("0xc")
         desk.engine.reconciler.on_trade(TradeUpdate("MATCHED", (fill_of("0xold", "t1", 10),)))
         assert desk.used() >= 10 * 450_000
+
+    play(story)
+
+
+def test_what_is_held_is_charged_at_the_books_that_the_venue_has(play: Play) -> None:
+    """At the start, before the ledger is rebuilt: worst case without a book, then what the book says, with
+    one side as with two; a book that cannot be read changes nothing."""
+
+    async def story(desk: Desk) -> None:
+        desk.engine.reconciler.on_trade(TradeUpdate("CONFIRMED", (fill_of("0xold", "t1", 10),)))
+        assert desk.used() == 10_000_000
+        nothing: Any = None
+        script: Any = desk.script
+        markets = MarketList(nothing, script, desk.engine, nothing, nothing, script)
+        for bids, asks, used in (
+            (((960_000, 1),), ((980_000, 1),), 9_700_000),
+            (((960_000, 1), (970_000, 0)), (), 10_000_000),
+            ((), ((30_000, 1),), 4_500_000 + 300_000),
+        ):
+            desk.script.snapshots = [Snapshot("111", "0xc", bids, asks, 10_000, 0)]
+            await markets.read_marks()
+            assert desk.used() == used
+        desk.script.snapshots = []
+        await markets.read_marks()
+        assert desk.used() == 4_500_000 + 300_000
+
+    play(story)
+
+
+def test_a_market_that_comes_back_by_a_fill_is_followed(play: Play) -> None:
+    """Its books are asked for at once, not at the next refresh of the list."""
+
+    async def story(desk: Desk) -> None:
+        wanted: list[str] = []
+        desk.engine.account.market_held = lambda: wanted.append("follow")
+        assert desk.engine.drop_market("0xc")
+        desk.engine.reconciler.on_trade(TradeUpdate("MATCHED", (fill_of("0xold", "t1", 10),)))
+        assert wanted == ["follow"]
 
     play(story)
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.messages import RejectReason
+from polymarket_bot.execution.account import Account
+from polymarket_bot.execution.settlement import Position, Settlement, Token
 from polymarket_bot.model import ONE, Direction, Fee, Intent, Market, Outcome, Price, Side, Size
-from polymarket_bot.risk.manager import LOSS, NOTIONAL, Gate, RiskLimits, RiskManager, trades_with_own
+from polymarket_bot.risk.manager import LOSS, NOTIONAL, Gate, RiskLimits, RiskManager, Used, trades_with_own
 
 MARKET = Market(
     "0xcondition", "slug", "Bitcoin above 60,000?", ("111", "222"), ("YES", "NO"), Price(10_000),
@@ -42,7 +45,7 @@ def manager(yes: int, no: int, mark_ticks: int) -> RiskManager:
     risk = RiskManager(LIMITS)
     risk.add_market(MARKET)
     risk.set_held(MARKET.condition_id, yes * ONE, no * ONE)
-    risk.set_mark(MARKET.condition_id, Price(mark_ticks * 10_000))
+    risk.set_prices(MARKET.condition_id, Price(mark_ticks * 10_000), Price(mark_ticks * 10_000))
     return risk
 
 
@@ -93,6 +96,104 @@ def test_totals_return_when_orders_leave(
     for number in numbers:
         risk.remove_order(intent(number, *orders[number]))
     assert risk.used() == empty
+
+
+Book = tuple[int | None, int | None]
+BOOKS = st.one_of(
+    st.none(),  # never read
+    st.tuples(st.none() | st.integers(1, 98), st.none() | st.integers(1, 98)).map(
+        lambda book: book if None in book else (min(book), max(book) + 1)  # type: ignore[type-var,operator]
+    ),
+)
+HOLDING = st.tuples(st.integers(0, 40), st.integers(0, 99))  # shares, ticks paid for each
+
+
+def account_of(holdings: list[tuple[int, int]], realized: int) -> Account:
+    """Books that hold YES and NO at a cost, with a result of the day beside them."""
+    settlement = Settlement(1)
+    for token, (shares, ticks) in zip(MARKET.tokens, holdings, strict=True):
+        settlement.tokens[token] = Token(
+            position=Position(shares * ONE, shares * ticks * 10_000, realized_micros=realized)
+        )
+        realized = 0
+    nobody: Any = None
+    account = Account(RiskManager(LIMITS), settlement, nobody, nobody, nobody)
+    account.set_market(MARKET)
+    return account
+
+
+def used_at(account: Account, book: Book | None, orders: list[tuple[Outcome, Side, int, int]]) -> Used:
+    if book is not None:
+        bid, ask = (None if ticks is None else Price(ticks * 10_000) for ticks in book)
+        account.risk.set_prices(MARKET.condition_id, bid, ask)
+    for number, order in enumerate(orders):
+        account.risk.add_order(intent(number, *order))
+    account.refresh_day()
+    return account.risk.used()
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(HOLDING, min_size=2, max_size=2), st.integers(-30, 30), BOOKS, st.none() | st.integers(1, 99),
+    ORDERS,
+)  # fmt: skip
+def test_what_is_charged_is_never_below_the_truth(
+    holdings: list[tuple[int, int]],
+    realized: int,
+    book: Book | None,
+    earlier: int | None,
+    orders: list[tuple[Outcome, Side, int, int]],
+) -> None:
+    """Whatever a share is worth between the best prices that are known: the charge for it at that worth is
+    not above what is charged, with a book of two sides, one, or none, and before any was read."""
+    account = account_of(holdings, realized * ONE)
+    if earlier is not None and book is not None:
+        used_at(account, (earlier, earlier), [])
+    charged = used_at(account, book, orders)
+    bid, ask = book if book is not None else (None, None)
+    low, high = 0 if bid is None else bid, 100 if ask is None else ask
+    possible = range(low, high + 1) if bid is None or ask is None else ()
+    for worth in possible:
+        truth = used_at(account_of(holdings, realized * ONE), (worth, worth), orders)
+        assert truth[LOSS] <= charged[LOSS] + 1  # a mark at cost is cut to a whole price
+        assert truth[NOTIONAL] <= charged[NOTIONAL]
+
+
+def test_a_holding_without_a_price_is_charged_at_its_worst() -> None:
+    """Nothing read: ten YES bought at 0.50 can be worth ten dollars, all of it to lose; no gain is shown."""
+    account = account_of([(10, 50), (0, 0)], 0)
+    assert used_at(account, None, [])[LOSS] == 10 * ONE
+    assert account.day_account() == (0, 0, 0)
+    assert account.mark_of("111") == 500_000
+    assert used_at(account, (96, 98), [])[LOSS] == 9_700_000
+
+
+@pytest.mark.parametrize(
+    ("book", "holdings", "mark"),
+    [
+        ((97, None), [(10, 50), (0, 0)], 970_000),
+        ((None, 3), [(10, 50), (0, 0)], 0),
+        ((None, 3), [(0, 0), (10, 50)], 30_000),  # NO is bid 0.97
+        ((97, None), [(0, 0), (10, 50)], ONE),  # nobody bids for NO
+        ((None, None), [(10, 50), (0, 0)], 500_000),  # an empty book says nothing
+    ],
+)
+def test_a_one_sided_book_values_what_is_held_at_its_bid(
+    book: Book, holdings: list[tuple[int, int]], mark: int
+) -> None:
+    """Held tokens count for what somebody pays for them."""
+    account = account_of(holdings, 0)
+    used_at(account, (50, 50), [])
+    used_at(account, book, [])
+    assert account.risk.markets[MARKET.condition_id].mark == mark
+
+
+def test_a_holding_that_turns_counts_for_its_own_bid_at_once() -> None:
+    """From YES to NO before the one-sided book is read again: nobody bids for NO."""
+    account = account_of([(10, 50), (0, 0)], 0)
+    used_at(account, (97, None), [])
+    account.risk.set_held(MARKET.condition_id, 0, 10 * ONE)
+    assert account.mark_of("222") == 0
 
 
 def test_notional_is_gross_positions_and_open_buys() -> None:
