@@ -145,7 +145,8 @@ class PageReader:
 
 
 class PageWriter:
-    """Publishes this process's page; fills and their sequence go on where the last process stopped."""
+    """Publishes this process's page; fills and their sequence go on where the last process stopped, and its
+    refusals are counted from 0."""
 
     def __init__(self, path: Path, role: ParticipantRole, mode: str, pid: int, started_wall_ns: int) -> None:
         out = ffi.new("struct page **")
@@ -154,6 +155,7 @@ class PageWriter:
         self._page = ffi.gc(out[0], lib.page_close)
         self.previous = _page(self._content, False)
         content = self._content
+        ffi.buffer(content.refusals)[:] = bytes(ffi.sizeof(content.refusals))
         content.role, content.mode = role, MODE_NUMBERS[mode]
         content.pid, content.started_wall_ns = pid, started_wall_ns
 

@@ -77,6 +77,16 @@ def test_fills_go_round_and_survive_a_restart(writer: PageWriter, tmp_path: Path
     assert fills[-1].price_e9 == -1 and fills[0].price_e9 == 11
 
 
+def test_refusals_are_counted_by_each_process_anew(writer: PageWriter, tmp_path: Path) -> None:
+    """A new process has refused nothing yet, whatever the last one did."""
+    writer.count_refusal(RejectReason.BUDGET)
+    writer.publish(updated_ns=1)
+    again = PageWriter(tmp_path / "bot.page", ParticipantRole.BOT, "paper", 1, 1)
+    assert again.previous.refusals[RejectReason.BUDGET] == 1
+    again.publish(updated_ns=2)
+    assert not any(PageReader(tmp_path / "bot.page").read().refusals)
+
+
 def test_missing_or_foreign_pages_are_refused(tmp_path: Path) -> None:
     """No file, a file of another size and a symbolic link are errors."""
     with pytest.raises(PageError, match="start the process"):
