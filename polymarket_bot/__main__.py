@@ -18,9 +18,11 @@ CONFIG = Path(__file__).resolve().parent.parent / "config"
 
 EPILOG = """\
 modes:
-  dry-run   reads real prices, computes and logs orders, sends nothing; needs no keys
+  dry-run   reads real prices, computes and logs orders, sends nothing; the venue is
+            the one of the configuration: a simulator, or the live one, whose prices need no keys
   paper     trades at the local simulator, over its real wire protocol
-  live      trades with money; needs keys, a live configuration and a running supervisor
+  live      trades with money; needs keys, a live configuration and a supervisor in live mode, which
+            this release does not start
 
 the bot quotes only while the engine sends it the reference price over the bridge, so start both:
   control start --paper                      everything at once
@@ -73,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     if options.standalone and options.mode == "live":
         print(
-            "bot: --standalone is not for live: start the supervisor with `control start --live`.",
+            "bot: --standalone is not for live: it needs a supervisor in live mode, which this release does not start.",
             file=sys.stderr,
         )
         return EXIT_CONFIGURATION

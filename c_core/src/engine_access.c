@@ -187,7 +187,7 @@ static int ready_line_load(json_t **out, const char *path, int wait_ms, char *er
                         "the simulator's ready line %s is not there; start "
                         "everything with `control start --paper`, or start "
                         "`python -m simulators binance` and put the line that "
-                        "it prints into that file",
+                        "it prints into that file (chmod 600: it holds a key)",
                         path);
         nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
     }

@@ -163,7 +163,7 @@ static int ledger_take(struct trader *t, char *error)
         if (t->mode == ENGINE_LIVE)
             return fail(TRADER_CONFIG, error,
                         "live trading needs the supervisor, which holds the "
-                        "shared risk budget; start with `control start --live`");
+                        "shared risk budget; this release starts paper only");
         int result = ledger_make(t, error);
         if (result != TRADER_OK)
             return result;
