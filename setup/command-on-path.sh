@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Puts the command `control` on the PATH of this very shell line: a link in the first folder of the
-# PATH that may be written, by sudo where that needs no question. Never replaces another program.
+# PATH that may be written, by sudo where that needs no question. Never replaces another program: only
+# a link to some .venv/bin/control, such as one of an earlier folder.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target=$PWD/.venv/bin/control
@@ -11,7 +12,11 @@ if [[ -n $found && $(readlink -f "$found") == "$(readlink -f "$target")" ]]; the
 fi
 link_into() { # folder, command prefix…
     local folder=$1 && shift
-    [[ -e $folder/control && ! -L $folder/control ]] && return 1
+    if [[ -L $folder/control ]]; then
+        [[ $(readlink "$folder/control") == */.venv/bin/control ]] || return 1
+    elif [[ -e $folder/control ]]; then
+        return 1
+    fi
     "$@" ln -sfn "$target" "$folder/control" 2>/dev/null
 }
 IFS=: read -ra folders <<<"$PATH"
