@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from control import shared
-from control.config import Budget, load, micros, usd
+from control.config import Budget, load, micros, signed_usd, usd
 from control.errors import ControlError, Exit
 from control.recorder import write_event
 from control.records import Record, write_atomically
@@ -28,12 +28,32 @@ def override_path(paths: Paths) -> Path:
 
 def effective_budget(paths: Paths, folder: Path, limit_usd: str | None = None) -> tuple[Budget, str]:
     """The budget that a start would use, and where it comes from."""
+    settings = load(Budget, folder / "budget.json")  # also when another one wins: a mistake in it is said
     chosen = override_path(paths)
-    path = chosen if chosen.exists() else folder / "budget.json"
-    budget = load(Budget, path)
+    kept = chosen.exists()
+    budget = load(Budget, chosen) if kept else settings
     if limit_usd is None:
-        return budget, str(path)
+        return budget, str(chosen if kept else folder / "budget.json")
     return changed(budget, limit_usd), "--limit-usd"
+
+
+def source_line(paths: Paths, folder: Path, limit_usd: str | None = None) -> str:
+    """The sentence of a start about its limit: how much, from where, and which file is not used."""
+    budget, source = effective_budget(paths, folder, limit_usd)
+    line = f"Limit ${usd(budget.limits_micros[0])} from {source}"
+    chosen = override_path(paths)
+    if limit_usd is not None:
+        return f"{line}, for this run"
+    if not chosen.exists():
+        return line
+    return (
+        f"{line}, kept by `control budget set`; {folder / 'budget.json'} is not used while that file is there"
+    )
+
+
+def is_first_start(paths: Paths) -> bool:
+    """True when nothing ever ran from this home and no limit was ever set."""
+    return not (override_path(paths).exists() or (paths.mode_home / "last.json").exists())
 
 
 def changed(budget: Budget, limit_usd: str) -> Budget:
@@ -85,10 +105,25 @@ def set_limit(paths: Paths, folder: Path, limit_usd: str) -> str:
     write_atomically(override_path(paths), budget.model_dump(), durable=True)
     write_event(paths.mode_home, "control", "limit_set", limit_usd=budget.limit_usd)
     when = "now and for later runs" if running is not None else "from the next start"
-    return f"Limit ${usd(budget.limits_micros[0])} {when} (kept in {override_path(paths)})"
+    line = f"Limit ${usd(budget.limits_micros[0])} {when} (kept in {override_path(paths)})"
+    view = shared.ledger_view(paths) if running is not None else None
+    over = over_limit(view.used_micros[0], budget.limits_micros[0]) if view is not None else ""
+    return f"{line}; {over}" if over else line
 
 
-def is_raise(paths: Paths, folder: Path, limit_usd: str) -> bool:
-    """True when the new limit is above the present one, which needs a confirmation."""
+def over_limit(used_micros: int, limit_micros: int) -> str:
+    """What it means that more is in use than the limit; empty when it is not so."""
+    if used_micros <= limit_micros:
+        return ""
+    return (
+        f"in use now {signed_usd(used_micros)}, above the limit of ${usd(limit_micros)}: "
+        "only reducing orders until it is below"
+    )
+
+
+def raise_text(paths: Paths, folder: Path, limit_usd: str) -> str | None:
+    """ "from $X to $Y" when the new limit is above the present one, which needs a confirmation."""
     present = running_budget(paths) or effective_budget(paths, folder)[0]
-    return changed(present, limit_usd).limits_micros[0] > present.limits_micros[0]
+    wanted = changed(present, limit_usd).limits_micros[0]
+    before = present.limits_micros[0]
+    return f"from ${usd(before)} to ${usd(wanted)}" if wanted > before else None

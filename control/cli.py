@@ -44,6 +44,22 @@ Yes = Annotated[bool, typer.Option("--yes", help="Confirm without being asked.")
 Config = Annotated[Path | None, typer.Option("--config", help="Folder of the settings (default: config/).")]
 
 
+def show_version(wanted: bool) -> None:
+    """`control --version`, the same as `control version`."""
+    if wanted:
+        typer.echo(version_text())
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """What comes before the command."""
+
+
 def say(text: str) -> None:
     """A sentence for people."""
     typer.echo(text, err=True)
@@ -71,13 +87,13 @@ def config_folder(chosen: Path | None) -> Path:
     return (chosen or DEFAULT_FOLDER).resolve()
 
 
-def confirmed(yes: bool, question: str, word: str) -> None:
+def confirmed(yes: bool, what: str, word: str) -> None:
     """A typed confirmation on a terminal; elsewhere --yes is needed. Nothing is ever asked of a pipe."""
     if yes:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise ControlError("This needs a confirmation: add --yes.", Exit.USAGE)
-    if typer.prompt(f"{question} Type {word} to go on", err=True, default="", show_default=False) != word:
+        raise ControlError(f"{what} That needs a confirmation: add --yes.", Exit.USAGE)
+    if typer.prompt(f"{what} Type {word} to go on", err=True, default="", show_default=False) != word:
         raise ControlError("Not confirmed; nothing was changed.")
 
 
@@ -102,7 +118,10 @@ def start(
     config: Config = None,
     engine_config: Annotated[Path | None, typer.Option("--engine-config", help="The engine's file.")] = None,
     bot_config: Annotated[Path | None, typer.Option("--bot-config", help="The bot's file.")] = None,
-    limit_usd: Annotated[str | None, typer.Option("--limit-usd", help="The limit for this run.")] = None,
+    limit_usd: Annotated[
+        str | None, typer.Option("--limit-usd", help="The limit for this run; above the kept one it asks.")
+    ] = None,
+    yes: Yes = False,
 ) -> None:
     """Bring everything up, wait until it is healthy, then leave it running.
 
@@ -111,6 +130,7 @@ def start(
     control start --paper --feed FILE --speed 5  a recorded market, five times as fast
     """
     _refuse_other_modes(testnet, live)
+    from control.budget import is_first_start, raise_text, source_line
     from control.config import Paper, load
     from control.start import check_startable, prepare_folders, start_detached, summary
 
@@ -124,13 +144,24 @@ def start(
     if speed is not None and feed is None:
         raise ControlError("--speed is the speed of a replay: name a capture with --feed too.", Exit.USAGE)
     full = check_startable(paths, options)
+    folder = Path(full["config"])
+    if (
+        limit_usd is not None
+        and not is_first_start(paths)
+        and (raised := raise_text(paths, folder, limit_usd))
+    ):
+        confirmed(yes, f"--limit-usd RAISES the limit {raised}.", "raise")
     paths = open_paths(create=True)
     prepare_folders(paths)
     say("Starting in PAPER mode")
+    say(f"✓ {source_line(paths, folder, limit_usd)}")
     if foreground:
         from control.supervisor import run_supervisor
 
-        raise typer.Exit(run_supervisor(paths, full, lambda kind, text: _foreground_step(paths, kind, text)))
+        code = run_supervisor(paths, full, lambda kind, text: _foreground_step(paths, kind, text))
+        if code == Exit.OK:
+            say("✓ Stopped")
+        raise typer.Exit(code)
     timeout_s = load(Paper, Path(full["config"]) / "paper.json").start_timeout_s
     start_detached(paths, full, say, timeout_s)
     typer.echo(summary(paths))
@@ -186,7 +217,7 @@ def kill(
     of its own, and verifies, twice. Ends with 0 when all is confirmed, 6 when partly, 7 when a venue
     could not be reached. `control resume` lifts it.
     """
-    from control.kill import Kill
+    from control.kill import NO_VENUE, Kill
     from control.venues import VENUES
 
     if venue is not None and venue not in VENUES:
@@ -196,7 +227,7 @@ def kill(
     report = Kill(open_paths(), reason, flatten, venue, _kill_line).run()
     code = report.exit_code()
     words = {
-        Exit.OK: "KILLED: confirmed",
+        Exit.OK: "KILLED: confirmed" if report.venues else f"KILLED: {NO_VENUE}",
         Exit.KILL_PARTLY: "KILLED PARTLY: see above",
         Exit.KILL_UNVERIFIED: "KILL UNVERIFIED: see above",
     }[code]
@@ -228,7 +259,7 @@ def resume(yes: Yes = False) -> None:
         raise ControlError("Trading is not halted; nothing to resume.")
     if is_latched(paths.latch):
         say(f"Trading is {describe(paths.latch)}.")
-    confirmed(yes, "Is the cause understood?", "resume")
+    confirmed(yes, "This lifts the halt: is its cause understood?", "resume")
     for line in lift(paths):
         say(f"✓ {line}")
     say("Resumed. Start again with `control start --paper` (a running supervisor goes on by itself).")
@@ -347,8 +378,13 @@ def account(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON, which is also the default.")] = True,
 ) -> None:
-    """What each venue's own books say (JSON): to compare with `positions --json` and `pnl --json`."""
-    from control.accounting import accounts
+    """What each venue's own books say (JSON): to compare with `positions --json` and `pnl --json`.
+
+    --compare sets our books beside the venues' per symbol: quantity, cost, realized, fees and cash flow,
+    to the last integer. Marks and unrealized are not compared: each side marks by its own latest price.
+    Ours are today's and theirs since the account began, so after midnight UTC the sums differ.
+    """
+    from control.accounting import COMPARED, accounts
     from control.accounting import compare as compare_books
 
     paths = open_paths()
@@ -360,8 +396,9 @@ def account(
         emit(content)
         return
     equal, rows = compare_books(paths)
-    emit({"schema_version": 1, "equal": equal, "symbols": rows})
+    emit({"schema_version": 1, "equal": equal, "compared": COMPARED, "symbols": rows})
     say("✓ Our books equal the venues'." if equal else "✗ Our books differ from the venues'.")
+    say("Not compared: marks and unrealized. Ours are today's: after midnight UTC the sums differ.")
     if not equal:
         raise typer.Exit(int(Exit.ERROR))
 
@@ -447,11 +484,11 @@ def budget_set(
     yes: Yes = False,
 ) -> None:
     """Set the limit for this and later runs. Lowering acts at once; raising asks."""
-    from control.budget import is_raise, set_limit
+    from control.budget import raise_text, set_limit
 
     paths, folder = open_paths(create=True), config_folder(config)
-    if is_raise(paths, folder, limit_usd):
-        confirmed(yes, f"This RAISES the limit to ${limit_usd}.", "raise")
+    if raised := raise_text(paths, folder, limit_usd):
+        confirmed(yes, f"This RAISES the limit {raised}.", "raise")
     say(f"✓ {set_limit(paths, folder, limit_usd)}")
 
 
@@ -516,11 +553,14 @@ def doctor(config: Config = None, as_json: Json = False) -> None:
 @app.command()
 def version() -> None:
     """The version of this program."""
-    from control.config import ROOT
+    typer.echo(version_text())
 
-    text = (ROOT / "pyproject.toml").read_text()
+
+def version_text() -> str:
+    """The version in pyproject.toml."""
+    text = (Path(__file__).resolve().parent.parent / "pyproject.toml").read_text()
     line = next((row for row in text.splitlines() if row.startswith("version")), 'version = "unknown"')
-    typer.echo("purser " + line.partition("=")[2].strip().strip('"'))
+    return "purser " + line.partition("=")[2].strip().strip('"')
 
 
 def main() -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from control import children, processes, shared, venues
-from control.config import FILES, ROOT, load
+from control.budget import over_limit, show
+from control.config import FILES, ROOT, load, usd
 from control.errors import ControlError
 from control.latch import describe, is_latched
 from control.status import supervisor_process
@@ -41,7 +42,7 @@ def examine(paths: Paths, folder: Path) -> list[Finding]:
         lambda: [_build()],
         lambda: _settings(folder),
         lambda: _folders(paths),
-        lambda: [_latch(paths), _ledger(paths)],
+        lambda: [_latch(paths), _ledger(paths), *_budget(paths, folder)],
         lambda: _processes(paths),
         lambda: _venues(paths),
     ]
@@ -76,8 +77,12 @@ def _folders(paths: Paths) -> list[Finding]:
         while not place.exists():
             place = place.parent
         free = shutil.disk_usage(place).free
-        if path.exists() and (path.stat().st_mode & 0o077 or path.stat().st_uid != os.getuid()):
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o700
+        if path.exists() and (mode & 0o022 or path.stat().st_uid != os.getuid()):
             findings.append(Finding("folder", False, f"{path} must be ours and 0700; run `chmod 700 {path}`"))
+        elif mode & 0o055:
+            text = f"{path} is {mode:04o}; the next start makes it 0700, or run `chmod 700 {path}` now"
+            findings.append(Finding("folder", True, text))
         elif path.exists() and not os.access(path, os.R_OK | os.W_OK | os.X_OK):
             findings.append(Finding("folder", False, f"{path} cannot be used by us; run `chmod 700 {path}`"))
         elif free < least:
@@ -103,6 +108,16 @@ def _ledger(paths: Paths) -> Finding:
     text = ledger.audit()
     ledger.close()
     return Finding("ledger", text is None, text or "its invariants hold")
+
+
+def _budget(paths: Paths, folder: Path) -> list[Finding]:
+    try:
+        content = show(paths, folder)
+    except ControlError:
+        return []  # the files were looked at above
+    over = over_limit(content["used_micros"], content["limit_micros"]) if content["running"] else ""
+    text = f"limit ${usd(content['limit_micros'])} from {content['source']}"
+    return [Finding("budget", not over, f"{over}; or raise it by `control budget set`" if over else text)]
 
 
 def _processes(paths: Paths) -> list[Finding]:

@@ -35,6 +35,7 @@ ACK_WAIT_S = 0.05
 FIRST_SWEEP_S = 0.9  # from the start of the command
 TOTAL_S = 2.6  # of the three seconds that a kill may take, what is left after starting Python
 CALL_TIMEOUT_S = 0.6
+NO_VENUE = "no venue is known to run here: none was asked"
 
 Say = Callable[[str, str], None]  # text, tone: good, bad, plain
 
@@ -317,6 +318,6 @@ class Kill:
                 exit_code=int(self._report.exit_code()),
                 acknowledged=self._report.acknowledged,
                 killed=self._report.killed,
-                venues=[result.line() for result in self._report.venues],
+                venues=[result.line() for result in self._report.venues] or [NO_VENUE],
                 seconds=round(self._report.seconds, 3),
             )

@@ -60,7 +60,7 @@ def snapshot(paths: Paths) -> Record:
         "uptime_s": _uptime_s(about) if running else 0,
         "taken_wall_ns": time.time_ns(),
         "as_of_wall_ns": None if running or alone else _last_page_wall_ns(pages, now_ns),
-        "budget": _budget(view),
+        "budget": _budget(view) if running or alone else with_next_limit(paths, _budget(view)),
         "pnl": _pnl(pages),
         "processes": rows,
         "venues": _venues(pages, now_ns, owned=True),
@@ -86,12 +86,12 @@ def _kept(paths: Paths, found: list[FoundProcess]) -> Record:
         "as_of_wall_ns": kept.get("taken_wall_ns") if kept is not None else None,
     }  # fmt: skip
     if kept is not None:
-        return {**kept, **changed}
+        return {**kept, **changed, "budget": with_next_limit(paths, kept["budget"])}
     return {
         "schema_version": SCHEMA_VERSION, "mode": "paper", **changed, "taken_wall_ns": time.time_ns(),
-        "budget": _budget(None), "pnl": _pnl({}), "venues": [], "links": [], "positions": [],
-        "orders": [], "fills": newest_fills(paths, FILLS_SHOWN), "refusals": [], "signals": {},
-        "latency": _latency({}),
+        "budget": with_next_limit(paths, _budget(None)), "pnl": _pnl({}), "venues": [], "links": [],
+        "positions": [], "orders": [], "fills": newest_fills(paths, FILLS_SHOWN), "refusals": [],
+        "signals": {}, "latency": _latency({}),
     }  # fmt: skip
 
 
@@ -158,6 +158,24 @@ def _budget(view: LedgerView | None) -> Record:
     }
 
 
+def with_next_limit(paths: Paths, budget: Record) -> Record:
+    """Nothing runs: with the limit of the next start, as `control budget show` tells it, in place of the
+    last run's."""
+    from control.budget import effective_budget
+    from control.config import DEFAULT_FOLDER
+    from control.errors import ControlError
+
+    try:
+        chosen, _ = effective_budget(paths, DEFAULT_FOLDER)
+    except ControlError:  # `control config check` tells what is wrong with it
+        return budget
+    loss, notional = (
+        {**row, "limit_micros": limit, "free_micros": max(0, limit - row["used_micros"])}
+        for row, limit in zip((budget, budget["notional"]), chosen.limits_micros, strict=True)
+    )
+    return {**loss, "headroom_micros": chosen.headrooms_micros[0], "notional": notional}
+
+
 def _dimension(view: LedgerView, index: int) -> Record:
     used = sum(line.used_micros[index] for line in view.participants)
     positions = sum(line.positions_micros[index] for line in view.participants)
@@ -210,7 +228,7 @@ def _add_found(rows: list[Record], found: list[FoundProcess]) -> None:
 
 def _left_running(found: list[FoundProcess]) -> list[str]:
     """A sentence when participants run and no supervisor watches them."""
-    alive = [entry for entry in found if entry.name in words.PARTICIPANTS[1:]]
+    alive = sorted((e for e in found if e.name in words.PARTICIPANTS[1:]), key=lambda entry: entry.name)
     if not alive:
         return []
     names = " and ".join(f"{entry.name} ({entry.process.pid})" for entry in alive)

@@ -52,7 +52,7 @@ def render(picture: Record) -> RenderableType:
             )
         )
     parts += [Text(f"PROBLEM: {printable(text)}", style="bold red") for text in picture.get("problems", [])]
-    parts += [_budget(picture["budget"]), _pnl(picture)]
+    parts += [_budget(picture["budget"], picture["state"]), _pnl(picture)]
     for title, columns, rows in _tables(picture):
         if rows:
             parts += [Text(""), _Fitting(title, columns, rows)]
@@ -84,7 +84,7 @@ def as_of(picture: Record) -> str:
     return f"; as of {seen} UTC, before the stop"
 
 
-def _budget(budget: Record) -> Text:
+def _budget(budget: Record, state: str) -> Text:
     limit = max(1, budget["limit_micros"])
     held = min(BAR, BAR * budget["positions_micros"] // limit)
     resting = min(BAR - held, -(-BAR * budget["orders_micros"] // limit))
@@ -93,9 +93,14 @@ def _budget(budget: Record) -> Text:
     line.append("▒" * resting, style="yellow")
     line.append("·" * (BAR - held - resting), style="dim")
     line.append(
-        f"] ${usd(budget['limit_micros'])}: positions {signed_usd(budget['positions_micros'])}, "
-        f"resting orders {signed_usd(budget['orders_micros'])}, free {signed_usd(budget['free_micros'])}"
+        f"] ${usd(budget['limit_micros'])}: positions and today's loss "
+        f"{signed_usd(budget['positions_micros'])}, resting orders {signed_usd(budget['orders_micros'])}, "
+        f"free {signed_usd(budget['free_micros'])}"
     )
+    if budget["used_micros"] > budget["limit_micros"]:
+        line.append("  OVER LIMIT, reducing only", style="bold yellow")
+    elif state == "REDUCING":
+        line.append("  REDUCING only", style="yellow")
     for row in budget["participants"]:
         line.append(
             f"\n        {row['name']}: {signed_usd(row['used_micros'])} used of "

@@ -13,7 +13,7 @@ from bridge.ledger import Amounts, Ledger
 from bridge.messages import HaltReason, LedgerState, ParticipantRole
 from bridge.paths import Paths
 from control.config import Paper
-from control.guard import DIFFER_READINGS, Guard
+from control.guard import DIFFER_READINGS, Guard, halt_text
 from control.latch import clear_latch, is_latched, set_latch
 
 USD = 1_000_000
@@ -129,3 +129,22 @@ def test_resume_is_not_undone(desk: Desk) -> None:
     desk.look(5)
     assert desk.ledger.state == LedgerState.INIT
     assert not is_latched(desk.paths.latch)
+
+
+def test_a_halt_is_explained_by_who_halted() -> None:
+    """The latch gets the engine's own words and the error before them, and nothing that is old."""
+    now = 100_000_000_000
+
+    def event(age_s: int, name: str, text: str, source: str = "engine") -> dict[str, Any]:
+        wall_ns = now - age_s * 1_000_000_000
+        return {"wall_ns": wall_ns, "level": "error", "source": source, "name": name, "text": text}
+
+    old = event(60, "halted", "an old halt")
+    differ = event(1, "position_mismatch", "our books say -6 lots, the venue 0")
+    halted = event(1, "halted", "our position and the venue's differ")
+    assert halt_text([old, differ, halted], now) == (
+        "our position and the venue's differ (our books say -6 lots, the venue 0)"
+    )
+    assert halt_text([old], now) == ""
+    refused = event(1, "account_refused", "key revoked", "polymarket_bot")
+    assert halt_text([old, refused, event(0, "restarted", "x", "supervisor")], now) == "key revoked"

@@ -275,6 +275,8 @@ def test_kill_with_nothing_running_still_latches(tmp_path: Path) -> None:
     )
     assert killed.returncode == 0, killed.stdout
     assert "binanse" in killed.stdout + killed.stderr
+    assert "no venue is known to run here: none was asked" in killed.stdout
+    assert "confirmed" not in killed.stdout
     paths = Paths.from_environment("paper", environment, create=False)
     assert is_latched(paths.latch)
     assert snapshot(paths)["state"] == "HALTED"

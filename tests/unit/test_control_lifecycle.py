@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -85,6 +86,8 @@ def test_one_run_from_start_to_equal_books(desk: Desk) -> None:
     os.kill(desk.pid("supervisor"), signal.SIGKILL)
     shown = desk.control("status", "--json")
     assert shown.returncode == 3 and json.loads(shown.stdout)["state"] == "STOPPED"
+    assert "No supervisor: engine (" in shown.stderr and "control start --paper` takes over" in shown.stderr
+    assert all(row["pid"] for row in json.loads(shown.stdout)["processes"][1:])
     again = desk.control("start", "--paper")
     assert again.returncode == 0, again.stderr
     assert "still running, kept" in again.stderr
@@ -115,6 +118,67 @@ def test_failing_child_is_explained(desk: Desk, tmp_path: Path) -> None:
     assert failed.returncode == 4, failed.stderr
     assert "qouter" in failed.stderr and "quoter" in failed.stderr
     assert processes.find_ours(desk.paths.runtime) == []
+
+
+def test_a_start_that_does_not_become_healthy_says_what_was_wrong(desk: Desk, tmp_path: Path) -> None:
+    """An unknown symbol: the picture is of before the stop, and the venue's own words are in it."""
+    folder = tmp_path / "config"
+    shutil.copytree(ROOT / "config", folder)
+    engine = folder / "binance_sim.json"
+    engine.write_text(engine.read_text().replace('"symbol": "BTCUSDT"', '"symbol": "ETHUSDT"'))
+    settings = json.loads((folder / "paper.json").read_text()) | {"start_timeout_s": 5}
+    (folder / "paper.json").write_text(json.dumps(settings))
+    failed = desk.control("start", "--paper", "--config", str(folder))
+    assert failed.returncode == 5, failed.stderr
+    assert "symbol ETHUSDT is not listed" in failed.stderr and "supervisor running" in failed.stderr
+    assert "engine.log" in failed.stderr
+    assert processes.find_ours(desk.paths.runtime) == []
+
+
+def test_a_halt_during_the_start_ends_the_waiting(desk: Desk) -> None:
+    """Our books and the venue's differ from the start: it ends at once with 8, the engine's own words and
+    the way out."""
+    assert desk.control("start", "--paper").returncode == 0
+    wait_for(
+        lambda: any(row["venue"] == "binance" and row["quantity_e9"] for row in desk.status()["positions"]),
+        60,
+    )
+    os.kill(desk.pid("engine"), signal.SIGSTOP)  # so that the position stays until the end
+    desk.control("stop")
+    shutil.rmtree(desk.paths.sim_state("binance"))
+    halted = desk.control("start", "--paper")
+    assert halted.returncode == 8, halted.stderr
+    assert "our books say" in halted.stderr and "control resume" in halted.stderr
+    assert "credentials" not in halted.stderr
+    assert "our books say" in desk.control("status").stdout
+
+
+def test_a_limit_above_the_kept_one_needs_a_confirmation_at_start(desk: Desk) -> None:
+    """After a `budget set`, start --limit-usd with more is refused without --yes."""
+    assert desk.control("budget", "set", "--limit-usd", "200").returncode == 0
+    refused = desk.control("start", "--paper", "--limit-usd", "300")
+    assert refused.returncode == 2 and "from $200.00 to $300.00" in refused.stderr
+    assert not desk.paths.supervisor_json.exists()
+    started = desk.control("start", "--paper", "--limit-usd", "300", "--yes")
+    assert started.returncode == 0 and "$300.00 from --limit-usd, for this run" in started.stderr
+    wait_for(lambda: desk.status()["budget"]["used_micros"] > 1_000_000, 30)
+    lowered = desk.control("budget", "set", "--limit-usd", "0.5")
+    assert "above the limit of $0.50: only reducing orders" in lowered.stderr
+    assert "above the limit" in desk.control("doctor").stderr
+    assert desk.control("stop").returncode == 0
+    assert desk.status()["budget"]["limit_micros"] == 500_000  # of the next start, not of the last run
+
+
+def test_the_foreground_says_that_it_stopped(desk: Desk) -> None:
+    """Ctrl-C on `start --foreground` stops in order and says so."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "control", "start", "--paper", "--foreground"], cwd=ROOT,
+        env=desk.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as child:  # fmt: skip
+        wait_for(lambda: desk.status()["healthy"], 40)
+        child.send_signal(signal.SIGINT)
+        _, said = child.communicate(timeout=30)
+    assert child.returncode == 0 and said.rstrip().endswith("Stopped"), said
 
 
 def test_limit_is_lowered_at_once_and_raised_only_by_confirmation(desk: Desk) -> None:

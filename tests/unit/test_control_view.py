@@ -7,7 +7,9 @@ import io
 import pytest
 from rich.console import Console
 
-from control.view import FILL_COLUMNS, _Fitting, printable
+from control.status import _budget as no_ledger
+from control.venues import printable
+from control.view import FILL_COLUMNS, _budget, _Fitting
 
 ROW = ["02:44:36", "polymarket", "BTC>60250@1125T0400-NO", "BUY", "16.77", "0.475", "0.023997", "maker",
        "market_maker"]  # fmt: skip
@@ -41,3 +43,14 @@ def test_brackets_from_outside_are_text() -> None:
     console.print(_Fitting("Venues", ("name", "state"), [["[/red]", "[bold]READY"]]))
     text: str = console.file.getvalue()  # type: ignore[attr-defined]
     assert "[/red]" in text and "[bold]READY" in text
+
+
+@pytest.mark.parametrize(
+    ("used", "state", "said"), [(5, "ACTIVE", ""), (5, "REDUCING", "REDUCING"), (11, "ACTIVE", "OVER LIMIT")]
+)
+def test_the_budget_line_says_when_only_reducing_orders_go_out(used: int, state: str, said: str) -> None:
+    """A limit lowered below what is in use is told by a word beside the bar."""
+    budget = {**no_ledger(None), "limit_micros": 10, "used_micros": used, "positions_micros": used}
+    text = _budget(budget, state).plain
+    assert "positions and today's loss" in text
+    assert said in text and ("only" in text) == bool(said)
