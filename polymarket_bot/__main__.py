@@ -75,7 +75,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     if options.standalone and options.mode == "live":
         print(
-            "bot: --standalone is not for live: it needs a supervisor in live mode, which this release does not start.",
+            "bot: --standalone is not for live: that needs a supervisor in live mode, "
+            "which this release does not start.",
             file=sys.stderr,
         )
         return EXIT_CONFIGURATION
