@@ -44,10 +44,10 @@ def check_folder(folder: Path) -> list[Finding]:
     try:
         settings = load(Paper, folder / "paper.json")
     except ControlError:
-        return findings + _check_all([_other_check(file) for file in others])
+        return findings + _check_others(others)
     engine, bot = folder / settings.engine_config, folder / settings.bot_config
     others = [file for file in others if file not in (engine, bot)]
-    return findings + check_start(settings, engine, bot) + _check_all([_other_check(file) for file in others])
+    return findings + check_start(settings, engine, bot) + _check_others(others)
 
 
 def check_start(settings: Paper, engine_config: Path, bot_config: Path) -> list[Finding]:
@@ -86,10 +86,18 @@ def _profile_check(venue: str, chosen: Simulator) -> Check:
     return Check(argv, f"paper.json: {venue}.profile", f"{chosen.profile!r} is known")
 
 
-def _other_check(file: Path) -> Check:
-    content = read_json(file) or {}
-    venue = content.get("venue", "polymarket" if file.name.startswith("polymarket") else "binance")
-    return _bot_check(file) if venue == "polymarket" else _engine_check(file)
+def _check_others(files: list[Path]) -> list[Finding]:
+    """Files that no setting names: by the program of their venue; any other is looked at for JSON only."""
+    checks, findings = [], []
+    for file in files:
+        venue = (read_json(file) or {}).get("venue") or file.stem.split("_")[0].split(".")[0]
+        if venue == "polymarket":
+            checks.append(_bot_check(file))
+        elif venue == "binance":
+            checks.append(_engine_check(file))
+        else:
+            findings.append(_check_keys(file))
+    return _check_all(checks) + findings
 
 
 def _check_all(checks: list[Check]) -> list[Finding]:
