@@ -166,8 +166,9 @@ def start_detached(paths: Paths, options: dict[str, Any], say: Say, timeout_s: f
 def _cut_short(paths: Paths, seen: str) -> str:
     return (
         f"The start was cut short: trading is {describe(paths.latch)}.\n{seen}".rstrip()
-        + "\nOnly the simulated venues still run, so that they can be asked. The way out: look at the cause (`control account --compare` shows our books beside the "
-        "venues', `control logs` the rest), then `control resume`, then start again."
+        + "\nOnly the simulated venues still run, so that they can be asked. The way out: look at the cause "
+        "(`control account --compare` shows our books beside the venues', `control logs` the rest), then "
+        "`control resume`, then start again."
     )
 
 
