@@ -23,6 +23,8 @@ CONDITIONAL = {"STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAI
 TIMES_IN_FORCE = ("GTC", "IOC", "FOK", "GTX", "GTD")
 STP_MODES = ("EXPIRE_MAKER", "EXPIRE_TAKER", "EXPIRE_BOTH")
 GTD_MARGIN_MS = 600_000
+HISTORY_MS = 7 * 86_400_000
+HISTORY_ROWS_MAX = 1000
 PLACE_PARAMS = frozenset((
     "symbol", "side", "positionSide", "type", "timeInForce", "quantity", "reduceOnly", "price",
     "newClientOrderId", "newOrderRespType", "priceMatch", "selfTradePreventionMode", "goodTillDate",
@@ -66,12 +68,13 @@ class Exchange:
     def place(self, params: Params, test: bool = False) -> dict[str, Any]:
         """`POST /fapi/v1/order`; with `test` everything is checked and nothing done."""
         order = self._checked_order(params)
-        self._check_margin(order)
+        if not order.reduce_only:
+            self._check_margin(order.side, order.price, order.quantity)
         if order.time_in_force == "GTX" and self._would_take(order):
             raise VenueError(-5022)
         if order.time_in_force == "FOK" and not self._can_fill(order):
             raise VenueError(-5021)
-        if order.type == "MARKET" and self.book.best(-order.side) is None:
+        if order.type == "MARKET" and self.book.front(-order.side, self._limit(order)) is None:
             raise VenueError(-4131)
         if test:
             return self.order_view(order)
@@ -99,6 +102,8 @@ class Exchange:
             raise VenueError(-5026)
         self._check_price(order.side, price)
         self._check_notional(price, quantity, order.reduce_only)
+        if not order.reduce_only:
+            self._check_margin(order.side, price, quantity - order.quantity)
         if quantity <= order.executed:
             self._finish(order, "CANCELED", "CANCELED")
             return self.order_view(order)
@@ -134,7 +139,7 @@ class Exchange:
     def place_batch(self, params: Params) -> list[dict[str, Any]]:
         """`POST /fapi/v1/batchOrders`: up to five, each answered by an order or an error."""
         orders = json_list(params, "batchOrders", 5)
-        return [self._each(self.place, ws_text(order)) for order in orders]
+        return [self._each(lambda leg: self.place(ws_text(leg)), order) for order in orders]
 
     def cancel_batch(self, params: Params) -> list[dict[str, Any]]:
         """`DELETE /fapi/v1/batchOrders`: up to ten, by orderIdList or origClientOrderIdList."""
@@ -144,9 +149,9 @@ class Exchange:
         named = json_list(params, name, 10)
         return [self._each(self.cancel, {"symbol": symbol, single: str(value)}) for value in named]
 
-    def _each(self, act: Callable[[Params], dict[str, Any]], params: Params) -> dict[str, Any]:
+    def _each(self, act: Callable[[Any], dict[str, Any]], leg: Any) -> dict[str, Any]:
         try:
-            return act(params)
+            return act(leg)
         except VenueError as error:
             return error.body()
 
@@ -173,26 +178,43 @@ class Exchange:
     def all_orders(self, params: Params) -> list[dict[str, Any]]:
         """`GET /fapi/v1/allOrders`: by orderId, startTime, endTime, limit."""
         self.check_symbol(params)
-        first, limit = whole(params, "orderId", 0), whole(params, "limit", 500)
-        start, end = whole(params, "startTime", 0), whole(params, "endTime", 1 << 62)
+        first, limit = whole(params, "orderId", 0), _rows(params)
+        start, end = self._window(params, everything=first > 0)
         orders = [order for order in self.account.orders.values()
                   if order.order_id >= first and start <= order.time <= end]  # fmt: skip
-        chosen = orders[:limit] if first or start else orders[-limit:]
+        chosen = orders[:limit] if first or "startTime" in params else orders[-limit:]
         return [self.full_view(order) for order in chosen]
 
     def user_trades(self, params: Params) -> list[dict[str, Any]]:
         """`GET /fapi/v1/userTrades`: by fromId or startTime and endTime, orderId, limit."""
         self.check_symbol(params)
-        first, limit = whole(params, "fromId", 0), min(whole(params, "limit", 500), 1000)
-        start, end = whole(params, "startTime", 0), whole(params, "endTime", 1 << 62)
+        if "fromId" in params and ("startTime" in params or "endTime" in params):
+            raise VenueError(-1128)
+        first, limit = whole(params, "fromId", 0), _rows(params)
+        start, end = self._window(params, everything="fromId" in params)
         order_id = whole(params, "orderId", 0)
         fills = [
             fill
             for fill in self.account.fills
             if fill.trade_id >= first and start <= fill.time <= end and order_id in (0, fill.order_id)
         ]
-        chosen = fills[:limit] if first or start else fills[-limit:]
+        chosen = fills[:limit] if "fromId" in params or "startTime" in params else fills[-limit:]
         return [self._trade_view(fill) for fill in chosen]
+
+    def _window(self, params: Params, everything: bool) -> tuple[int, int]:
+        """The first and last ms that a history shows: seven days at most, the last ones unless asked."""
+        if everything:
+            return 0, 1 << 62
+        if "startTime" in params:
+            start = whole(params, "startTime", 0)
+            end = whole(params, "endTime", start + HISTORY_MS)
+            if end - start > HISTORY_MS:
+                raise VenueError(-4165, 7)
+            return start, end
+        if "endTime" in params:
+            end = whole(params, "endTime", 0)
+            return end - HISTORY_MS, end
+        return self._clock.now_ms() - HISTORY_MS, 1 << 62
 
     # --- the account's other requests ----------------------------------------------------------------
 
@@ -262,7 +284,7 @@ class Exchange:
 
     def _execute(self, order: Order) -> None:
         """Match as taker; what is left rests, expires or is cancelled as its time in force says."""
-        limit = None if order.type == "MARKET" else order.price
+        limit = self._limit(order)
         while (wanted := self._takeable(order)) > 0:
             entry = self.book.front(-order.side, limit)
             if entry is None:
@@ -431,19 +453,28 @@ class Exchange:
 
     def _check_price(self, side: int, price: int) -> None:
         """PERCENT_PRICE against the mark price: 5 % up for buyers, 5 % down for sellers."""
-        mark = self.market.mark()
-        highest, lowest = mark * 105 // 100, -(-mark * 95 // 100)
+        lowest, highest = self._band()
         if side == BUY and price > highest:
             raise VenueError(-4016, self.instrument.price_text(highest))
         if side == SELL and price < lowest:
             raise VenueError(-4024, self.instrument.price_text(lowest))
 
-    def _check_margin(self, order: Order) -> None:
-        if order.reduce_only:
-            return
-        mark = max(self.market.mark(), order.price)
+    def _band(self) -> tuple[int, int]:
+        mark = self.market.mark()
+        return -(-mark * 95 // 100), mark * 105 // 100
+
+    def _limit(self, order: Order) -> int:
+        """The worst price that an order may trade at; of a MARKET order marketTakeBound, 5 % off the mark."""
+        if order.type != "MARKET":
+            return order.price
+        lowest, highest = self._band()
+        return highest if order.side == BUY else lowest
+
+    def _check_margin(self, side: int, price: int, more: int) -> None:
+        """-2019 when the account cannot carry `more` lots of this side."""
+        mark = max(self.market.mark(), price)
         account = self.account
-        needed = account.margin_micros(mark, order.side, order.quantity)
+        needed = account.margin_micros(mark, side, more)
         owned = account.wallet_e8() // 100 + account.unrealized_micros(self.market.mark())
         if needed > owned and needed > account.margin_micros(mark):
             raise VenueError(-2019)
@@ -452,9 +483,8 @@ class Exchange:
         return self.book.front(-order.side, order.price) is not None
 
     def _can_fill(self, order: Order) -> bool:
-        limit = None if order.type == "MARKET" else order.price
         wanted = self._takeable(order)
-        return wanted > 0 and self.book.available(-order.side, limit, wanted) >= wanted
+        return wanted > 0 and self.book.available(-order.side, order.price, wanted) >= wanted
 
     def _named(self, params: Params, code: int) -> Order:
         self.check_symbol(params)
@@ -569,3 +599,11 @@ class Exchange:
         return scaled_text(
             position.cost_micros * self.instrument.lots_per_unit // (position.quantity * 10), 5
         )
+
+
+def _rows(params: Params) -> int:
+    """The limit of a history request."""
+    limit = whole(params, "limit", 500)
+    if not 1 <= limit <= HISTORY_ROWS_MAX:
+        raise VenueError(-1130, "limit")
+    return limit

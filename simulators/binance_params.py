@@ -26,9 +26,14 @@ def whole(params: Params, name: str, default: int) -> int:
     text = params.get(name)
     if text is None:
         return default
-    if not text.isdigit() or len(text) > 18:
+    if not is_whole(text):
         raise VenueError(-1102, name)
     return int(text)
+
+
+def is_whole(text: str) -> bool:
+    """Whether a text is up to 18 of the digits 0 to 9."""
+    return text.isascii() and text.isdigit() and len(text) <= 18
 
 
 def ws_text(raw: Any) -> dict[str, str]:

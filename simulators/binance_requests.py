@@ -19,6 +19,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from simulators.binance_account import Key
+from simulators.binance_params import is_whole
 from simulators.binance_rules import ORDERS_1M, ORDERS_10S, Profile, VenueError
 from simulators.clock import Clock
 from simulators.faults import Faults
@@ -47,7 +48,7 @@ def check_signature(key: Key, prehash: str, signature: str) -> None:
         raise VenueError(-1102, "signature")
     if key.secret:
         good = hmac.new(key.secret.encode(), prehash.encode(), hashlib.sha256).hexdigest()
-        if hmac.compare_digest(good, signature.lower()):
+        if hmac.compare_digest(good.encode(), signature.lower().encode()):
             return
     else:
         try:
@@ -62,10 +63,10 @@ def check_signature(key: Key, prehash: str, signature: str) -> None:
 def check_clock(params: dict[str, str], clock: Clock) -> None:
     """The gateway's clock check."""
     text = params.get("timestamp", "")
-    if not text.isdigit():
+    if not is_whole(text):
         raise VenueError(-1102, "timestamp")
     window_text = params.get("recvWindow", str(RECV_WINDOW_DEFAULT))
-    if not window_text.isdigit() or int(window_text) > RECV_WINDOW_MAX:
+    if not is_whole(window_text) or int(window_text) > RECV_WINDOW_MAX:
         raise VenueError(-1130, "recvWindow")
     timestamp, now = int(text), clock.now_ms()
     if timestamp >= now + AHEAD_MAX_MS:

@@ -11,9 +11,9 @@ from typing import Any
 
 TICKS_PER_USD = 10
 CLIENT_ID_TEXT = "^[\\.A-Z\\:/a-z0-9_-]{1,36}$"
-CLIENT_ID = re.compile(r"^[.A-Z:/a-z0-9_-]{1,36}$")
+CLIENT_ID = re.compile(r"[.A-Z:/a-z0-9_-]{1,36}\Z")
 NOT_MODELLED = -9999
-_NUMBER = re.compile(r"^\d{1,15}(\.\d{1,16})?$")
+_NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,16})?\Z")
 
 TEXTS = {
     -1000: "An unknown error occurred while processing the request.",
@@ -35,6 +35,7 @@ TEXTS = {
     -1117: "Invalid side.",
     -1121: "Invalid symbol.",
     -1125: "This listenKey does not exist.",
+    -1128: "Combination of optional parameters invalid.",
     -1130: "Data sent for parameter '{}' is not valid.",
     -2011: "Unknown order sent.",
     -2013: "Order does not exist.",
@@ -62,6 +63,7 @@ TEXTS = {
     -4120: "Order type not supported for this endpoint. Please use the Algo Order API endpoints instead.",
     -4131: "The counterparty's best price does not meet the PERCENT_PRICE filter limit.",
     -4164: "Order's notional must be no smaller than {} (unless you choose reduce only).",
+    -4165: "Invalid time interval. Maximum time interval is {} days.",
     -5021: "Due to the order could not be filled immediately, the FOK order has been rejected. "
     "The order will not be recorded in the order history",
     -5022: "Due to the order could not be executed as maker, the Post Only order will be rejected. "

@@ -89,13 +89,13 @@ class Book:
             return None
         return self._levels[side][keys[-1] * side].queue[0]
 
-    def available(self, side: int, limit: int | None, wanted: int) -> int:
-        """The lots of `side` within `limit`, counted until `wanted` is reached."""
+    def available(self, side: int, limit: int, wanted: int) -> int:
+        """The background's lots of `side` within `limit`, counted until `wanted` is reached."""
         found = 0
         for key in reversed(self._keys[side]):
-            if found >= wanted or (limit is not None and key < limit * side):
+            if found >= wanted or key < limit * side:
                 break
-            found += self._levels[side][key * side].total
+            found += self._levels[side][key * side].background
         return found
 
     def add(self, side: int, price: int, quantity: int, owner: object | None = None) -> Resting:

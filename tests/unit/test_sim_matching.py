@@ -26,7 +26,7 @@ def test_limit_of_the_taker_is_respected() -> None:
     book.add(BUY, 98, 4)
     assert book.front(BUY, 101) is None
     assert book.available(BUY, 99, 10) == 3
-    assert book.available(BUY, None, 10) == 7
+    assert book.available(BUY, 1, 10) == 7
     assert book.levels(BUY, 5) == [(100, 3), (98, 4)]
     assert book.prices_better(BUY, 98) == [100]
 
