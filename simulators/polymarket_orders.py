@@ -37,6 +37,7 @@ from simulators.polymarket_signing import (
 ORDER_TYPES = ("GTC", "GTD", "FOK", "FAK")
 MICROS_PER_LOT = 1_000_000 // LOTS_PER_SHARE
 SALT_LIMIT = 1 << 53
+UINT_LIMIT = 1 << 256
 GTD_LEAD_S = 60
 _V1_FIELDS = ("taker", "nonce", "feeRateBps")
 _SIGNED_FIELDS = ("salt", "maker", "signer", "tokenId", "makerAmount", "takerAmount", "side", "signatureType",
@@ -131,10 +132,10 @@ def parse_submission(body: Any, key: ApiKey, by_token: dict[str, tuple[Market, i
 
 
 def _message(raw: dict[str, Any]) -> OrderMessage:
-    if raw["side"] not in SIDE_NAMES or raw["signatureType"] not in (0, 1, 2, 3):
+    salt, kind = raw["salt"], raw["signatureType"]
+    if raw["side"] not in SIDE_NAMES or type(kind) is not int or kind not in (0, 1, 2, 3):
         raise Refusal(400, "Invalid order payload")
-    salt = raw["salt"]
-    if not isinstance(salt, int) or isinstance(salt, bool) or not 0 <= salt < SALT_LIMIT:
+    if type(salt) is not int or not 0 <= salt < SALT_LIMIT:
         raise Refusal(400, "Invalid order payload")
     for name in ("maker", "signer"):
         if not isinstance(raw[name], str) or not _ADDRESS.match(raw[name]):
@@ -148,13 +149,13 @@ def _message(raw: dict[str, Any]) -> OrderMessage:
         _integer(raw["takerAmount"]), SIDE_NAMES.index(raw["side"]), raw["signatureType"],
         _integer(raw["timestamp"]), metadata, builder,
     )  # fmt: skip
-    if message.maker_amount <= 0 or message.taker_amount <= 0 or message.token_id >= 1 << 256:
+    if message.maker_amount <= 0 or message.taker_amount <= 0:
         raise Refusal(400, "Invalid order payload")
     return message
 
 
 def _integer(value: object) -> int:
-    if not isinstance(value, str) or not _DIGITS.match(value):
+    if not isinstance(value, str) or not _DIGITS.match(value) or int(value) >= UINT_LIMIT:
         raise Refusal(400, "Invalid order payload")
     return int(value)
 

@@ -200,6 +200,10 @@ def test_forms_are_checked(desk: Desk) -> None:
     assert "not modelled" in desk.refusal(good | {"deferExec": True}).text
     assert desk.refusal(good | {"order": order | {"makerAmount": "-1"}}).text == "Invalid order payload"
     assert desk.refusal({"order": 1}).text == "Invalid order payload"
+    huge, types = str(1 << 256), (True, 0.0, "0", None, [])
+    wrong = [{name: huge} for name in ("makerAmount", "takerAmount", "timestamp", "expiration", "tokenId")]
+    for change in (*wrong, *({"signatureType": kind} for kind in types), {"side": ["BUY"]}):
+        assert desk.refusal(good | {"order": order | change}).text == "Invalid order payload", change
 
 
 def test_neg_risk_markets_use_the_other_domain(tmp_path: Path) -> None:
