@@ -29,17 +29,27 @@ CAPTURE = DATA / "binance" / "btcusdt_20240808.gz"
 Json = dict[str, Any]
 
 
+def utc_day() -> int:
+    """The number of the present day since 1970."""
+    return int(time.time()) // 86_400
+
+
 class System:
     """One running Purser and the two venues it trades on."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
+        self.began_day = utc_day()
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("PURSER_")},
             "PURSER_HOME": str(home / "home"),
             "PURSER_RUNTIME": str(home / "run"),
             "NO_COLOR": "1",
         }
+
+    def day_ended(self) -> bool:
+        """Midnight UTC has passed since the test began: the day's P&L began again."""
+        return utc_day() != self.began_day
 
     # --- commands -----------------------------------------------------------------------------
 
