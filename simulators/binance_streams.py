@@ -36,6 +36,7 @@ _ROUTES = {
 }  # fmt: skip
 _UNMODELLED = ("kline", "continuousKline", "ticker", "miniTicker", "forceOrder", "rpiDepth", "compositeIndex",
                "assetIndex", "tradingSession")  # fmt: skip
+_METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
 _encode = msgspec.json.encode
 
 
@@ -282,12 +283,16 @@ class StreamHub:
             command = msgspec.json.decode(message)
             method, request_id = command["method"], command.get("id")
             params = command.get("params", [])
+            known = method in _METHODS and isinstance(params, list)
         except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
             connection.socket.send({"error": {"code": 3, "msg": "Invalid JSON: expected value"}})
             return
         self._log.add("stream", str(method), str(params), 200, id=request_id)
         answer: dict[str, Any] = {"result": None, "id": request_id}
-        if method == "SUBSCRIBE":
+        if not known:
+            text = f"Invalid request: unknown variant {method}, or its params are no list"
+            answer = {"error": {"code": 2, "msg": text}, "id": request_id}
+        elif method == "SUBSCRIBE":
             unknown = [name for name in params if self._unmodelled(name)]
             if unknown:
                 text = f"the simulator does not model {unknown}"
@@ -308,7 +313,7 @@ class StreamHub:
             answer["result"] = connection.combined
         else:
             answer = {
-                "error": {"code": 2, "msg": f"Invalid request: unknown variant {method}"},
+                "error": {"code": 2, "msg": f"Invalid request: {params} for {method}"},
                 "id": request_id,
             }
         connection.socket.send(answer)

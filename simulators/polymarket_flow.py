@@ -79,8 +79,10 @@ class Flow:
         for market in list(self._venue.markets.values()):
             if not market.closed and now_ms >= market.end_ms:
                 self.expire(market)
-            elif market.closed and market.winner is None and self._reference.price:
-                self._venue.resolve_market(market, market.outcome_wins(self._reference.tenths))
+            elif (
+                market.closed and market.winner is None and (final := market.final or self._reference.tenths)
+            ):
+                self._venue.resolve_market(market, market.outcome_wins(final))
         if not self._reference.price:
             return
         price, kinds = self._reference.tenths, {market.kind for market in self._open_markets()}
@@ -104,7 +106,7 @@ class Flow:
     def expire(self, market: Market) -> None:
         """End trading in a market now."""
         self._crowds.pop(market.condition_id, None)
-        self._venue.close_market(market)
+        self._venue.close_market(market, self._reference.tenths)
 
     # -- quotes ---------------------------------------------------------------------------------
 

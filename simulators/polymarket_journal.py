@@ -65,7 +65,7 @@ def _restore_market(venue: Venue, record: dict[str, Any]) -> None:
 
 def _restore_closed(venue: Venue, record: dict[str, Any]) -> None:
     market = venue.markets[record["market"]]
-    market.closed, market.closed_ms = True, record["time_ms"]
+    market.closed, market.closed_ms, market.final = True, record["time_ms"], record.get("final", 0)
 
 
 def _restore_resolved(venue: Venue, record: dict[str, Any]) -> None:

@@ -46,6 +46,7 @@ class Market:
     tick: int = TICK_COARSE
     closed: bool = False
     closed_ms: int = 0
+    final: int = 0  # the reference price at the end, 0 while it is not known
     winner: int | None = None
     last_price: int | None = None
     last_side: str = ""

@@ -124,15 +124,16 @@ class Venue:
         self._news.append(("listed", market))
         self.commit()
 
-    def close_market(self, market: Market) -> None:
-        """Stop trading and take every order off the book."""
-        market.closed, market.closed_ms = True, self.clock.now_ms()
+    def close_market(self, market: Market, reference: int) -> None:
+        """Stop trading at this reference price and take every order off the book."""
+        market.closed, market.closed_ms, market.final = True, self.clock.now_ms(), reference
         for order in [order for order in self.open.values() if order.market is market]:
             self._end(order, "CANCELED_MARKET_RESOLVED")
         for resting in market.book.orders():
             market.book.remove(resting.order_id)
         self._touch(market)
-        self._records.append({"event": "closed", "market": market.condition_id, "time_ms": market.closed_ms})
+        self._records.append({"event": "closed", "market": market.condition_id, "final": reference,
+                              "time_ms": market.closed_ms})  # fmt: skip
         self.commit()
 
     def resolve_market(self, market: Market, winner: int) -> bool:

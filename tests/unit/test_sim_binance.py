@@ -236,6 +236,11 @@ def test_unknown_calls_are_refused_loudly(simulator: Simulator) -> None:
         async with client.socket("/market/ws") as socket:
             await socket.send_json({"method": "SUBSCRIBE", "params": ["btcusdt@kline_1m"], "id": 1})
             assert (await receive(socket))["error"]["code"] == -9999
+            for params in (None, "btcusdt@aggTrade", {"a": 1}):
+                await socket.send_json({"method": "SUBSCRIBE", "params": params, "id": 2})
+                assert (await receive(socket))["error"]["code"] == 2
+            await socket.send_json({"method": "LIST_SUBSCRIPTIONS", "id": 3})
+            assert (await receive(socket))["result"] == []
 
     drive(simulator, act)
 
@@ -397,9 +402,7 @@ def test_session_logon_takes_ed25519_only(simulator: Simulator) -> None:
             await socket.send_json({"id": 1, "method": "session.logon", "params": params})
             answer = await receive(socket)
             assert answer["result"]["apiKey"] == params["apiKey"] and "rateLimits" not in answer
-            await socket.send_json(
-                {"id": 2, "method": "account.balance", "params": {"timestamp": now_ms()}}
-            )
+            await socket.send_json({"id": 2, "method": "account.balance", "params": {"timestamp": now_ms()}})
             assert (await receive(socket))["result"][0]["asset"] == "USDT"
 
     drive(simulator, act)
@@ -580,13 +583,13 @@ def test_limits_answer_429_with_the_venues_text(simulator: Simulator) -> None:
         status, answer = await client.call("GET", "/fapi/v1/ping", signed=False)
         assert (status, answer["code"]) == (429, -1003)
         async with client.socket("/ws-fapi/v1") as socket:
-            codes = []
-            for _ in range(302):
+            codes: list[int] = []
+            # Windows are fixed: when one ends among these orders, the count begins once more.
+            while -1015 not in codes and len(codes) < 700:
                 bad = client.ws_request("order.place", symbol=SYMBOL, side="BUY", type="XXX")
                 await socket.send_json(bad)
                 codes.append((await receive(socket))["error"]["code"])
-        assert codes[:250] == [-1116] * 250
-        assert -1015 in codes[300:]
+        assert set(codes[:-1]) == {-1116} and codes[-1] == -1015 and len(codes) > 300
 
     drive(simulator, act)
 

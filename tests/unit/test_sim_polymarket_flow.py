@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +69,21 @@ class Stage:
     """A venue with its flow around a price of 60,100 dollars."""
 
     def __init__(self, folder: Path, seed: int = 3) -> None:
+        self.folder = folder
         self.clock, self.deaf = FixedClock(), Deaf()
         self.venue = Venue(self.clock, Faults(FAULTS), StateFolder(folder), self.deaf)
         self.reference = Reference(None, 1)
         self.reference.price = 60_100.0
         self.flow = Flow(self.venue, self.reference, seed, False)
+
+    def restart(self) -> None:
+        """Go on with a venue that knows only what the killed one had written."""
+        folder = self.folder / "restarted"
+        folder.mkdir()
+        shutil.copy(self.folder / "events.jsonl", folder)
+        self.venue = Venue(self.clock, Faults(FAULTS), StateFolder(folder), self.deaf)
+        self.venue.restore()
+        self.flow = Flow(self.venue, self.reference, 3, False)
 
     def run(self, seconds: float) -> None:
         """Let the other traders live for so long."""
@@ -146,6 +157,21 @@ def test_expiry_resolves_by_the_price_and_lists_anew(stage: Stage) -> None:
     assert all(market.closed and not list(market.book.orders()) for market in old)
     assert [market.strike for market in stage.open(ABOVE)] == [597_500, 600_000, 602_500]
     assert stage.open(ABOVE)[0].end_ms > old[0].end_ms
+
+
+def test_the_price_at_the_end_decides(stage: Stage) -> None:
+    """A price that moves between the end of a market and its resolution does not change the winner, not
+    even when the venue is killed in between."""
+    stage.run(1)
+    old = stage.open(ABOVE)
+    stage.clock.time_ms = old[0].end_ms
+    stage.flow.step(STEP_S)
+    assert all(market.closed and market.winner is None for market in old)
+    stage.restart()
+    stage.reference.price = 70_000.0
+    stage.flow.step(STEP_S)
+    ended = [stage.venue.markets[market.condition_id] for market in old]
+    assert [market.winner == YES for market in ended] == [True, True, False]
 
 
 def test_new_strikes_follow_a_price_that_left(stage: Stage) -> None:

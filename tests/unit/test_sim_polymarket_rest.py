@@ -31,13 +31,14 @@ class Venue:
         self.token = self.market["tokens"][0]["token_id"]
 
     def ask(self, path: str, body: Any = None, method: str = "", signed: bool = False,
-            wrong: str = "") -> tuple[int, Any, dict[str, str]]:  # fmt: skip
-        """(status, body, headers) of one request; `wrong` names a header to spoil."""
+            wrong: str = "", age_s: int = 0) -> tuple[int, Any, dict[str, str]]:  # fmt: skip
+        """(status, body, headers) of one request; `wrong` names a header to spoil, `age_s` is how long ago
+        it was signed."""
         data = None if body is None else json.dumps(body).encode()
         method = method or ("GET" if data is None else "POST")
         headers = {"Content-Type": "application/json"}
         if signed:
-            given, stamp = self.ready["credentials"], str(int(time.time()))
+            given, stamp = self.ready["credentials"], str(int(time.time()) - age_s)
             pure = urllib.parse.urlsplit(path).path
             made = request_signature(given["api_secret"], stamp, method, pure, data or b"")
             headers |= {"POLY_ADDRESS": given["address"], "POLY_API_KEY": given["api_key"],
@@ -121,15 +122,16 @@ def test_what_is_not_there_says_so(venue: Venue) -> None:
     assert venue.ask("/", {"jsonrpc": "2.0", "method": "eth_chainId", "id": 1})[0] == 501
 
 
-@pytest.mark.parametrize("wrong", ["POLY_SIGNATURE", "POLY_API_KEY", "POLY_PASSPHRASE", "POLY_TIMESTAMP"])
+@pytest.mark.parametrize("wrong", ["POLY_SIGNATURE", "POLY_API_KEY", "POLY_PASSPHRASE", "POLY_TIMESTAMP",
+                                   "POLY_ADDRESS"])  # fmt: skip
 def test_wrong_credentials_are_refused(venue: Venue, wrong: str) -> None:
     """Each header of L2 is checked, and the query string is not part of the signature."""
     assert venue.ask("/data/orders?market=0x1", signed=True)[0] == 200
-    if wrong == "POLY_TIMESTAMP":
-        refused = venue.ask("/data/orders")
-    else:
-        refused = venue.ask("/data/orders", signed=True, wrong=wrong)
-    assert refused[:2] == (401, {"error": "Unauthorized/Invalid api key"})
+    unauthorized = (401, {"error": "Unauthorized/Invalid api key"})
+    assert venue.ask("/data/orders", signed=True, wrong=wrong)[:2] == unauthorized
+    for age_s in (-120, 120):
+        assert venue.ask("/data/orders", signed=True, age_s=age_s)[:2] == unauthorized
+    assert venue.ask("/data/orders")[:2] == unauthorized
     assert venue.ask("/auth/api-key", {})[:2] == (401, {"error": "Invalid L1 Request headers"})
 
 

@@ -326,7 +326,7 @@ def test_resolution_waits_for_settlement_and_pays(desk: Desk) -> None:
     """Closing cancels quotes; the winner is paid once no trade is under way, also after a restart."""
     desk.place(YES, BUY, 4_500, 1_000)
     desk.other(YES, SELL, 4_500, 400, rest=False)
-    desk.venue.close_market(desk.market)
+    desk.venue.close_market(desk.market, 600_001)
     assert not desk.venue.resolve_market(desk.market, YES)
     assert desk.refusal(desk.body(YES, BUY, 4_500, 500)).text.startswith("the market is not yet ready")
     desk.pass_ms(1_000)

@@ -225,7 +225,7 @@ def test_polymarket_account_follows_from_its_fills(tmp_path: Path, seed: int) ->
         desk.pass_ms(1_000)
     check()
     assert {fill["status"] for fill in desk.account()["fills"]} == {"CONFIRMED", "FAILED"}
-    desk.venue.close_market(desk.market)
+    desk.venue.close_market(desk.market, 600_001)
     assert desk.venue.resolve_market(desk.market, YES) and desk.account()["settlements"]
     check()
     desk.restart()
