@@ -33,7 +33,7 @@ from simulators.market import Market, SyntheticMarket
 from simulators.market_recorded import RecordedMarket
 from simulators.matching import BUY, SELL, Book, Resting
 from simulators.options import Options
-from simulators.server import announce, listen, until_stopped
+from simulators.server import announce, listen, stop_event
 from simulators.state import StateError, StateFolder
 from simulators.tls import certificates_in, server_context
 
@@ -325,6 +325,7 @@ class Venue:
 
 async def run(options: Options) -> None:
     """Serve until SIGTERM, then write account.json."""
+    stopped = stop_event()
     folder = StateFolder(options.state)
     private_pem, public_hex = _ed25519_key(options.state / "ed25519.pem")
     venue = Venue(options, folder, public_hex)
@@ -337,7 +338,7 @@ async def run(options: Options) -> None:
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(venue.market.run()), group.create_task(venue.run_timers())]
         announce(_ready_line(options, folder, private_pem, port, admin_port))
-        await until_stopped()
+        await stopped.wait()
         for task in tasks:
             task.cancel()
     venue.save_market()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-FaultValue = bool | int
+WORDS = {"": 1, "true": 1, "false": 0}
 
 
 class FaultError(ValueError):
@@ -23,7 +23,7 @@ class Faults:
         for part in filter(None, spec.split(",")):
             name, _, text = part.partition("=")
             try:
-                self.set({name.strip(): int(text or "1")})
+                self.set({name.strip(): WORDS[text] if text in WORDS else int(text)})
             except ValueError as error:
                 raise FaultError(f"--faults {part}: {error}") from error
 

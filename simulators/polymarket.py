@@ -27,7 +27,7 @@ from simulators.polymarket_reference import Reference
 from simulators.polymarket_rest import Rest
 from simulators.polymarket_streams import Streams
 from simulators.polymarket_venue import Venue
-from simulators.server import announce, listen, until_stopped
+from simulators.server import announce, listen, stop_event
 from simulators.state import StateFolder
 from simulators.tls import Certificates, certificates_in, server_context
 
@@ -167,7 +167,7 @@ async def _settle_and_trade(venue: Venue, flow: Flow) -> None:
 
 async def run(options: Options) -> None:
     """Serve until SIGTERM, then write account.json."""
-    stopped = asyncio.create_task(until_stopped())
+    stopped = asyncio.create_task(stop_event().wait())
     clock, faults = Clock(), Faults(FAULTS, options.faults)
     state = StateFolder(options.state)
     log = RequestLog(clock.now_ms)
@@ -197,7 +197,8 @@ async def run(options: Options) -> None:
                 # A task that ended of itself had a bug: end with its error.
                 task.result()
     finally:
-        for task in (living, following, stopped):
+        stopped.cancel()
+        for task in (living, following):
             task.cancel()
         state.write_document("account.json", referee.account())
         await streams.close()

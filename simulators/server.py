@@ -42,10 +42,11 @@ def announce(fields: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-async def until_stopped() -> None:
-    """Return when SIGTERM or SIGINT arrives."""
+def stop_event() -> asyncio.Event:
+    """Set when SIGTERM or SIGINT arrives. Called before the ready line is out, for whoever reads it may
+    end the venue at once."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    await stopped.wait()
+    return stopped

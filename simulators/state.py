@@ -56,10 +56,16 @@ class StateFolder:
 
     def append(self, record: dict[str, Any]) -> None:
         """Write one record; returns after the kernel has it."""
-        self.records += 1
         line = msgspec.json.encode(record) + b"\n"
-        if os.write(self._file, line) != len(line):
+        before = os.fstat(self._file).st_size
+        try:
+            written = os.write(self._file, line)
+        except OSError:
+            written = 0
+        if written != len(line):
+            os.ftruncate(self._file, before)
             raise StateError(f"{self._path} could not be written: make room on the disk")
+        self.records += 1
 
     def rewrite(self, records: Iterable[dict[str, Any]]) -> None:
         """Replace the whole file by these records, atomically."""
