@@ -9,7 +9,6 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-TICKS_PER_USD = 10
 CLIENT_ID_TEXT = "^[\\.A-Z\\:/a-z0-9_-]{1,36}$"
 CLIENT_ID = re.compile(r"[.A-Z:/a-z0-9_-]{1,36}\Z")
 NOT_MODELLED = -9999

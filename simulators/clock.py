@@ -10,7 +10,7 @@ import time
 
 
 class Clock:
-    """Milliseconds and nanoseconds since 1970 as the venue sees them."""
+    """Milliseconds since 1970 as the venue sees them."""
 
     __slots__ = ("offset_ms",)
 
@@ -20,7 +20,3 @@ class Clock:
     def now_ms(self) -> int:
         """Venue time in milliseconds."""
         return time.time_ns() // 1_000_000 + self.offset_ms
-
-    def now_ns(self) -> int:
-        """Venue time in nanoseconds."""
-        return time.time_ns() + self.offset_ms * 1_000_000

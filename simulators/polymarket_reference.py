@@ -31,7 +31,7 @@ class _Ticker(msgspec.Struct):
 
 
 class Reference:
-    """The last price seen, in dollars; 0 before the first. `moved` may be set by the referee."""
+    """The last price seen, in dollars; 0 before the first. `shift` is the referee's."""
 
     def __init__(self, ready_line: Path | None, seed: int) -> None:
         self.price = 0.0
