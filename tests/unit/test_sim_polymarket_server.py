@@ -354,8 +354,9 @@ def test_reference_is_followed_and_joined_again(tmp_path: Path) -> None:
         return process
 
     binance = reference()
-    simulator = Simulator(tmp_path / "state", "--reference", str(line))
+    simulator: Simulator | None = None
     try:
+        simulator = Simulator(tmp_path / "state", "--reference", str(line))
         first = simulator.admin("/clock")
         assert 50_000 < first["reference_dollars"] < 70_000
         assert len(first["fair"]) == 4 and all(0 < fair < 1 for fair in first["fair"].values())
@@ -368,4 +369,5 @@ def test_reference_is_followed_and_joined_again(tmp_path: Path) -> None:
     finally:
         binance.kill()
         binance.wait(10)
-        assert simulator.stop() == 0
+        code = simulator.stop() if simulator else None
+    assert code == 0
