@@ -74,46 +74,43 @@ static int order_call(struct binance *b, int call, const struct order *order, co
                         now_ns);
 }
 
-int binance_cancel(struct venue *venue, const struct order *order, int64_t now_ns)
+/* order_ask: a cancel or a query of one order: over the WS API, or over REST when that is away. */
+static int order_ask(struct binance *b, const struct order *order, bool cancel, int64_t now_ns)
 {
-    struct binance *b = binance_of(venue);
     char frame[FRAME_MAX], client_id[BINANCE_CLIENT_ID];
     struct binance_request *request = request_free(b);
-    if (!b->started || order_market(b, order) == NULL)
-        return STATUS_CLOSED;
     binance_client_id(client_id, &b->prefix, order->client_order_id);
     if (!binance_link_is_open(&b->api_link) || request == NULL)
-        return order_call(b, BINANCE_CALL_CANCEL, order, client_id, now_ns);
-    size_t length = binance_wire_cancel(frame, sizeof frame, b->next_request, &b->signer,
-                                        order->instrument->symbol, client_id, binance_wall_ms(b));
+        return order_call(b, cancel ? BINANCE_CALL_CANCEL : BINANCE_CALL_QUERY, order, client_id,
+                          now_ns);
+    size_t length = (cancel ? binance_wire_cancel : binance_wire_status)(
+        frame, sizeof frame, b->next_request, &b->signer, order->instrument->symbol, client_id,
+        binance_wall_ms(b));
     if (length == 0)
         return STATUS_LIMIT;
     int status = websocket_send(&b->api_link.socket, frame, length);
     if (status == STATUS_OK)
-        request_fill(b, request, BINANCE_REQUEST_CANCEL, order, now_ns);
+        request_fill(b, request, cancel ? BINANCE_REQUEST_CANCEL : BINANCE_REQUEST_STATUS, order,
+                     now_ns);
     return status;
+}
+
+int binance_cancel(struct venue *venue, const struct order *order, int64_t now_ns)
+{
+    struct binance *b = binance_of(venue);
+    if (!b->started || order_market(b, order) == NULL)
+        return STATUS_CLOSED;
+    return order_ask(b, order, true, now_ns);
 }
 
 int binance_query(struct venue *venue, const struct order *order, int64_t now_ns)
 {
     struct binance *b = binance_of(venue);
-    char frame[FRAME_MAX], client_id[BINANCE_CLIENT_ID];
-    struct binance_request *request = request_free(b);
     if (!b->started || order_market(b, order) == NULL)
         return STATUS_CLOSED;
     if (now_ns < b->rest_hold_ns) /* a question can wait; each one may make a ban longer */
         return STATUS_LIMIT;
-    binance_client_id(client_id, &b->prefix, order->client_order_id);
-    if (!binance_link_is_open(&b->api_link) || request == NULL)
-        return order_call(b, BINANCE_CALL_QUERY, order, client_id, now_ns);
-    size_t length = binance_wire_status(frame, sizeof frame, b->next_request, &b->signer,
-                                        order->instrument->symbol, client_id, binance_wall_ms(b));
-    if (length == 0)
-        return STATUS_LIMIT;
-    int status = websocket_send(&b->api_link.socket, frame, length);
-    if (status == STATUS_OK)
-        request_fill(b, request, BINANCE_REQUEST_STATUS, order, now_ns);
-    return status;
+    return order_ask(b, order, false, now_ns);
 }
 
 static int cancel_all_send(struct binance *b, int index, int64_t now_ns)
