@@ -11,7 +11,7 @@ WARN := -Wall -Wextra -Werror -Wshadow -Wconversion -Wswitch-enum -Wstrict-proto
 OPT ?= -O2 $(if $(shell grep -m1 -o avx2 /proc/cpuinfo 2>/dev/null),-march=x86-64-v3)
 # EXTRA: for example -DPURSER_HEAP_TRAP, a build that counts heap calls between tick and order
 CFLAGS := -std=c17 -D_GNU_SOURCE -fPIC -g $(OPT) $(WARN) -fno-strict-aliasing $(EXTRA)
-LIBS := -lssl -lcrypto -lcurl -ljansson -lwslay -lzmq -lz -lpthread -lm
+LIBS := -lssl -lcrypto -lcurl -ljansson -lzmq -lz -lpthread -lm
 
 PYTHON := .venv/bin/python
 BRIDGE_SRC := $(wildcard bridge/*.c)
