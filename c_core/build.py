@@ -23,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 HEADERS = (ROOT / "bridge" / "protocol.h", HERE / "include" / "engine.h")
 FLAGS = ["-std=c17", "-D_GNU_SOURCE", "-O2", "-march=x86-64-v3", "-fno-strict-aliasing"]
-LIBRARIES = ["ssl", "crypto", "curl", "jansson", "wslay", "zmq", "z", "pthread", "m"]
+LIBRARIES = ["ssl", "crypto", "curl", "jansson", "zmq", "z", "pthread", "m"]
 CONSTANT = r"^#define +([A-Z][A-Z0-9_]*) +(?:0x[0-9A-Fa-f]+|[0-9]+)\b"
 REASONS = "const char *reject_reason_name(int reason);\nconst char *reject_reason_text(int reason);\n"
 
