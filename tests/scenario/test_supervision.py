@@ -7,10 +7,21 @@ import os
 import signal
 import time
 
-from conftest import ROOT, System
+from conftest import ROOT, Json, System
 from test_bad_input import edited_config
 from test_crashes import trading
 from test_main_job import assert_books_equal
+
+
+def event_names(system: System) -> list[str]:
+    """The names of the last events, oldest first."""
+    return [row["name"] for row in system.json_lines("events", "--count", "300")]
+
+
+def venue_refused_the_key(status: Json) -> bool:
+    """The status page, which follows the ledger within its interval, says why the venue is down."""
+    binance = next(v for v in status["venues"] if v["name"] == "binance")
+    return binance["state"] == "DOWN" and "refused the API key" in binance["text"]
 
 
 def test_a_key_that_is_revoked_while_trading_halts_everything(system: System) -> None:
@@ -23,13 +34,12 @@ def test_a_key_that_is_revoked_while_trading_halts_everything(system: System) ->
     keys["api_secret"] = "0" * 64
     file.write_text(json.dumps(keys))
     system.signal("sim-binance", signal.SIGKILL)
-    status = system.wait_status("halted", lambda s: s["state"] == "HALTED" and s["halt"] and s, timeout=30)
-    assert "reason venue" in status["halt"]
-    binance = next(v for v in status["venues"] if v["name"] == "binance")
-    assert binance["state"] == "DOWN" and "refused the API key" in binance["text"]
-    names = [row["name"] for row in system.json_lines("events", "--count", "200")]
-    assert names.count("auth_refused") == 1
+    halt = system.wait_status("halted", lambda s: s["state"] == "HALTED" and s["halt"], timeout=30)
+    assert "reason venue" in halt
+    system.wait_status("the venue is down for its key", venue_refused_the_key)
+    system.wait("the refusal is an event", lambda: event_names(system).count("auth_refused"))
     system.control("kill")
+    assert event_names(system).count("auth_refused") == 1
     assert system.account("binance")["open_orders"] == []
     system.start(expect=8)
 
@@ -46,7 +56,7 @@ def test_a_hanging_process_is_replaced_and_trading_goes_on(system: System) -> No
         and system.account("binance")["open_orders"],
         timeout=40,
     )  # fmt: skip
-    names = [row["name"] for row in system.json_lines("events", "--count", "300")]
+    names = event_names(system)
     assert "hung_child_killed" in names and "participant_reclaimed" in names
     system.control("stop")
     assert_books_equal(system)
@@ -82,7 +92,7 @@ def test_an_address_ban_holds_every_order_back_until_it_ends(system: System) -> 
     system.admin("binance", "/faults", {"ban_seconds": 8, "ban_418": 1})
     system.wait(
         "the ban is known",
-        lambda: "rate_limited" in {row["name"] for row in system.json_lines("events", "--count", "200")},
+        lambda: "rate_limited" in event_names(system),
         timeout=30,
     )
     system.wait(
