@@ -109,10 +109,11 @@ test-quick: trader
 	@$(MAKE) --no-print-directory lint c-tests
 	$(PYTHON) -m pytest -q -n $(WORKERS) --dist worksteal tests --ignore=tests/scenario --ignore=tests/conformance
 
-## lint: formatting of names and imports, types, who may include whom, generated files
+## lint: names, imports and layout, types, who may include whom, generated files
 .PHONY: lint
 lint:
 	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check --quiet .
 	$(PYTHON) -m mypy
 	.venv/bin/lint-imports --no-logo
 	$(PYTHON) bridge/gen.py --check

@@ -198,7 +198,7 @@ def layout_header(layout: Layout) -> str:
         "",
     ]
     for struct in layout.structs.values():
-        lines.append(f"_Static_assert(sizeof(struct {struct.name}) == {struct.size}, \"{struct.name}\");")
+        lines.append(f'_Static_assert(sizeof(struct {struct.name}) == {struct.size}, "{struct.name}");')
         lines += [f"LAYOUT_AT({struct.name}, {field.name}, {field.offset});" for field in struct.fields]
     lines += ["", "#endif", ""]
     return "\n".join(lines)
@@ -224,7 +224,7 @@ def enum_prefix(members: dict[str, int]) -> str:
 def _enum_class(name: str, members: dict[str, int]) -> list[str]:
     prefix = enum_prefix(members)
     lines = [f"class {class_name(name)}(IntEnum):", f'    """enum {name}."""', ""]
-    lines += [f"    {member[len(prefix):]} = {value}" for member, value in members.items()]
+    lines += [f"    {member[len(prefix) :]} = {value}" for member, value in members.items()]
     return [*lines, "", ""]
 
 

@@ -97,9 +97,11 @@ def test_an_address_ban_holds_every_order_back_until_it_ends(system: System) -> 
     )
     system.wait(
         "trading after the ban",
-        lambda: time.monotonic() - banned > 13  # orders of before the ban may rest through it
-        and system.status()["state"] == "ACTIVE"
-        and system.account("binance")["open_orders"],
+        lambda: (
+            time.monotonic() - banned > 13  # orders of before the ban may rest through it
+            and system.status()["state"] == "ACTIVE"
+            and system.account("binance")["open_orders"]
+        ),
         timeout=60,
     )
     requests = system.admin("binance", "/log")["requests"]
