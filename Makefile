@@ -19,6 +19,8 @@ CORE_SRC := $(filter-out c_core/src/main_trader.c,$(shell find c_core/src -name 
 BRIDGE_OBJ := $(BRIDGE_SRC:%.c=$(BUILD)/%.o)
 CORE_OBJ := $(CORE_SRC:%.c=$(BUILD)/%.o)
 BENCHMARKS := $(patsubst benchmarks/%.c,$(BUILD)/benchmarks/%,$(wildcard benchmarks/bench_*.c))
+# layout.h is laid out by its generator
+C_FILES = $(filter-out bridge/layout.h,$(shell find benchmarks bridge c_core tests/c -name '*.[ch]'))
 C_TESTS := $(patsubst tests/c/%.c,$(BUILD)/tests/%,$(wildcard tests/c/test_*.c))
 
 ## trader: install what is missing, build bin/trader, libengine and the Python modules
@@ -114,6 +116,7 @@ test-quick: trader
 lint:
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check --quiet .
+	@.venv/bin/clang-format --dry-run -Werror $(C_FILES)
 	$(PYTHON) -m mypy
 	.venv/bin/lint-imports --no-logo
 	$(PYTHON) bridge/gen.py --check
@@ -122,7 +125,7 @@ lint:
 ## format: lay C and Python out as .clang-format and ruff decide
 .PHONY: format
 format:
-	clang-format -i $$(git ls-files '*.c' '*.h')
+	@.venv/bin/clang-format -i $(C_FILES)
 	$(PYTHON) -m ruff format .
 
 ## lock: pin every Python dependency anew, with hashes

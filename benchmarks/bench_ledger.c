@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #define ORDERS 1000000
-#define RUNS 5
+#define RUNS   5
 
 static const int64_t limit[2] = {1000000000, 20000000000};
 static const int64_t nothing[2] = {0, 0};
@@ -65,7 +65,8 @@ int main(void)
 
     stop_if(mkdtemp(folder) == NULL, "mkdtemp");
     snprintf(path, sizeof path, "%s/ledger", folder);
-    stop_if(ledger_create(&supervisor, &adopted, path, limit, nothing, ledger_now_ns()) != 0, "create");
+    stop_if(ledger_create(&supervisor, &adopted, path, limit, nothing, ledger_now_ns()) != 0,
+            "create");
     ledger_heartbeat_supervisor(supervisor, 0, INT64_MAX);
     (void)ledger_set_state(supervisor, LEDGER_ACTIVE, HALT_NONE, 0);
     printf("one process    %.1f ns an order\n", run(path, ROLE_ENGINE));

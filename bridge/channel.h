@@ -5,9 +5,9 @@
  *
  * Both sides send HELLO first (version, layout hash, role) and HEARTBEAT every second. The
  * connection ends, with a reason, on: a peer of another user (SO_PEERCRED), a different layout hash
- * or version, paper against live, a first message that is not HELLO, a length outside header..PROTOCOL_FRAME_MAX or not
- * the kind's own, an unknown kind, a sequence gap, no message for CHANNEL_SILENCE_NS, or a peer that
- * reads so slowly that the send buffer is full.
+ * or version, paper against live, a first message that is not HELLO, a length outside
+ * header..PROTOCOL_FRAME_MAX or not the kind's own, an unknown kind, a sequence gap, no message for
+ * CHANNEL_SILENCE_NS, or a peer that reads so slowly that the send buffer is full.
  */
 #ifndef PURSER_BRIDGE_CHANNEL_H
 #define PURSER_BRIDGE_CHANNEL_H
@@ -17,10 +17,15 @@
 #endif
 
 #define CHANNEL_HEARTBEAT_NS 1000000000
-#define CHANNEL_SILENCE_NS 5000000000
-#define CHANNEL_BUFFER 262144 /* bytes each way */
+#define CHANNEL_SILENCE_NS   5000000000
+#define CHANNEL_BUFFER       262144 /* bytes each way */
 
-enum channel_state { CHANNEL_CLOSED = 0, CHANNEL_CONNECTING = 1, CHANNEL_GREETING = 2, CHANNEL_OPEN = 3 };
+enum channel_state {
+    CHANNEL_CLOSED = 0,
+    CHANNEL_CONNECTING = 1,
+    CHANNEL_GREETING = 2,
+    CHANNEL_OPEN = 3
+};
 
 struct channel;
 

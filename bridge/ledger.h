@@ -43,8 +43,8 @@ struct ledger; /* one process's mapping of the shared file */
  * layout or size is moved to path.old. The state is INIT (a kept HALTED stays) until
  * ledger_set_state. limit and headroom: micro-USD per dimension.
  * *adopted is 1 when an existing file was kept. -EEXIST: another live supervisor owns it. */
-int ledger_create(struct ledger **out, int *adopted, const char *path, const int64_t limit_micros[2],
-                  const int64_t headroom_micros[2], int64_t now_ns);
+int ledger_create(struct ledger **out, int *adopted, const char *path,
+                  const int64_t limit_micros[2], const int64_t headroom_micros[2], int64_t now_ns);
 
 /* ledger_open: maps an existing file. -ENOENT; -EPROTO wrong magic, version, layout or size;
  * -EPERM not ours or not 0600. */
@@ -81,11 +81,13 @@ int64_t ledger_halt(struct ledger *ledger, uint32_t reason);
  * copy is still good for showing but not for adding up. Takes no lock. */
 void ledger_snapshot(const struct ledger *ledger, struct ledger_view *out, int64_t now_ns);
 
-/* ledger_glance: the same without counting open_orders, which stay 0: cheap enough for each cycle. */
+/* ledger_glance: the same without counting open_orders, which stay 0: cheap enough for each cycle.
+ */
 void ledger_glance(const struct ledger *ledger, struct ledger_view *out, int64_t now_ns);
 
 /* ledger_slots: copies at most max slots that are not FREE, returns how many. */
-int ledger_slots(const struct ledger *ledger, uint32_t participant, struct ledger_slot *out, int max);
+int ledger_slots(const struct ledger *ledger, uint32_t participant, struct ledger_slot *out,
+                 int max);
 
 /* ledger_find: the index of this participant's slot that holds the order, FREE ones excepted.
  * 0 or -ENOENT. */
@@ -112,8 +114,8 @@ int ledger_join(struct ledger *ledger, uint32_t participant, int64_t now_ns);
 /* ledger_leave: gives back unused rights. Charges stay (positions outlive the process). */
 void ledger_leave(struct ledger *ledger);
 
-/* ledger_rebuild: after reconcile: frees every slot of the line that is not in keep[], sets used and
- * positions to the truth, draws or returns rights, and marks the line reconciled. Returns 0 or
+/* ledger_rebuild: after reconcile: frees every slot of the line that is not in keep[], sets used
+ * and positions to the truth, draws or returns rights, and marks the line reconciled. Returns 0 or
  * -ENOSPC when the truth is above what can be drawn (used is set all the same; only reducing
  * orders are then accepted). */
 int ledger_rebuild(struct ledger *ledger, const int64_t used_micros[2],

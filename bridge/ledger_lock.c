@@ -11,9 +11,9 @@
  * with one store; only the sequence may be left odd.
  */
 
-#define LOCK_TRIES 64
+#define LOCK_TRIES       64
 #define LOCK_WAIT_ROUNDS 10000
-#define LOCK_WAIT_NS 100000
+#define LOCK_WAIT_NS     100000
 
 _Static_assert(sizeof(pthread_mutex_t) <= sizeof(((struct ledger_header *)0)->mutex),
                "the header must hold a mutex");

@@ -12,11 +12,11 @@
 
 /* Amounts above this are refused, so that sums of a few of them cannot overflow. */
 #define LEDGER_AMOUNT_MAX ((int64_t)1 << 59)
-#define LEDGER_BUCKETS 512
-#define LEDGER_NO_SLOT 0xFFFF
+#define LEDGER_BUCKETS    512
+#define LEDGER_NO_SLOT    0xFFFF
 
 /* Every shared field that changes is read and written through these two. */
-#define LOAD(field) __atomic_load_n(&(field), __ATOMIC_ACQUIRE)
+#define LOAD(field)         __atomic_load_n(&(field), __ATOMIC_ACQUIRE)
 #define STORE(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELEASE)
 
 /* One process's mapping. The tables below line are the sending thread's own index of its slots: a
@@ -43,9 +43,18 @@ enum draw_mode {
     DRAW_PASSIVE,  /* takes what there is, headroom included: the risk exists already */
 };
 
-static inline uint32_t control_state(uint64_t control) { return (uint32_t)(control & 0xFF); }
-static inline uint32_t control_reason(uint64_t control) { return (uint32_t)(control >> 16) & 0xFFFF; }
-static inline uint32_t control_epoch(uint64_t control) { return (uint32_t)(control >> 32); }
+static inline uint32_t control_state(uint64_t control)
+{
+    return (uint32_t)(control & 0xFF);
+}
+static inline uint32_t control_reason(uint64_t control)
+{
+    return (uint32_t)(control >> 16) & 0xFFFF;
+}
+static inline uint32_t control_epoch(uint64_t control)
+{
+    return (uint32_t)(control >> 32);
+}
 static inline uint64_t control_make(uint32_t epoch, uint32_t reason, uint32_t state)
 {
     return ((uint64_t)epoch << 32) | ((uint64_t)(reason & 0xFFFF) << 16) | (state & 0xFF);

@@ -89,7 +89,8 @@ void ledger_snapshot(const struct ledger *ledger, struct ledger_view *out, int64
             out->participants[i].open_orders = slots_in_use(&ledger->shared->participants[i]);
 }
 
-int ledger_slots(const struct ledger *ledger, uint32_t participant, struct ledger_slot *out, int max)
+int ledger_slots(const struct ledger *ledger, uint32_t participant, struct ledger_slot *out,
+                 int max)
 {
     int count = 0;
 

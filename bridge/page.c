@@ -46,8 +46,8 @@ static int page_map(struct page **out, int fd, int writable)
 
     if (page == NULL)
         return -ENOMEM;
-    memory = mmap(NULL, sizeof(struct participant_page), protection, MAP_SHARED | MAP_POPULATE, fd,
-                  0);
+    memory =
+        mmap(NULL, sizeof(struct participant_page), protection, MAP_SHARED | MAP_POPULATE, fd, 0);
     if (memory == MAP_FAILED) {
         int error = errno;
 

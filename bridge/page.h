@@ -18,7 +18,8 @@ int page_create(struct page **out, const char *path, struct participant_page *pr
 int page_open(struct page **out, const char *path);
 void page_close(struct page *page);
 
-/* page_publish: copies content (its sequence and magic are set here). No allocation, no system call. */
+/* page_publish: copies content (its sequence and magic are set here). No allocation, no system
+ * call. */
 void page_publish(struct page *page, const struct participant_page *content);
 
 /* page_read: 0, or -EAGAIN when the writer died while writing: out then holds the torn copy. */

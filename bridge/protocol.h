@@ -25,14 +25,14 @@
 #define PROTOCOL_SIZE(type, size)
 #endif
 
-#define PROTOCOL_VERSION 1
+#define PROTOCOL_VERSION      1
 #define PROTOCOL_LEDGER_MAGIC 0x5245474445525550 /* "PUREDGER", written last */
-#define PROTOCOL_PAGE_MAGIC 0x4547415052555550   /* "PUURPAGE", written last */
-#define PROTOCOL_FRAME_MAX 512   /* bytes of the longest channel message, header included */
-#define PROTOCOL_PARTICIPANTS 4  /* ledger lines: supervisor, engine, bot, one spare */
-#define PROTOCOL_SLOTS 256       /* open orders per participant */
-#define PROTOCOL_SYMBOL 32
-#define PROTOCOL_TEXT 160
+#define PROTOCOL_PAGE_MAGIC   0x4547415052555550 /* "PUURPAGE", written last */
+#define PROTOCOL_FRAME_MAX    512 /* bytes of the longest channel message, header included */
+#define PROTOCOL_PARTICIPANTS 4   /* ledger lines: supervisor, engine, bot, one spare */
+#define PROTOCOL_SLOTS        256 /* open orders per participant */
+#define PROTOCOL_SYMBOL       32
+#define PROTOCOL_TEXT         160
 
 /* ---- vocabulary -------------------------------------------------------------------------- */
 
@@ -83,17 +83,23 @@ enum order_state {
 
 enum execution_type {
     EXEC_NEW = 0,
-    EXEC_TRADE = 1,        /* a fill: last_* fields are set */
+    EXEC_TRADE = 1, /* a fill: last_* fields are set */
     EXEC_CANCELED = 2,
     EXEC_REJECTED = 3,
     EXEC_EXPIRED = 4,
-    EXEC_UNKNOWN = 5,      /* the venue's answer is missing or unclear */
+    EXEC_UNKNOWN = 5, /* the venue's answer is missing or unclear */
     EXEC_CANCEL_REJECTED = 6,
     EXEC_TRADE_REVERSED = 7, /* a provisional fill that failed to settle */
-    EXEC_STATUS = 8,       /* answer to a query; carries the whole truth about the order */
+    EXEC_STATUS = 8,         /* answer to a query; carries the whole truth about the order */
 };
 
-enum strategy_id { STRATEGY_NONE = 0, STRATEGY_QUOTER = 1, STRATEGY_HEDGER = 2, STRATEGY_MANUAL = 3, STRATEGY_MARKET_MAKER = 4 };
+enum strategy_id {
+    STRATEGY_NONE = 0,
+    STRATEGY_QUOTER = 1,
+    STRATEGY_HEDGER = 2,
+    STRATEGY_MANUAL = 3,
+    STRATEGY_MARKET_MAKER = 4
+};
 
 /* ---- the shared risk ledger (see ledger.h for the rules) ----------------------------------- */
 
@@ -107,23 +113,29 @@ enum ledger_state {
 
 enum halt_reason {
     HALT_NONE = 0,
-    HALT_OPERATOR = 1,   /* control kill */
+    HALT_OPERATOR = 1, /* control kill */
     HALT_DAILY_LOSS = 2,
     HALT_OVER_BUDGET = 3,
-    HALT_BUG = 4,        /* a CHECK failed */
-    HALT_LATCH = 5,      /* started with the latch file present or unreadable */
-    HALT_VENUE = 6,      /* a venue refused our credentials or forced an order on us */
-    HALT_RESTARTS = 7,   /* a child died too often */
+    HALT_BUG = 4,      /* a CHECK failed */
+    HALT_LATCH = 5,    /* started with the latch file present or unreadable */
+    HALT_VENUE = 6,    /* a venue refused our credentials or forced an order on us */
+    HALT_RESTARTS = 7, /* a child died too often */
 };
 
-enum slot_state { SLOT_FREE = 0, SLOT_RESERVED = 1, SLOT_SENT = 2, SLOT_LIVE = 3, SLOT_UNKNOWN = 4 };
+enum slot_state {
+    SLOT_FREE = 0,
+    SLOT_RESERVED = 1,
+    SLOT_SENT = 2,
+    SLOT_LIVE = 3,
+    SLOT_UNKNOWN = 4
+};
 
 /* Index of the two budget dimensions, reserved both or neither. */
 enum budget_dimension { BUDGET_LOSS = 0, BUDGET_NOTIONAL = 1 };
 
 /* One open order's reservation. Written by its owner; the supervisor may write after the owner is
- * certainly dead. crc covers what never changes while the order lives: client_order_id..quantity_e9,
- * delta_micros and symbol. Two cache lines. */
+ * certainly dead. crc covers what never changes while the order lives:
+ * client_order_id..quantity_e9, delta_micros and symbol. Two cache lines. */
 struct ledger_slot {
     uint32_t state; /* enum slot_state */
     uint32_t slot_generation;
@@ -150,19 +162,19 @@ struct ledger_participant {
     int64_t used_micros[2];
     int64_t positions_micros[2]; /* the part of used that is loss so far and positions */
     int64_t heartbeat_ns;
-    int64_t progress;            /* duty cycles that did work or waited on purpose */
-    uint32_t halt_ack;           /* the control epoch whose halt it has obeyed */
-    uint32_t state;              /* enum ledger_state of this participant, own view */
-    int64_t day;                 /* UTC day number its loss belongs to */
-    int64_t want_micros[2];      /* asks the others for this much; 0: nothing */
-    int64_t reconciled_ns;       /* when truth at the venues was last confirmed; 0: not yet */
+    int64_t progress;       /* duty cycles that did work or waited on purpose */
+    uint32_t halt_ack;      /* the control epoch whose halt it has obeyed */
+    uint32_t state;         /* enum ledger_state of this participant, own view */
+    int64_t day;            /* UTC day number its loss belongs to */
+    int64_t want_micros[2]; /* asks the others for this much; 0: nothing */
+    int64_t reconciled_ns;  /* when truth at the venues was last confirmed; 0: not yet */
     int64_t reserved0[5];
     /* rights: under the mutex; lowered only by the owner or after its certain death */
     int64_t alloc_micros[2];
     uint32_t generation;
     uint32_t role;
     int64_t pid;
-    int64_t start_time;          /* field 22 of /proc/PID/stat */
+    int64_t start_time; /* field 22 of /proc/PID/stat */
     int64_t joined_ns;
     int64_t reserved1[2];
     struct ledger_slot slots[PROTOCOL_SLOTS];
@@ -183,8 +195,8 @@ struct ledger_header {
     int64_t headroom_micros[2]; /* kept from new orders so that moving marks can be charged */
     int64_t supervisor_pid;
     /* rights */
-    uint64_t alloc_sequence;    /* odd while a right changes */
-    uint64_t mutex[8];          /* storage of a robust process-shared pthread mutex */
+    uint64_t alloc_sequence;   /* odd while a right changes */
+    uint64_t mutex[8];         /* storage of a robust process-shared pthread mutex */
     int64_t ceiling_micros[2]; /* the most sum(alloc) may be: limit, or more after it was lowered */
     int64_t reserved0[5];
 };
@@ -221,8 +233,8 @@ struct ledger_view {
     int64_t lease_deadline_ns;
     int64_t taken_ns;
     uint32_t epoch;
-    uint32_t reason; /* enum halt_reason */
-    uint32_t state;  /* enum ledger_state */
+    uint32_t reason;     /* enum halt_reason */
+    uint32_t state;      /* enum ledger_state */
     uint32_t consistent; /* 1: no right changed while it was copied */
     struct ledger_participant_view participants[PROTOCOL_PARTICIPANTS];
 };
@@ -230,19 +242,19 @@ PROTOCOL_SIZE(ledger_view, 72 + 4 * 120);
 
 /* ---- the status page: one per participant, one writer, read by anyone ---------------------- */
 
-#define PAGE_VENUES 4
+#define PAGE_VENUES    4
 #define PAGE_POSITIONS 64
-#define PAGE_FILLS 256
-#define PAGE_REASONS 64
-#define PAGE_SIGNALS 8
-#define PAGE_COUNTERS 64
+#define PAGE_FILLS     256
+#define PAGE_REASONS   64
+#define PAGE_SIGNALS   8
+#define PAGE_COUNTERS  64
 
 struct page_venue {
     uint16_t venue;
-    uint16_t state;         /* enum session_state */
+    uint16_t state; /* enum session_state */
     uint32_t open_orders;
-    int64_t feed_ns;        /* time of the last market data; 0: none yet */
-    int64_t dead_man_armed_ns;  /* time of the last acknowledged arming; 0: not armed */
+    int64_t feed_ns;           /* time of the last market data; 0: none yet */
+    int64_t dead_man_armed_ns; /* time of the last acknowledged arming; 0: not armed */
     int64_t dead_man_expires_ns;
     int64_t fills;
     int64_t resyncs;
@@ -257,14 +269,15 @@ struct page_position {
     uint16_t reserved0;
     uint32_t reserved1;
     char symbol[PROTOCOL_SYMBOL];
-    int64_t quantity_e9;     /* signed; an outcome token is its own symbol */
-    int64_t cost_micros;     /* signed: what the open quantity cost */
+    int64_t quantity_e9; /* signed; an outcome token is its own symbol */
+    int64_t cost_micros; /* signed: what the open quantity cost */
     int64_t mark_e9;
     int64_t realized_micros; /* today, before fees */
     int64_t unrealized_micros;
-    int64_t fees_e8;         /* today */
-    int64_t volume_micros;   /* today, traded notional */
-    int64_t cash_flow_micros; /* today: minus what buys cost, plus what sells brought, before fees */
+    int64_t fees_e8;       /* today */
+    int64_t volume_micros; /* today, traded notional */
+    int64_t
+        cash_flow_micros; /* today: minus what buys cost, plus what sells brought, before fees */
 };
 PROTOCOL_SIZE(page_position, 104);
 
@@ -315,16 +328,16 @@ struct participant_page {
     uint32_t size;
     uint64_t sequence; /* odd while the writer writes */
     uint32_t role;
-    uint32_t mode;     /* 0 dry-run 1 paper 2 live */
+    uint32_t mode; /* 0 dry-run 1 paper 2 live */
     int64_t pid;
     int64_t started_wall_ns;
     int64_t updated_ns;
-    int64_t day_micros;      /* P&L today: realized + unrealized - fees */
+    int64_t day_micros; /* P&L today: realized + unrealized - fees */
     int64_t realized_micros;
     int64_t unrealized_micros;
-    int64_t fees_micros;     /* rounded up */
-    int64_t fills_total;     /* sequence of the newest entry of fills */
-    int64_t refusals[PAGE_REASONS]; /* by enum reject_reason */
+    int64_t fees_micros;             /* rounded up */
+    int64_t fills_total;             /* sequence of the newest entry of fills */
+    int64_t refusals[PAGE_REASONS];  /* by enum reject_reason */
     int64_t counters[PAGE_COUNTERS]; /* meaning: names in the writer's own header */
     uint32_t venues_count;
     uint32_t positions_count;
@@ -394,7 +407,7 @@ struct message_signal {
     int64_t microprice_e9;
     int64_t volatility_e9; /* annualised */
     int64_t venue_wall_ns;
-    int64_t received_ns;   /* when the tick behind it was read */
+    int64_t received_ns; /* when the tick behind it was read */
 };
 PROTOCOL_SIZE(message_signal, 96);
 
@@ -506,21 +519,21 @@ PROTOCOL_SIZE(message_event, 208);
 struct message_hedge {
     uint64_t request_id;
     char symbol[PROTOCOL_SYMBOL];
-    int64_t target_e9;         /* signed quantity of the underlying */
-    int64_t price_limit_ppm;   /* how far through the mid the collar may lie */
-    int64_t expires_ns;        /* the target is not acted on after this */
+    int64_t target_e9;       /* signed quantity of the underlying */
+    int64_t price_limit_ppm; /* how far through the mid the collar may lie */
+    int64_t expires_ns;      /* the target is not acted on after this */
 };
 PROTOCOL_SIZE(message_hedge, 64);
 
 /* ---- the engine's journal: intents and reports, one fixed-size record each ------------------- */
 
 enum journal_kind {
-    JOURNAL_OPEN = 1,     /* first record of a segment: mode, day, generation in the fields below */
-    JOURNAL_INTENT = 2,   /* written before the order's bytes leave */
-    JOURNAL_REPORT = 3,   /* an execution report that changed something */
-    JOURNAL_CANCEL = 4,   /* cancel intent */
-    JOURNAL_MARK = 5,     /* P&L checkpoint */
-    JOURNAL_CONTROL = 6,  /* halt, resume, limit change, reconcile result */
+    JOURNAL_OPEN = 1,    /* first record of a segment: mode, day, generation in the fields below */
+    JOURNAL_INTENT = 2,  /* written before the order's bytes leave */
+    JOURNAL_REPORT = 3,  /* an execution report that changed something */
+    JOURNAL_CANCEL = 4,  /* cancel intent */
+    JOURNAL_MARK = 5,    /* P&L checkpoint */
+    JOURNAL_CONTROL = 6, /* halt, resume, limit change, reconcile result */
 };
 
 /* 256 bytes; crc is CRC-32C over the record with crc = 0. A reader stops at the first record whose
@@ -550,10 +563,10 @@ struct journal_record {
     int64_t last_price_e9;
     int64_t last_quantity_e9;
     int64_t fee_e8;
-    int64_t position_e9;  /* after this record */
-    int64_t cost_micros;  /* after this record */
+    int64_t position_e9; /* after this record */
+    int64_t cost_micros; /* after this record */
     int64_t realized_micros;
-    int64_t fees_e8;      /* today, after this record */
+    int64_t fees_e8; /* today, after this record */
     char execution_id[48];
     char reserved0[48];
 };

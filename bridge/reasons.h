@@ -1,6 +1,7 @@
 /*
  * reasons.h: every reason for which an order can be refused: one line makes the enum, the name,
- * the text and (through gen.py) the Python enum. Numbers are stable: add at the end, never renumber.
+ * the text and (through gen.py) the Python enum. Numbers are stable: add at the end, never
+ * renumber.
  */
 #ifndef PURSER_BRIDGE_REASONS_H
 #define PURSER_BRIDGE_REASONS_H

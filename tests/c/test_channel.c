@@ -9,8 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define REQUIRE(expression)                                                                        \
-    ((expression) ? (void)0 : require_failed(#expression, __LINE__))
+#define REQUIRE(expression) ((expression) ? (void)0 : require_failed(#expression, __LINE__))
 
 #define NOW 1000000000LL
 
@@ -36,7 +35,8 @@ static struct pair greeted(void)
 
     REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds) == 0);
     REQUIRE(channel_accept(pair.a, fds[0], NOW) == 0 && channel_accept(pair.b, fds[1], NOW) == 0);
-    REQUIRE(channel_send(pair.a, MESSAGE_HALT, body, sizeof(struct message_halt), NOW) == -ENOTCONN);
+    REQUIRE(channel_send(pair.a, MESSAGE_HALT, body, sizeof(struct message_halt), NOW) ==
+            -ENOTCONN);
     REQUIRE(channel_wants_write(pair.a) == 1);
     REQUIRE(channel_flush(pair.a) > 0 && channel_flush(pair.b) > 0);
     REQUIRE(channel_receive(pair.a, &header, body, NOW) == 0);
@@ -75,7 +75,8 @@ static void test_messages_arrive_in_order(void)
     REQUIRE(channel_send(pair.a, 99, body, 3, NOW) == -EMSGSIZE);
     channel_close(pair.a, "done");
     REQUIRE(channel_receive(pair.b, &header, body, NOW) == -ECONNRESET);
-    REQUIRE(channel_fd(pair.b) == -1 && strstr(channel_close_reason(pair.b), "peer closed") != NULL);
+    REQUIRE(channel_fd(pair.b) == -1 &&
+            strstr(channel_close_reason(pair.b), "peer closed") != NULL);
     drop(pair);
 }
 
@@ -110,9 +111,11 @@ static void test_heartbeats_and_silence(void)
         REQUIRE(channel_receive(pair.a, &header, body, now) == 0);
         REQUIRE(channel_receive(pair.b, &header, body, now) == 0);
     }
-    REQUIRE(channel_tick(pair.a, 0, NOW + 8 * (int64_t)CHANNEL_HEARTBEAT_NS + CHANNEL_SILENCE_NS) == 0);
-    REQUIRE(channel_tick(pair.a, 0, NOW + 8 * (int64_t)CHANNEL_HEARTBEAT_NS + CHANNEL_SILENCE_NS + 1) ==
-            -ETIMEDOUT);
+    REQUIRE(channel_tick(pair.a, 0, NOW + 8 * (int64_t)CHANNEL_HEARTBEAT_NS + CHANNEL_SILENCE_NS) ==
+            0);
+    REQUIRE(
+        channel_tick(pair.a, 0, NOW + 8 * (int64_t)CHANNEL_HEARTBEAT_NS + CHANNEL_SILENCE_NS + 1) ==
+        -ETIMEDOUT);
     REQUIRE(strstr(channel_close_reason(pair.a), "silent") != NULL);
     REQUIRE(channel_tick(pair.a, 0, NOW) == -ENOTCONN);
     drop(pair);
@@ -121,7 +124,8 @@ static void test_heartbeats_and_silence(void)
 /* hello_frame: an honest HELLO to start from. */
 static size_t hello_frame(char *frame)
 {
-    struct message_header first = {.length = sizeof(struct message_header) + sizeof(struct message_hello),
+    struct message_header first = {.length =
+                                       sizeof(struct message_header) + sizeof(struct message_hello),
                                    .kind = MESSAGE_HELLO,
                                    .version = PROTOCOL_VERSION,
                                    .sequence = 1};
@@ -145,9 +149,11 @@ static void ends_with(const char *bytes, size_t size, const char *reason)
     close(fds[1]);
     while ((result = channel_receive(channel, &header, body, NOW)) == 1)
         ;
-    REQUIRE(result < 0 && channel_state_now(channel) == CHANNEL_CLOSED && channel_fd(channel) == -1);
+    REQUIRE(result < 0 && channel_state_now(channel) == CHANNEL_CLOSED &&
+            channel_fd(channel) == -1);
     if (strstr(channel_close_reason(channel), reason) == NULL) {
-        fprintf(stderr, "closed for \"%s\", expected \"%s\"\n", channel_close_reason(channel), reason);
+        fprintf(stderr, "closed for \"%s\", expected \"%s\"\n", channel_close_reason(channel),
+                reason);
         abort();
     }
     channel_free(channel);
@@ -156,7 +162,8 @@ static void ends_with(const char *bytes, size_t size, const char *reason)
 static void test_hostile_frames(void)
 {
     char frame[2 * PROTOCOL_FRAME_MAX];
-    struct message_header second = {.length = sizeof(struct message_header) + sizeof(struct message_halt),
+    struct message_header second = {.length =
+                                        sizeof(struct message_header) + sizeof(struct message_halt),
                                     .kind = MESSAGE_HALT,
                                     .version = PROTOCOL_VERSION,
                                     .sequence = 3};

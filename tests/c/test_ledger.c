@@ -14,11 +14,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define REQUIRE(expression)                                                                        \
-    ((expression) ? (void)0 : require_failed(#expression, __LINE__))
+#define REQUIRE(expression) ((expression) ? (void)0 : require_failed(#expression, __LINE__))
 
-#define SECOND 1000000000LL
-#define USD 1000000LL
+#define SECOND        1000000000LL
+#define USD           1000000LL
 #define HAMMER_ORDERS 200000
 
 static char folder[64];
@@ -69,9 +68,11 @@ static struct ledger *joined(uint32_t participant)
     return ledger;
 }
 
-static int try_reserve(struct ledger *ledger, uint32_t *slot, uint64_t id, int64_t loss, int reducing)
+static int try_reserve(struct ledger *ledger, uint32_t *slot, uint64_t id, int64_t loss,
+                       int reducing)
 {
-    struct ledger_order order = {.client_order_id = id, .venue = VENUE_BINANCE, .symbol = "BTCUSDT"};
+    struct ledger_order order = {
+        .client_order_id = id, .venue = VENUE_BINANCE, .symbol = "BTCUSDT"};
     const int64_t used[2] = {loss, loss * 10};
 
     order.reducing = (uint8_t)reducing;
@@ -613,7 +614,8 @@ static void test_killed_at_any_instruction(void)
     int stride = getenv("STRIDE") != NULL ? atoi(getenv("STRIDE")) : 41;
     int points = 0;
 
-    at_venue = mmap(NULL, sizeof *at_venue, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    at_venue =
+        mmap(NULL, sizeof *at_venue, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     REQUIRE(at_venue != MAP_FAILED && stride > 0);
     ledger_heartbeat_supervisor(supervisor, 1, INT64_MAX / 2);
     for (int n = 1; killed_after(n, one_order); n += stride, points++) {

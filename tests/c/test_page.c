@@ -12,8 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define REQUIRE(expression)                                                                        \
-    ((expression) ? (void)0 : require_failed(#expression, __LINE__))
+#define REQUIRE(expression) ((expression) ? (void)0 : require_failed(#expression, __LINE__))
 
 static char folder[64];
 static char path[128];

@@ -8,11 +8,11 @@
 
 enum status {
     STATUS_OK = 0,
-    STATUS_AGAIN = -1,      /* would block: not an error */
-    STATUS_CLOSED = -2,     /* the peer or we closed it */
+    STATUS_AGAIN = -1,  /* would block: not an error */
+    STATUS_CLOSED = -2, /* the peer or we closed it */
     STATUS_IO = -3,
-    STATUS_PROTOCOL = -4,   /* bytes that break the protocol */
-    STATUS_LIMIT = -5,      /* a fixed limit is reached */
+    STATUS_PROTOCOL = -4, /* bytes that break the protocol */
+    STATUS_LIMIT = -5,    /* a fixed limit is reached */
     STATUS_CONFIG = -6,
     STATUS_CREDENTIALS = -7,
     STATUS_TIMEOUT = -8,

@@ -77,11 +77,11 @@ enum engine_counter {
     COUNTER_JOURNAL_DAMAGED = 23,
     COUNTER_BACKLOG_DROPPED = 24,
     /* set by the owner of the duty cycle, with engine_set_counter */
-    COUNTER_HEAP_CALLS = 40,     /* between tick and order; a build with PURSER_HEAP_TRAP only */
+    COUNTER_HEAP_CALLS = 40, /* between tick and order; a build with PURSER_HEAP_TRAP only */
     COUNTER_HEAP_SECTIONS = 41,
     COUNTER_FRAMES = 42,
     COUNTER_MALFORMED_FRAMES = 43,
-    COUNTER_TOP_CHECKS = 44,     /* our top compared with the venue's own best bid and ask */
+    COUNTER_TOP_CHECKS = 44, /* our top compared with the venue's own best bid and ask */
     COUNTER_TOP_MISMATCHES = 45,
     COUNTER_STREAM_STALLS = 46,
     COUNTER_REQUEST_TIMEOUTS = 47,

@@ -8,23 +8,23 @@
 #include "order.h"
 
 struct execution_report {
-    uint64_t client_order_id;   /* 0: not ours (foreign or forced order); see text */
+    uint64_t client_order_id; /* 0: not ours (foreign or forced order); see text */
     uint64_t venue_order_id;
     const struct instrument *instrument;
-    uint8_t execution_type;     /* enum execution_type */
-    uint8_t order_state;        /* EXEC_STATUS: the venue's word on the state */
+    uint8_t execution_type; /* enum execution_type */
+    uint8_t order_state;    /* EXEC_STATUS: the venue's word on the state */
     uint8_t side, maker;
     uint8_t provisional;
-    uint8_t not_found;          /* EXEC_STATUS: the venue does not know the order (yet) */
-    uint16_t reject_reason;     /* enum reject_reason */
-    int32_t venue_code;         /* their error number; 0: none */
+    uint8_t not_found;      /* EXEC_STATUS: the venue does not know the order (yet) */
+    uint16_t reject_reason; /* enum reject_reason */
+    int32_t venue_code;     /* their error number; 0: none */
     struct price price;
     struct quantity quantity, cumulative;
-    struct price last_price;    /* EXEC_TRADE */
+    struct price last_price; /* EXEC_TRADE */
     struct quantity last_quantity;
-    int64_t fee_e8;             /* commission in USD times 1e8; negative: rebate */
-    int64_t wall_ns;            /* venue's time */
-    char execution_id[48];      /* unique per fill: the duplicate guard's key */
+    int64_t fee_e8;        /* commission in USD times 1e8; negative: rebate */
+    int64_t wall_ns;       /* venue's time */
+    char execution_id[48]; /* unique per fill: the duplicate guard's key */
     char text[64];
 };
 

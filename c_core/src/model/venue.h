@@ -21,10 +21,12 @@ struct venue_events {
     void (*on_session)(void *context, struct venue *venue, int session_state, const char *text);
     void (*on_instrument)(void *context, struct venue *venue, const struct instrument *instrument);
     /* The book changed: already applied. `received_ns` is when the bytes were read. */
-    void (*on_book)(void *context, struct venue *venue, uint16_t instrument_index, int64_t received_ns);
+    void (*on_book)(void *context, struct venue *venue, uint16_t instrument_index,
+                    int64_t received_ns);
     /* Someone's trade. */
-    void (*on_trade)(void *context, struct venue *venue, uint16_t instrument_index, struct price price,
-                     struct quantity quantity, int aggressor_side, int64_t received_ns);
+    void (*on_trade)(void *context, struct venue *venue, uint16_t instrument_index,
+                     struct price price, struct quantity quantity, int aggressor_side,
+                     int64_t received_ns);
     void (*on_execution)(void *context, struct venue *venue, const struct execution_report *report);
     /* Reconcile, in this order: each open order, each missed fill (on_execution with EXEC_TRADE),
      * each position, then the end. */
@@ -32,9 +34,11 @@ struct venue_events {
     void (*on_position)(void *context, struct venue *venue, const struct instrument *instrument,
                         struct quantity position, struct price entry);
     void (*on_reconciled)(void *context, struct venue *venue);
-    /* The venue acknowledged the dead-man switch: it cancels everything at expires_ns unless renewed. */
+    /* The venue acknowledged the dead-man switch: it cancels everything at expires_ns unless
+     * renewed. */
     void (*on_dead_man)(void *context, struct venue *venue, int64_t armed_ns, int64_t expires_ns);
-    void (*on_event)(void *context, struct venue *venue, int level, const char *name, const char *text);
+    void (*on_event)(void *context, struct venue *venue, int level, const char *name,
+                     const char *text);
 };
 
 struct venue_operations {
@@ -42,8 +46,8 @@ struct venue_operations {
     int (*start)(struct venue *venue, struct loop *loop, int64_t now_ns);
     /* One turn: timers, parsed input, time-outs. Returns the amount of work done. */
     int (*do_work)(struct venue *venue, int64_t now_ns);
-    /* submit: hands the order's bytes to the socket. STATUS_OK: handed over (outcome unknown until a
-     * report comes). Any error: nothing left, not a byte. */
+    /* submit: hands the order's bytes to the socket. STATUS_OK: handed over (outcome unknown until
+     * a report comes). Any error: nothing left, not a byte. */
     int (*submit)(struct venue *venue, const struct order *order, int64_t now_ns);
     int (*cancel)(struct venue *venue, const struct order *order, int64_t now_ns);
     int (*cancel_all)(struct venue *venue, int64_t now_ns);
