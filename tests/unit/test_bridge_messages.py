@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -57,7 +58,7 @@ def test_changed_layout_needs_a_new_version(copy: Path) -> None:
     header.write_text(text)
     done = generate(copy)
     assert done.returncode == 1 and "raise it to 2" in done.stderr
-    header.write_text(text.replace("PROTOCOL_VERSION 1", "PROTOCOL_VERSION 2"))
+    header.write_text(re.sub(r"(?m)^(#define PROTOCOL_VERSION +)1$", r"\g<1>2", text))
     assert generate(copy).returncode == 0
     assert len((copy / "layout.lock").read_text().splitlines()) == 2
 
