@@ -124,6 +124,10 @@ class Exchange:
     def cancel(self, params: Params) -> dict[str, Any]:
         """`DELETE /fapi/v1/order`."""
         order = self._named(params, -2011)
+        if self.faults.take("fill_before_cancel"):
+            self._taken(order, order.remaining)
+        elif self.faults.take("part_fill_before_cancel"):
+            self._taken(order, order.remaining // 2)
         if order.order_id not in self.account.open:
             raise VenueError(-2011)
         self._finish(order, "CANCELED", "CANCELED")
@@ -281,6 +285,16 @@ class Exchange:
             self._entries.pop(order.order_id, None)
             if order.remaining:
                 self._finish(order, "EXPIRED", "EXPIRED", ER_REDUCE_ONLY)
+
+    def _taken(self, order: Order, lots: int) -> None:
+        """Somebody takes this much of a resting order, whatever stands before it in the queue."""
+        entry = self._entries.get(order.order_id)
+        part = min(lots, entry.quantity) if entry is not None else 0
+        if entry is not None and part > 0:
+            trade_id = self.market.trade_printed(entry.price, part, order.side == BUY)
+            self.book.fill(entry, part)
+            self.maker_filled(entry, entry.price, part, trade_id)
+            self.market.client_acted()
 
     def _execute(self, order: Order) -> None:
         """Match as taker; what is left rests, expires or is cancelled as its time in force says."""

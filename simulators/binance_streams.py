@@ -151,6 +151,7 @@ class StreamHub:
         self._connections: set[StreamConnection] = set()
         self._subscribers: dict[str, list[StreamConnection]] = {}
         self._user_queue: list[dict[str, Any]] = []
+        self._held: dict[str, Any] | None = None  # an event that waits for the next one to pass it
         self.listen_key: Callable[[], str] = str
 
     def wanted(self, stream: str) -> bool:
@@ -225,7 +226,13 @@ class StreamHub:
         """Send the queued user events in order."""
         queue, self._user_queue = self._user_queue, []
         for event in queue:
+            held, self._held = self._held, None
+            if held is None and self._faults.take("swap_user_events"):
+                self._held = event
+                continue
             self._deliver(event)
+            if held is not None:
+                self._deliver(held)
 
     def _deliver(self, event: dict[str, Any]) -> None:
         key, kind = self.listen_key() or event.get("listenKey", ""), event["e"]

@@ -35,7 +35,9 @@ from simulators.faults import Faults
 HANDSHAKE_WEIGHT = 5
 MESSAGES_PER_SECOND = 1000
 NONE, KEY, SIGNED = "none", "key", "signed"
+LATE_MS = 1000
 _ORDERS = frozenset(("order.place", "order.modify"))
+_CANCEL = "order.cancel"
 _ENVELOPE = frozenset(("apiKey", "signature", "returnRateLimits"))
 
 
@@ -97,19 +99,31 @@ class WsApi:
             connection.socket.cut()
 
     def _request(self, connection: ApiConnection, message: bytes) -> None:
-        request_id: Any = None
-        method, params, orders = "", {}, False
-        answer: dict[str, Any] = {}
         try:
             request = msgspec.json.decode(message)
-            if not isinstance(request, dict) or not isinstance(request.get("method"), str):
-                raise VenueError(-1102, "method")
-            request_id, method = request.get("id"), request["method"]
-            orders = method in _ORDERS
+        except msgspec.DecodeError:
+            connection.socket.send(_error(None, VenueError(-1013, text="Invalid JSON request.")))
+            return
+        if not isinstance(request, dict) or not isinstance(request.get("method"), str):
+            connection.socket.send(_error(None, VenueError(-1102, "method")))
+            return
+        method = request["method"]
+        if (method in _ORDERS or method == _CANCEL) and self._faults.take("request_lost"):
+            self._log.add("ws_api", method, "", 0, error="request lost")
+        elif method in _ORDERS and self._faults.take("late_order"):
+            late_s = (self._faults.value("late_ms") or LATE_MS) / 1000
+            asyncio.get_running_loop().call_later(late_s, self._perform, connection, request)
+        else:
+            self._perform(connection, request)
+
+    def _perform(self, connection: ApiConnection, request: dict[str, Any]) -> None:
+        request_id, method = request.get("id"), request["method"]
+        params: dict[str, str] = {}
+        answer: dict[str, Any] = {}
+        orders = method in _ORDERS
+        try:
             params = ws_text(request.get("params") or {})
             answer = {"id": request_id, "status": 200, "result": self._answer(connection, method, params)}
-        except msgspec.DecodeError:
-            answer = _error(None, VenueError(-1013, text="Invalid JSON request."))
         except VenueError as error:
             answer = _error(request_id, error)
         except ConnectionAbortedError:
@@ -119,6 +133,8 @@ class WsApi:
         self._note(method, answer["status"], params, answer.get("error", {}).get("msg"))
         if params.get("returnRateLimits", str(connection.show_limits)).lower() != "false":
             answer["rateLimits"] = self._limits.ws_view(orders)
+        if method == _CANCEL and self._faults.take("cancel_withheld"):
+            return
         self._send(connection, answer, orders)
 
     def _send(self, connection: ApiConnection, answer: dict[str, Any], orders: bool) -> None:
@@ -194,7 +210,7 @@ class WsApi:
         table: dict[str, tuple[str, int, Callable[[dict[str, str]], Any]]] = {
             "order.place": (SIGNED, 0, exchange.place),
             "order.modify": (SIGNED, 0, exchange.modify),
-            "order.cancel": (SIGNED, 1, exchange.cancel),
+            _CANCEL: (SIGNED, 1, exchange.cancel),
             "order.status": (SIGNED, 1, exchange.query),
             "account.position": (SIGNED, 5, partial(views.position_risk, 2)),
             "v2/account.position": (SIGNED, 5, partial(views.position_risk, 3)),

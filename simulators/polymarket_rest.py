@@ -37,6 +37,7 @@ from simulators.polymarket_wire import order_row, trade_row
 CLOCK_SKEW_S = 60
 ORDERS_MAX, CANCELS_MAX = 15, 1000
 LOGGED_BODY = 1000
+LATE_MS = 1000
 MICROS_PER_LOT = 10_000
 _ORDER_PATHS = ("/order", "/orders", "/cancel-all", "/cancel-market-orders")
 _HASH = re.compile(r"0x[0-9a-f]{64}\Z")
@@ -98,6 +99,7 @@ class Rest:
         body = await request.read() if request.can_read_body else b""
         try:
             self._check_mode(request)
+            await self._lose(request)
             result = await handler(request)
         except Refusal as refusal:
             response = _json(refusal.body, refusal.status, refusal.headers)
@@ -123,6 +125,19 @@ class Rest:
         if request.method == "POST" and self._faults.value("cancel_only"):
             raise Refusal(503, "Trading is currently cancel-only. New orders are not accepted, but cancels "
                                "are allowed.")  # fmt: skip
+
+    async def _lose(self, request: web.Request) -> None:
+        """On the way to the venue: the call is lost, or arrives when its caller has long given it up."""
+        if request.path not in _ORDER_PATHS:
+            return
+        lost = self._faults.take("request_lost")
+        late = not lost and request.method == "POST" and self._faults.take("late_order")
+        if (lost or late) and request.transport is not None:
+            request.transport.abort()
+        if lost:
+            raise Refusal(500, "lost on the way")
+        if late:
+            await asyncio.sleep((self._faults.value("late_ms") or LATE_MS) / 1000)
 
     async def _spoil(self, request: web.Request, response: web.Response) -> web.Response:
         """After the venue did its work: lose, delay or falsify the answer, when the referee asked."""

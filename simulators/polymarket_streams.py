@@ -194,6 +194,8 @@ class Streams:
                 self._to_user(owner, trade.market, event)
 
     def _to_user(self, owner: str, market: Market, event: dict[str, Any]) -> None:
+        if self._faults.take("drop_user_event"):
+            return
         if event["event_type"] == "trade" and self._faults.take("hold_trade_event"):
             self._held.append((owner, market.condition_id, _text(event)))
             return

@@ -46,11 +46,20 @@ from simulators.polymarket_markets import (
     TICK_FINE,
     Market,
 )
-from simulators.polymarket_matching import BUY, PRICE_ONE, SIDE_NAMES, BookOrder, dollars_text, price_for
+from simulators.polymarket_matching import (
+    BUY,
+    PRICE_ONE,
+    SELL,
+    SIDE_NAMES,
+    BookOrder,
+    dollars_text,
+    price_for,
+)
 from simulators.polymarket_orders import GTD_LEAD_S, ClientOrder, Refusal, Submission, client_order
 from simulators.state import StateFolder
 
 MARKETABLE_MIN_MICROS = 1_000_000
+SWEEP_LOTS = 10_000_000
 
 
 class Publisher(Protocol):
@@ -276,6 +285,9 @@ class Venue:
         refused: dict[str, str] = {}
         for order_id in order_ids:
             order = self.open.get(order_id)
+            if order is not None and self.faults.take("fill_before_cancel"):
+                self._sweep_through(order)
+                order = self.open.get(order_id)
             if order is not None and order.book.owner == key:
                 self._end(order, status)
                 canceled.append(order_id)
@@ -285,6 +297,12 @@ class Venue:
                 refused[order_id] = "order not found"
         self.commit()
         return {"canceled": canceled, "not_canceled": refused}
+
+    def _sweep_through(self, order: ClientOrder) -> None:
+        """Another trader takes everything up to this order's price."""
+        book = order.book
+        self.other_order(order.market, book.outcome, SELL if book.side == BUY else BUY, book.price,
+                         SWEEP_LOTS, rest=False)  # fmt: skip
 
     def _end(self, order: ClientOrder, status: str) -> None:
         order.market.book.remove(order.order_id)

@@ -547,6 +547,60 @@ def test_user_stream_faults(simulator: Simulator) -> None:
     drive(simulator, act)
 
 
+def test_requests_that_are_lost_late_or_overtaken_by_a_fill(simulator: Simulator) -> None:
+    """An order may never arrive, or land after its connection is gone; a cancel may stay unanswered, or
+    come after its order was filled; user events may change places."""
+
+    async def act(client: Client) -> None:
+        bid, _ = await client.quiet_market()
+        order = {"symbol": SYMBOL, "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "0.002"}
+
+        async def open_ids() -> list[str]:
+            return [row["client_order_id"] for row in (await client.account())["open_orders"]]
+
+        async def appears(name: str) -> None:
+            async with asyncio.timeout(WAIT_S):
+                while name not in await open_ids():  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+
+        await client.admin("/faults", {"request_lost": 1, "late_order": 1, "late_ms": 300})
+        async with client.user() as user:
+            async with client.socket("/ws-fapi/v1") as api:
+                for name, price in (("lost", bid - 60), ("late", bid - 61), ("now", bid - 62)):
+                    params = order | {"price": f"{price:.1f}", "newClientOrderId": name}
+                    await api.send_json(client.ws_request("order.place", **params))
+                assert (await receive(api))["result"]["clientOrderId"] == "now"
+            await appears("late")
+            assert sorted(await open_ids()) == ["late", "now"]
+
+            async with client.socket("/ws-fapi/v1") as api:
+                await client.admin("/faults", {"cancel_withheld": 1})
+                for name in ("late", "now"):
+                    cancel = client.ws_request("order.cancel", symbol=SYMBOL, origClientOrderId=name)
+                    await api.send_json(cancel)
+                assert (await receive(api))["result"]["clientOrderId"] == "now"
+            assert await open_ids() == []
+
+            _, placed = await client.order("BUY", f"{bid - 50:.1f}", "0.004")
+            cancel_it = {"symbol": SYMBOL, "orderId": placed["orderId"]}
+            await client.admin("/faults", {"part_fill_before_cancel": 1, "swap_user_events": 1})
+            assert (await client.call("DELETE", "/fapi/v1/order", **cancel_it))[1]["executedQty"] == "0.002"
+            seen = [await receive(user) for _ in range(8)]
+            kinds = [
+                e["e"] for e in seen if e["T"] >= placed["updateTime"] and e["e"] != "ORDER_TRADE_UPDATE"
+            ]
+            assert kinds == ["ACCOUNT_UPDATE", "TRADE_LITE"], "the first event came second"
+            _, placed = await client.order("BUY", f"{bid - 51:.1f}")
+            await client.admin("/faults", {"fill_before_cancel": 1})
+            cancel_it = {"symbol": SYMBOL, "orderId": placed["orderId"]}
+            assert (await client.call("DELETE", "/fapi/v1/order", **cancel_it))[1]["code"] == -2011
+        account = await client.account()
+        assert [fill["quantity_e9"] for fill in account["fills"]] == [2_000_000, 2_000_000]
+        assert account["positions"][0]["quantity_e9"] == 4_000_000
+
+    drive(simulator, act)
+
+
 def test_clock_fault_moves_the_venue_away_from_the_client(simulator: Simulator) -> None:
     """With the venue's clock 5 s ahead an honest timestamp is outside a short window."""
 

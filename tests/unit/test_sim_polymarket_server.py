@@ -307,6 +307,41 @@ def test_faults_lose_answers_and_cut_frames(simulator: Simulator) -> None:
         == [500, 500, 425, 503]  # fmt: skip
 
 
+def test_requests_that_are_lost_late_or_overtaken_by_a_fill(simulator: Simulator) -> None:
+    """An order may never arrive, or land when its caller has given up; a cancel may come after its order
+    was filled; a user event may be lost without a word."""
+
+    async def story() -> None:
+        async with simulator.client() as client:
+            market = await middle_market(client)
+            for fault, price in (({"request_lost": 1}, "0.05"), ({"late_order": 1, "late_ms": 300}, "0.04")):
+                await asyncio.to_thread(simulator.admin, "/faults", fault)
+                with pytest.raises(Exception):  # noqa: B017
+                    await quote(client, market, price)
+            async with asyncio.timeout(DEADLINE_S):
+                while not (landed := await ids(client)):  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+            assert len(landed) == 1, "the late one"
+            await asyncio.to_thread(simulator.admin, "/faults", {"fill_before_cancel": 1})
+            assert not (await client.cancel_all()).canceled
+            async with simulator.socket("/ws/user", simulator.user_frame()) as user:
+                await user.send_str("PING")
+                assert (await user.receive(timeout=DEADLINE_S)).data == "PONG"
+                await asyncio.to_thread(simulator.admin, "/faults", {"drop_user_event": 1})
+                await quote(client, market, "0.03")
+                await client.cancel_all()
+                while True:
+                    event = json.loads((await user.receive(timeout=DEADLINE_S)).data)
+                    if event["event_type"] == "order":
+                        break
+                assert event["type"] == "CANCELLATION", "the event of the placement was lost"
+
+    asyncio.run(story())
+    account = simulator.account()
+    assert [(fill["price_e9"], fill["role"]) for fill in account["fills"]] == [(40_000_000, "MAKER")]
+    assert account["open_orders"] == []
+
+
 def test_help_names_every_fault() -> None:
     """--help explains the switches, and an unknown one is refused with the names that exist."""
     run = [sys.executable, "-m", "simulators", "polymarket"]
