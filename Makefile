@@ -111,6 +111,13 @@ test-quick: trader
 	@$(MAKE) --no-print-directory lint c-tests
 	$(PYTHON) -m pytest -q -n $(WORKERS) --dist worksteal tests --ignore=tests/scenario --ignore=tests/conformance
 
+SOAK_S ?= 600
+SEED ?= 1
+## soak: faults drawn by SEED=1 for SOAK_S=600 seconds while the whole system trades; a new seed every 5 minutes
+.PHONY: soak
+soak: trader
+	$(PYTHON) tests/scenario/chaos.py --seconds $(SOAK_S) --seed $(SEED)
+
 ## lint: names, imports and layout, types, who may include whom, generated files
 .PHONY: lint
 lint:

@@ -1,0 +1,573 @@
+"""A seeded chaos soak of the whole system: faults are drawn one after another while it trades.
+
+    make soak SOAK_S=600 SEED=7
+    .venv/bin/python tests/scenario/chaos.py --seed 7 --seconds 600
+    .venv/bin/python tests/scenario/chaos.py --limit 200 --faults '0.4 kill engine; 1.2 expire; 2 settle'
+
+One to four faults, then all of them are taken back and the system must trade again by itself within
+RESUME_S ("settle"); so on until the time is over, then `control stop` and the books must equal the venues'.
+The oracles (chaos_oracles.py) look all the time. Only what a person would have to do is done here: a
+supervisor that was killed is replaced by `control start`, a halt that was asked for is lifted by `control
+resume`. The seed decides the faults and the pauses between them, not the instant in which they meet the
+system, so a failing run prints its own list of faults, which can be given to --faults.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from chaos_oracles import LedgerReader, LedgerWatch, VenueWatch
+from conftest import ROOT, System
+from test_main_job import assert_books_equal
+
+from bridge.ledger import now_ns
+from bridge.messages import LedgerState, SlotState
+from bridge.paths import Paths
+from control import processes
+from control.shared import read_page
+from control.status import snapshot
+from control.words import PARTICIPANTS
+
+Json = dict[str, Any]
+VENUES = ("binance", "polymarket")
+CHILDREN = ("engine", "polymarket_bot", "sim-binance", "sim-polymarket")
+RESUME_S = 60.0  # from the end of the faults to orders on both venues, on a busy machine
+CHARGE_S = 100.0  # and to no charge that belongs to nothing: an unanswered order is looked for 80 s
+LOOK_S = 0.2
+DEATHS_ALLOWED, DEATHS_WINDOW_S = 6, 600.0
+LIMITS = ("1000", "300", "200")
+
+
+class Violation(AssertionError):
+    """An oracle was contradicted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """After a pause, something is done to the system."""
+
+    pause_s: float
+    what: str  # the words of one entry of --faults
+
+    def __str__(self) -> str:
+        return f"{self.pause_s:g} {self.what}"
+
+
+def parse(text: str) -> list[Fault]:
+    """The faults of a --faults argument."""
+    faults = []
+    for part in filter(None, (part.strip() for part in text.split(";"))):
+        pause, _, what = part.partition(" ")
+        faults.append(Fault(float(pause), what))
+    return faults
+
+
+# ---- drawing ------------------------------------------------------------------------------------
+
+# switch: how much of it at most; used up by what happens, or done at once
+COUNTED: dict[str, dict[str, int]] = {
+    "binance": {
+        "big_frames": 20, "cancel_withheld": 2, "close_mid_frame": 1, "close_streams": 1,
+        "close_user_mid_frame": 1, "close_user_stream": 1, "close_ws_api": 1, "drop_depth": 3,
+        "drop_execution": 4, "duplicate_depth": 5, "duplicate_execution": 5, "fill_before_cancel": 2,
+        "foreign_symbol": 5, "fresh_2013": 4, "late_order": 3, "listenkey_expired": 1,
+        "malformed_frame": 2, "malformed_response": 1, "malformed_user_frame": 2,
+        "matching_clock_5028": 2, "overload_1008": 3, "part_fill_before_cancel": 2, "rate_limit_429": 2,
+        "reject_503": 3, "request_lost": 3, "response_lost": 2, "response_withheld": 2,
+        "server_shutdown": 1, "swap_user_events": 4, "trade_lite_only": 3, "unknown_1007": 3,
+        "unknown_503": 3,
+    },
+    "polymarket": {
+        "close_mid_frame": 1, "context_canceled": 3, "drop_price_change": 5, "drop_user_event": 4,
+        "duplicate_trade_event": 4, "fail_after_mined": 1, "fail_trade": 2, "fill_before_cancel": 2,
+        "hold_trade_event": 3, "late_order": 3, "malformed_frame": 2, "market_not_ready": 2,
+        "missing_leg_side": 3, "no_book_on_subscribe": 1, "rate_limited": 3, "replace_hash": 2,
+        "request_lost": 3, "response_lost": 3, "retry_trade": 2, "unknown_500": 3,
+    },
+}  # fmt: skip
+# switch: values that hold until the fault is taken back, some seconds later
+HELD: dict[str, dict[str, tuple[int, int]]] = {
+    "binance": {
+        "clock_offset_ms": (-4000, 4000), "delay_response_ms": (50, 900), "event_before_response": (5, 60),
+        "fragmented_frames": (1, 1), "silent_stream": (1, 1), "silent_user_stream": (1, 1),
+    },
+    "polymarket": {
+        "answer_delay_ms": (100, 3000), "array_frames": (1, 1), "cancel_only": (1, 1),
+        "clock_offset_ms": (-20000, 20000), "disabled": (1, 1), "leg_success_true": (1, 1),
+        "post_only_mode": (1, 5), "restart_425": (1, 1), "seconds_timestamps": (1, 1),
+        "silent_socket": (1, 1), "silent_user_socket": (1, 1), "status_prefix": (1, 1),
+    },
+}  # fmt: skip
+
+
+def _kill(rnd: random.Random) -> str:
+    return f"kill {rnd.choice(CHILDREN)}"
+
+
+def _stop(rnd: random.Random) -> str:
+    seconds = rnd.uniform(11, 14) if rnd.random() < 0.1 else rnd.uniform(0.2, 4)
+    return f"stop {rnd.choice((*CHILDREN, 'supervisor'))} {seconds:.1f}"
+
+
+def _counted(rnd: random.Random) -> str:
+    venue = rnd.choice(VENUES)
+    name = rnd.choice(sorted(COUNTED[venue]))
+    late = f" late_ms={rnd.randint(100, 1400)}" if name == "late_order" else ""
+    return f"{venue} {name}={rnd.randint(1, COUNTED[venue][name])}{late}"
+
+
+def _held(rnd: random.Random) -> str:
+    venue = rnd.choice(VENUES)
+    name = rnd.choice(sorted(HELD[venue]))
+    return f"{venue} {name}={rnd.randint(*HELD[venue][name])} for {rnd.uniform(1, 7):.1f}"
+
+
+def _market(rnd: random.Random) -> str:
+    return rnd.choice((
+        f"market binance jump_ticks={rnd.choice((-1, 1)) * rnd.randint(200, 2000)}",
+        f"market binance burst={rnd.randint(4, 12)}",
+        f"market polymarket takers_per_s={rnd.randint(3, 12)}",
+        f"market polymarket shift={rnd.choice((-1, 1)) * rnd.randint(10, 120)}",
+        "expire",
+    ))  # fmt: skip
+
+
+def _budget(rnd: random.Random) -> str:
+    return f"limit {rnd.randint(30, 110)}%"
+
+
+DRAWS: tuple[tuple[int, Callable[[random.Random], str]], ...] = (
+    (8, _counted), (5, _held), (4, _kill), (4, _stop), (3, _market), (2, _budget),
+    (1, lambda rnd: f"kill supervisor {rnd.uniform(0, 4):.1f}"),
+    (1, lambda rnd: f"halt {rnd.uniform(0, 1):.1f}"),
+    (1, lambda rnd: rnd.choice(("power", "reboot"))),
+    (1, lambda rnd: f"binance ban_seconds={rnd.randint(2, 8)} ban_418=1"),
+)  # fmt: skip
+
+
+def plan(seed: int) -> Iterator[Fault]:
+    """The endless list of a seed."""
+    rnd = random.Random(seed)
+    weights = [weight for weight, _ in DRAWS]
+    while True:
+        for _ in range(rnd.randint(1, 4)):
+            (draw,) = rnd.choices([draw for _, draw in DRAWS], weights)
+            pause = rnd.choice((0.0, rnd.uniform(0, 0.5), rnd.uniform(0, 3)))
+            yield Fault(round(pause, 2), draw(rnd))
+        yield Fault(round(rnd.uniform(0.5, 4), 2), "settle")
+
+
+# ---- one run ------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Report:
+    """What a run did."""
+
+    began: float = field(default_factory=time.monotonic)
+    faults: list[Fault] = field(default_factory=list)
+    recoveries: list[tuple[float, str]] = field(default_factory=list)  # seconds, after which faults
+    starts: int = 0
+    fills: int = 0
+    looks: str = ""
+    halts: list[str] = field(default_factory=list)
+
+    def text(self) -> str:
+        """A few lines for people."""
+        times = sorted(seconds for seconds, _ in self.recoveries)
+        middle = times[len(times) // 2] if times else 0.0
+        worst = "; ".join(f"{s:.1f} s after [{what}]" for s, what in sorted(self.recoveries)[-3:])
+        return (
+            f"{len([f for f in self.faults if f.what != 'settle'])} faults in {len(times)} rounds, "
+            f"{time.monotonic() - self.began:.0f} s, {self.fills} fills, {self.starts} starts; {self.looks}\n"
+            f"recovery: median {middle:.1f} s, worst {worst or 'none'}\n"
+            f"halts lifted: {self.halts or 'none'}"
+        )
+
+
+class Chaos:
+    """A system under faults."""
+
+    def __init__(self, system: System, limit_usd: str, say: Callable[[str], None]) -> None:
+        self._system = system
+        self._limit = limit_usd
+        self._say = say
+        self._paths = Paths(system.home / "home", system.home / "run", "paper")
+        self.report = Report()
+        self._later: list[tuple[float, Callable[[], None]]] = []  # what takes a fault back, and when
+        self._deaths: dict[str, list[float]] = {}
+        self._lost = False  # the runtime folder was lost and trading has not begun again
+        self._round: list[str] = []
+        self._ledger_watch = LedgerWatch(system)
+        self._venue_watches = [VenueWatch(system, venue, lambda: self._lost) for venue in VENUES]
+
+    # -- the frame --
+
+    def run(self, faults: Iterable[Fault], seconds: float) -> None:
+        """All of it: start, faults until the time is over, stop, compare."""
+        self._start("--limit-usd", self._limit)
+        self._settle()
+        watches = (self._ledger_watch, *self._venue_watches)
+        for watch in watches:
+            watch.start()
+        end = time.monotonic() + seconds
+        try:
+            for fault in faults:
+                self.report.faults.append(fault)
+                self._apply(fault)
+                if time.monotonic() > end and fault.what == "settle":
+                    break
+            self._settle()
+            self._new_fills()
+        finally:
+            for watch in watches:
+                watch.end()
+            counts = ", ".join(f"{w.compared} comparisons" for w in self._venue_watches)
+            self.report.looks = f"{self._ledger_watch.looks} looks at the ledger, {counts}"
+        self._check_watches()
+        self._end()
+
+    def _apply(self, fault: Fault) -> None:
+        self._wait(fault.pause_s)
+        self._say(f"{time.monotonic() - self.report.began:7.1f} {fault}")
+        if fault.what == "settle":
+            self._settle()
+        else:
+            self._round.append(fault.what)
+            word, _, rest = fault.what.partition(" ")
+            getattr(self, f"_do_{word}")(*rest.split())
+        self._check_watches()
+
+    def _wait(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while True:
+            self._take_back(time.monotonic())
+            left = end - time.monotonic()
+            if left <= 0:
+                return
+            time.sleep(min(left, LOOK_S))
+
+    def _take_back(self, until: float) -> None:
+        due = [act for at, act in self._later if at <= until]
+        self._later = [entry for entry in self._later if entry[0] > until]
+        for act in due:
+            act()
+
+    def _check_watches(self) -> None:
+        for watch in (self._ledger_watch, *self._venue_watches):
+            if watch.violations:
+                raise Violation(f"{watch.violations[0]} ({len(watch.violations)} findings)")
+
+    # -- faults --
+
+    def _do_kill(self, name: str, wait_s: str = "0") -> None:
+        self._signal(name, signal.SIGKILL)
+        if name == "supervisor":
+            self._wait(float(wait_s))
+            self._start()
+
+    def _do_stop(self, name: str, seconds: str) -> None:
+        pid = self._signal(name, signal.SIGSTOP)
+        if pid is not None:
+            self._later.append((time.monotonic() + float(seconds), lambda: self._continue(pid)))
+            if name != "supervisor" and float(seconds) > 8:
+                self._deaths.setdefault(name, []).append(time.monotonic())
+
+    def _do_power(self) -> None:
+        """Every process dies at one instant."""
+        self._kill_all()
+        self._start()
+
+    def _do_reboot(self) -> None:
+        """The same, and tmpfs is empty afterwards."""
+        self._lost = True
+        self._kill_all()
+        shutil.rmtree(self._paths.runtime)
+        self._start()
+
+    def _do_halt(self, wait_s: str) -> None:
+        """A person kills, and after a look goes on."""
+        self._restore_venues()
+        up = self._venues_up()
+        killed = self._system.control("kill", "--reason", "chaos", expect=None)
+        if killed.returncode not in ((0,) if up == list(VENUES) else (0, 7)):
+            raise Violation(f"kill ended with {killed.returncode}: {killed.stdout}{killed.stderr}")
+        for venue in up if killed.returncode == 0 else ():
+            if left := self._system.account(venue)["open_orders"]:
+                raise Violation(f"{venue} has open orders after a confirmed kill: {left}")
+        self._wait(float(wait_s))
+        self._system.control("resume", "--yes")
+        self._start()
+
+    def _venues_up(self) -> list[str]:
+        up = []
+        for venue in VENUES:
+            with contextlib.suppress(OSError):
+                self._system.admin(venue, "/clock")
+                up.append(venue)
+        return up
+
+    def _do_limit(self, percent: str) -> None:
+        """The limit becomes this part of what is in use: lower, or just above."""
+        used = snapshot(self._paths)["budget"]["used_micros"]
+        cents = max(used * int(percent.rstrip("%")) // 100 // 10_000, 100)
+        self._set_limit(f"{cents // 100}.{cents % 100:02d}")
+
+    def _do_expire(self) -> None:
+        with contextlib.suppress(OSError, IndexError):
+            first = self._system.admin("polymarket", "/orders")["markets"][0]
+            self._system.admin("polymarket", "/market", {"expire": first["slug"]})
+
+    def _do_market(self, venue: str, lever: str) -> None:
+        name, _, value = lever.partition("=")
+        with contextlib.suppress(OSError):
+            self._system.admin(venue, "/market", {name: int(value)})
+
+    def _do_binance(self, *words: str) -> None:
+        self._switch("binance", words)
+
+    def _do_polymarket(self, *words: str) -> None:
+        self._switch("polymarket", words)
+
+    def _switch(self, venue: str, words: tuple[str, ...]) -> None:
+        held = words[-2:-1] == ("for",)
+        pairs = (word.partition("=") for word in (words[:-2] if held else words))
+        switches = {name: int(value) for name, _, value in pairs}
+        with contextlib.suppress(OSError):
+            self._system.admin(venue, "/faults", switches)
+        if held:
+            zero = dict.fromkeys(switches, 0)
+            self._later.append((time.monotonic() + float(words[-1]), lambda: self._try(venue, zero)))
+
+    def _try(self, venue: str, switches: dict[str, int]) -> None:
+        with contextlib.suppress(OSError):
+            self._system.admin(venue, "/faults", switches)
+
+    # -- processes --
+
+    def _signal(self, name: str, number: signal.Signals) -> int | None:
+        found = [entry for entry in processes.find_ours(self._paths.runtime) if entry.name == name]
+        for entry in found:
+            processes.send_signal(entry.process, number)
+            if number is signal.SIGKILL:
+                self._deaths.setdefault(name, []).append(time.monotonic())
+        return found[0].process.pid if found else None
+
+    def _continue(self, pid: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+    def _kill_all(self) -> None:
+        self._later.clear()
+        found = [entry.process for entry in processes.find_ours(self._paths.runtime)]
+        for process in found:
+            processes.send_signal(process, signal.SIGKILL)
+        processes.wait_gone(found, 5.0)
+
+    def _start(self, *arguments: str) -> None:
+        """What a person does: the venues are well again, then `control start`."""
+        self._restore_venues()
+        self._system.start(*(arguments or ("--limit-usd", self._limit, "--yes")))
+        self._deaths.clear()
+        self.report.starts += 1
+        self._lost = False
+
+    def _set_limit(self, limit_usd: str) -> None:
+        done = self._system.control("budget", "set", "--limit-usd", limit_usd, "--yes", expect=None)
+        if done.returncode:
+            self._say(f"        budget set: {done.stderr.strip()}")
+
+    # -- back to normal --
+
+    def _restore_venues(self) -> None:
+        self._take_back(float("inf"))
+        for venue in VENUES:
+            with contextlib.suppress(OSError):
+                known = self._system.admin(venue, "/faults")
+                self._system.admin(venue, "/faults", dict.fromkeys(known, 0))
+        with contextlib.suppress(OSError):
+            self._system.admin("polymarket", "/market", {"shift": 0, "takers_per_s": 2})
+
+    def _settle(self) -> None:
+        """The faults end, each in its own time; then trading must resume by itself."""
+        self._wait(max((at - time.monotonic() for at, _ in self._later), default=0.0))
+        self._restore_venues()
+        if any(what.startswith("limit") for what in self._round):
+            self._set_limit(self._limit)
+        began = time.monotonic()
+        while (why := self._why_not_trading()) is not None:
+            self._check_watches()
+            if time.monotonic() - began > RESUME_S:
+                raise Violation(f"not trading {RESUME_S:.0f} s after the last fault: {why}")
+            time.sleep(LOOK_S)
+        seconds = time.monotonic() - began
+        while self._stale_s() > CHARGE_S:
+            time.sleep(LOOK_S)
+            if time.monotonic() - began > CHARGE_S + RESUME_S:
+                raise Violation(f"charges without an order for {self._stale_s():.0f} s")
+        if self._round:
+            self.report.recoveries.append((seconds, "; ".join(self._round)))
+            self._say(f"        trading again after {seconds:.1f} s")
+        self._round.clear()
+
+    def _stale_s(self) -> float:
+        return max(watch.stale.oldest_s() for watch in self._venue_watches)
+
+    def _why_not_trading(self) -> str | None:
+        status = snapshot(self._paths)
+        if status["state"] == "HALTED":
+            self._lift(str(status["halt"]))
+            return "it was halted"
+        if not status["running"]:
+            raise Violation(f"the supervisor is gone: {status['problems']}")
+        if status["state"] != "ACTIVE":
+            return f"state {status['state']}"
+        for venue in VENUES:
+            row = next((v for v in status["venues"] if v["name"] == venue), None)
+            if row is None or row["state"] != "READY" or not row["open_orders"]:
+                return f"{venue}: {row}; {status['refusals']}"
+        return self._why_not_alive(status)
+
+    def _why_not_alive(self, status: Json) -> str | None:
+        """Pages and records outlive their processes, so each must be there and beat."""
+        alive = {entry.process.pid for entry in processes.find_ours(self._paths.runtime)}
+        for row in status["processes"]:
+            if row["pid"] not in alive or row["state"] != "running":
+                return f"process {row}"
+            if row["name"] in PARTICIPANTS[1:]:
+                page = read_page(self._paths, row["name"])
+                if page is None or page.pid != row["pid"] or row["heartbeat_age_ms"] > 1000:
+                    return f"process {row}"
+        return None
+
+    def _lift(self, halt: str) -> None:
+        """A halt is right only after too many deaths; it is lifted as a person would."""
+        now = time.monotonic()
+        often = [
+            name
+            for name, times in self._deaths.items()
+            if len([t for t in times if now - t < DEATHS_WINDOW_S]) > DEATHS_ALLOWED
+        ]
+        if not often or "restarts" not in halt.lower():
+            raise Violation(f"halted without a reason of ours: {halt}")
+        for name in often:
+            self._deaths[name].clear()
+        self.report.halts.append(halt)
+        self._system.control("resume", "--yes")
+
+    # -- the end --
+
+    def _new_fills(self) -> None:
+        """Trading is more than quoting."""
+        before, end = self._fills(), time.monotonic() + RESUME_S
+        while any(now <= old for now, old in zip(self._fills(), before, strict=True)):
+            if time.monotonic() > end:
+                raise Violation(f"no new fills on both venues within {RESUME_S:.0f} s")
+            time.sleep(LOOK_S)
+
+    def _fills(self) -> list[int]:
+        return [len(self._system.account(venue)["fills"]) for venue in VENUES]
+
+    def _end(self) -> None:
+        self.report.fills = sum(self._fills())
+        self._system.control("stop")
+        for venue in VENUES:
+            if left := self._system.account(venue)["open_orders"]:
+                raise Violation(f"{venue} has open orders after the stop: {left}")
+        ledger = LedgerReader(self._system).ledger()
+        if ledger is None or ledger.state == LedgerState.HALTED:
+            raise Violation("no ledger, or a halted one, after the stop")
+        oldest_ns = now_ns() - int(CHARGE_S * 1e9)
+        for slot in ledger.slots(1) + ledger.slots(2):
+            # An order whose answer never came keeps its charge until its window has passed.
+            if slot.state != SlotState.UNKNOWN or slot.sent_ns < oldest_ns:
+                raise Violation(f"a charge after the stop: {slot}")
+        try:
+            assert_books_equal(self._system)
+        except AssertionError as error:
+            raise Violation(f"the books differ from the venues': {error}") from None
+
+
+def soak(
+    faults: Iterable[Fault],
+    seconds: float,
+    limit_usd: str,
+    say: Callable[[str], None],
+    keep: Path | None = None,
+) -> Report:
+    """One run in folders of its own. A Violation names the faults that led to it; with `keep` the folders
+    of a failed run are moved there."""
+    shared = "/dev/shm" if os.path.isdir("/dev/shm") else None
+    system = System(Path(tempfile.mkdtemp(prefix="purser-chaos-", dir=shared)))
+    chaos = Chaos(system, limit_usd, say)
+    try:
+        chaos.run(faults, seconds)
+    except (AssertionError, OSError, KeyError) as error:
+        listed = "; ".join(map(str, chaos.report.faults))
+        if keep is not None:
+            with contextlib.suppress(OSError):
+                shutil.copytree(
+                    system.home,
+                    keep / system.home.name,
+                    ignore=shutil.ignore_patterns("*.pub", "*.sock", "*.cmd"),
+                )
+        raise Violation(
+            f"{type(error).__name__}: {error}\n{chaos.report.text()}\n{system.log_tails()}\nrepro: "
+            f".venv/bin/python tests/scenario/chaos.py --limit {limit_usd} --faults '{listed}'"
+        ) from error
+    finally:
+        system.close()
+    return chaos.report
+
+
+def limit_of(seed: int) -> str:
+    """Small limits meet the budget often, large ones never."""
+    return LIMITS[seed % len(LIMITS)]
+
+
+def main() -> int:
+    """The command of `make soak`."""
+    parser = argparse.ArgumentParser(description="A seeded chaos soak of the whole system.")
+    parser.add_argument("--seed", type=int, help="default: by the clock")
+    parser.add_argument("--seconds", type=float, default=600.0, help="how long faults are drawn in all")
+    parser.add_argument(
+        "--round-seconds", type=float, default=300.0, help="a new system and seed after so long"
+    )
+    parser.add_argument("--faults", help="this list instead of a seed's")
+    parser.add_argument("--limit", help="the budget's limit in dollars")
+    parser.add_argument("--keep", type=Path, help="where the folders of a failed run go")
+    chosen = parser.parse_args()
+    first = int(time.time()) if chosen.seed is None else chosen.seed
+    end = time.monotonic() + chosen.seconds
+    for seed in itertools.count(first):
+        limit = chosen.limit or limit_of(seed)
+        faults = parse(chosen.faults) if chosen.faults else plan(seed)
+        print(f"seed {seed}, limit ${limit}", flush=True)
+        length = min(chosen.round_seconds, end - time.monotonic())
+        try:
+            report = soak(faults, length, limit, lambda text: print(text, flush=True), chosen.keep)
+        except Violation as violation:
+            print(f"seed {seed} FAILED: {violation}", flush=True)
+            return 1
+        print(f"seed {seed} passed: {report.text()}", flush=True)
+        if chosen.faults or time.monotonic() >= end:
+            return 0
+    return 0
+
+
+if __name__ == "__main__":
+    os.chdir(ROOT)
+    sys.exit(main())
