@@ -11,7 +11,7 @@ SECONDS = 4.0
 
 
 def test_a_run_of_a_seed_keeps_every_oracle() -> None:
-    """Faults of a fixed seed: never above the limit, all that is open charged, trading resumes, books equal."""
+    """Faults of one seed: never above the limit, what is open is charged, trading resumes, books equal."""
     report = soak(plan(SEED), SECONDS, "300", print)
     assert report.recoveries and report.fills
 
