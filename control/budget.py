@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from control import shared
 from control.config import Budget, load, micros, signed_usd, usd
 from control.errors import ControlError, Exit
+from control.latch import actor
 from control.recorder import write_event
 from control.records import Record, write_atomically
 from control.status import supervisor_process
@@ -103,7 +104,7 @@ def set_limit(paths: Paths, folder: Path, limit_usd: str) -> str:
 
         ask(paths, {"command": "budget_set", "budget": budget.model_dump()})
     write_atomically(override_path(paths), budget.model_dump(), durable=True)
-    write_event(paths.mode_home, "control", "limit_set", limit_usd=budget.limit_usd)
+    write_event(paths.mode_home, "control", "limit_set", actor=actor(), limit_usd=budget.limit_usd)
     when = "now and for later runs" if running is not None else "from the next start"
     line = f"Limit ${usd(budget.limits_micros[0])} {when} (kept in {override_path(paths)})"
     view = shared.ledger_view(paths) if running is not None else None

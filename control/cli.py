@@ -235,6 +235,30 @@ def kill(
     raise typer.Exit(int(code))
 
 
+HELP_WORDS = ("-h", "-?", "help")
+
+
+def understood(words: list[str]) -> tuple[list[str], list[str]]:
+    """The arguments of a kill that make sense, and the others. In an emergency a typing mistake must not
+    be what keeps everything running: what is not understood is said, and everything is stopped. Only
+    whoever seems to look for help gets help."""
+    kept: list[str] = []
+    misread: list[str] = []
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        option = word.partition("=")[0]
+        if word == "--flatten" or (option in ("--venue", "--reason") and "=" in word):
+            kept.append(word)
+        elif option in ("--venue", "--reason") and left and not left[0].startswith("--"):
+            kept.append(f"{option}={left.pop(0)}")
+        elif word in HELP_WORDS or word.startswith("--h"):
+            return ["--help"], []
+        else:
+            misread.append(word)
+    return kept, misread
+
+
 def _kill_line(text: str, tone: str) -> None:
     mark = {"good": "✓ ", "bad": "✗ "}.get(tone, "· ")
     colour = {"good": "green", "bad": "red"}.get(tone)
@@ -568,6 +592,10 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without ✓ shows ? instead of an error
+    if sys.argv[1:2] == ["kill"]:
+        sys.argv[2:], misread = understood(sys.argv[2:])
+        for word in misread:
+            _kill_line(f"{word!r} is not understood; everything is stopped all the same", "bad")
     try:
         app(standalone_mode=True)
     except ControlError as error:

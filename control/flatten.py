@@ -12,7 +12,7 @@ import time
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING
 
-from control import accounting, shared
+from control import accounting, exposure, shared
 from control.venues import BinanceVenue, Holding, PolymarketVenue, VenueError
 
 if TYPE_CHECKING:
@@ -30,14 +30,19 @@ async def flatten(venue: BinanceVenue | PolymarketVenue, paths: Paths) -> str:
     deadline = time.monotonic() + DEADLINE_S
     if isinstance(venue, PolymarketVenue):
         return await _flatten_outcomes(venue, paths, deadline)
+    refusal = ""
     while True:
         held = await venue.positions()
         if not held:
             return "flat"
         if time.monotonic() >= deadline:
-            return "NOT FLAT: " + ", ".join(f"{row.symbol} {row.quantity}" for row in held)
+            return "NOT FLAT: " + ", ".join(f"{row.symbol} {row.quantity}" for row in held) + refusal
         for row in held:
-            await _slice(venue, row)
+            try:
+                await _slice(venue, row)
+            except VenueError as error:
+                # Another hand may have closed it meanwhile; the next look at the positions tells.
+                refusal = f" ({error})"
         await asyncio.sleep(PAUSE_S)
 
 
@@ -51,7 +56,8 @@ async def _slice(venue: BinanceVenue, row: Holding) -> None:
     raw = bid * (1 - COLLAR) if selling else ask * (1 + COLLAR)
     rounding = ROUND_CEILING if selling else ROUND_FLOOR
     price = (raw / tick).to_integral_value(rounding) * tick
-    cap = (SLICE_USD / price / step).to_integral_value(ROUND_FLOOR) * step
+    dearest = bid if selling else price  # what a fill may come to: the cap holds at that price too
+    cap = (SLICE_USD / dearest / step).to_integral_value(ROUND_FLOOR) * step
     quantity = min(abs(held), max(cap, step))
     client_id = f"kill-{time.time_ns() % 10**15}"
     await venue.reduce(row.symbol, "SELL" if selling else "BUY", f"{quantity:f}", f"{price:f}", client_id)
@@ -59,6 +65,8 @@ async def _slice(venue: BinanceVenue, row: Holding) -> None:
 
 async def _flatten_outcomes(venue: PolymarketVenue, paths: Paths, deadline: float) -> str:
     tokens = accounting.outcome_tokens(paths)
+    if not tokens and exposure.was_used(paths, venue.name):
+        return "NOT FLAT as far as is known: the bot's table of markets, which names our tokens, is missing"
     unknown = shared.held_symbols(paths, "polymarket") - tokens.keys()
     left = {symbol: "its token is not known" for symbol in unknown}
     for symbol, token in tokens.items():

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.ledger import Ledger
 from bridge.messages import HaltReason
-from control import processes, shared, venues, words
+from control import exposure, processes, shared, venues, words
 from control.errors import Exit
-from control.latch import set_latch
+from control.latch import actor, set_latch
 from control.processes import FoundProcess
 from control.recorder import write_event
 
@@ -35,7 +35,8 @@ ACK_WAIT_S = 0.05
 FIRST_SWEEP_S = 0.9  # from the start of the command
 TOTAL_S = 2.6  # of the three seconds that a kill may take, what is left after starting Python
 CALL_TIMEOUT_S = 0.6
-NO_VENUE = "no venue is known to run here: none was asked"
+FLATTEN_S = 8.0  # whatever a venue answers, a flatten ends by then
+NO_VENUE = "no venue has anything of ours: none was asked"
 
 Say = Callable[[str, str], None]  # text, tone: good, bad, plain
 
@@ -50,10 +51,13 @@ class VenueResult:
     fills: int | None = None
     flat: str = ""
     problem: str = ""  # why it is unverified
+    nothing: str = ""  # why there can be no order of ours, when that is known without asking
     verified: int = 0  # how many sweeps ended with nothing open
 
     def line(self) -> str:
         """The venue's line of the report."""
+        if self.problem and self.nothing:
+            return f"{self.name}: {self.nothing} (asked all the same: {self.problem})"
         if self.problem:
             return f"{self.name}: UNVERIFIED, {self.problem}"
         fills = "fills not asked" if self.fills is None else f"{self.fills} filled meanwhile"
@@ -61,6 +65,16 @@ class VenueResult:
         state = f"{self.open_orders} STILL OPEN" if self.open_orders else f"no order open, verified {times}"
         flat = f", {self.flat}" if self.flat else ""
         return f"{self.name}: {self.cancelled} cancelled, {fills}, {state}{flat}"
+
+    @property
+    def unverified(self) -> bool:
+        """It could not be asked, and may have orders of ours."""
+        return bool(self.problem and not self.nothing)
+
+    @property
+    def left_over(self) -> bool:
+        """It was asked, and something is left there."""
+        return bool(self.open_orders or "NOT FLAT" in self.flat)
 
 
 @dataclass(slots=True)
@@ -78,9 +92,9 @@ class KillReport:
 
     def exit_code(self) -> Exit:
         """0 confirmed, 6 partly, 7 a venue could not be reached."""
-        if any(result.problem for result in self.venues):
+        if any(result.unverified for result in self.venues):
             return Exit.KILL_UNVERIFIED
-        if self.latch or self.alive or any(r.open_orders or "NOT FLAT" in r.flat for r in self.venues):
+        if self.latch or self.alive or any(result.left_over for result in self.venues):
             return Exit.KILL_PARTLY
         return Exit.OK
 
@@ -115,13 +129,12 @@ class Kill:
         self._found = self._discover()
         self._silence()
         self._end_softly()
-        ready = self._venues()
-        symbols = {name: self._symbols(name) for name, _ in ready}
-        self._report.venues = asyncio.run(self._at_venues(ready, symbols))
+        asked = self._venues()
+        self._report.venues = asyncio.run(self._at_venues(asked))
         self._end_hard()
+        self._note_empty()
         for result in self._report.venues:
-            bad = bool(result.problem or result.open_orders or "NOT FLAT" in result.flat)
-            self._say(result.line(), "bad" if bad else "good")
+            self._say(result.line(), "bad" if result.unverified or result.left_over else "good")
         self._report.seconds = time.monotonic() - self._began
         self._journal()
         if self._ledger is not None:
@@ -234,21 +247,22 @@ class Kill:
 
     # ---- 4, 6, 7: venues -------------------------------------------------------------------
 
-    def _venues(self) -> list[tuple[str, dict[str, Any] | None]]:
-        """The venues to empty. One that was never started is left out; one that should be there but
-        whose address is lost comes with None and is reported as unverified."""
-        expected = shared.expected_venues(self._paths) | {
-            entry.name.removeprefix("sim-") for entry in self._found if entry.name.startswith("sim-")
-        }
-        if self._participants():
-            expected |= set(venues.VENUES)
+    def _venues(self) -> list[tuple[VenueResult, dict[str, Any] | None]]:
+        """The venues to empty, each with its address when that is known. A venue where nothing of ours
+        can be is asked when it can be, and else only said to be so."""
         wanted = []
         for name in venues.VENUES:
             if self._only not in (None, name):
+                self._say(f"{name}: not asked (--venue {self._only})", "plain")
                 continue
+            result = VenueResult(name)
+            if not any(entry.name == words.OWNERS[name] for entry in self._found):
+                result.nothing = exposure.nothing_there(self._paths, name) or ""
             ready = venues.read_ready(self._paths.sim_ready(name)) or self._ready_of_process(name)
-            if ready is not None or name in expected:
-                wanted.append((name, ready))
+            if ready is None and result.nothing:
+                self._say(f"{name}: {result.nothing}", "good")
+            else:
+                wanted.append((result, ready))
         return wanted
 
     def _ready_of_process(self, venue: str) -> dict[str, Any] | None:
@@ -258,19 +272,19 @@ class Kill:
                 return venues.read_ready(Path(f"/proc/{entry.process.pid}/fd/1"))
         return None
 
-    async def _at_venues(
-        self, ready: list[tuple[str, dict[str, Any] | None]], symbols: dict[str, set[str]]
-    ) -> list[VenueResult]:
-        return list(await asyncio.gather(*(self._at_venue(n, line, symbols[n]) for n, line in ready)))
+    async def _at_venues(self, asked: list[tuple[VenueResult, dict[str, Any] | None]]) -> list[VenueResult]:
+        return list(await asyncio.gather(*(self._at_venue(result, ready) for result, ready in asked)))
 
-    async def _at_venue(self, name: str, ready: dict[str, Any] | None, symbols: set[str]) -> VenueResult:
-        result = VenueResult(name)
+    async def _at_venue(self, result: VenueResult, ready: dict[str, Any] | None) -> VenueResult:
+        symbols = self._symbols(result.name)
         if ready is None:
             result.problem = "its address is not known; look at the venue itself"
             return result
         try:
-            async with venues.open_venue(name, ready, CALL_TIMEOUT_S) as venue:
+            async with venues.open_venue(result.name, ready, CALL_TIMEOUT_S) as venue:
                 await self._empty(venue, symbols, result)
+                if self._flatten:
+                    result.flat = await self._close_positions(venue)
         except Exception as error:  # whatever went wrong here, the other venue must still be emptied
             why = "no answer in time" if isinstance(error, TimeoutError) else str(error)
             result.problem = f"{why or type(error).__name__}; look at the venue itself, then kill again"
@@ -301,10 +315,25 @@ class Kill:
         # at the halt and is neither open nor filled was cancelled.
         reserved = self._reserved.get(venue.name, 0) - (result.fills or 0) - len(left)
         result.cancelled, result.open_orders = max(first + second, reserved), len(left)
-        if self._flatten:
-            from control.flatten import flatten
 
-            result.flat = await flatten(venue, self._paths)
+    async def _close_positions(self, venue: venues.BinanceVenue | venues.PolymarketVenue) -> str:
+        """Its failure takes nothing away from what was confirmed about the orders."""
+        from control.flatten import flatten
+
+        try:
+            async with asyncio.timeout(FLATTEN_S):
+                return await flatten(venue, self._paths)
+        except Exception as error:
+            why = "no answer in time" if isinstance(error, TimeoutError) else str(error)
+            return f"NOT FLAT as far as is known: {why or type(error).__name__}"
+
+    def _note_empty(self) -> None:
+        """What was confirmed is kept, so that the next kill need not call unverified what is empty."""
+        for result in self._report.venues:
+            confirmed = result.verified and not (result.problem or result.open_orders)
+            if confirmed and words.OWNERS[result.name] not in self._report.alive:
+                with contextlib.suppress(OSError):
+                    exposure.note_empty(self._paths, result.name)
 
     def _journal(self) -> None:
         with contextlib.suppress(OSError):
@@ -314,6 +343,7 @@ class Kill:
                 "kill_finished",
                 level="error",
                 text=self._reason,
+                actor=actor(),
                 epoch=self._report.epoch,
                 exit_code=int(self._report.exit_code()),
                 acknowledged=self._report.acknowledged,

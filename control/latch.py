@@ -52,7 +52,7 @@ def set_latch(latch: Path, reason: str, text: str, epoch: int) -> bool:
         "reason": reason,
         "text": text,
         "epoch": epoch,
-        "actor": _actor(),
+        "actor": actor(),
         "pid": os.getpid(),
         "wall_ns": time.time_ns(),
     }
@@ -69,7 +69,8 @@ def set_latch(latch: Path, reason: str, text: str, epoch: int) -> bool:
     return True
 
 
-def _actor() -> str:
+def actor() -> str:
+    """Who runs this command, for the latch and the journal."""
     try:
         return f"{getpass.getuser()} (uid {os.getuid()})"
     except (KeyError, OSError):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bridge.messages import LedgerState
 from control import processes, shared, venues
 from control.errors import ControlError
-from control.latch import clear_latch, is_latched
+from control.latch import actor, clear_latch, is_latched
 from control.recorder import write_event
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def resume(paths: Paths) -> list[str]:
         ledger.close()
         lines.append("ledger INIT: a start, or the running supervisor, makes it ACTIVE after reconciling")
     clear_latch(paths.latch)
-    write_event(paths.mode_home, "control", "halt_lifted", level="warning", checks=lines)
+    write_event(paths.mode_home, "control", "halt_lifted", level="warning", actor=actor(), checks=lines)
     lines.append("latch removed")
     return lines
 

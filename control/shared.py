@@ -126,6 +126,7 @@ class Page:
         self.torn = torn  # its writer died while writing: good for showing, not for adding up
         self.mode = int(content.mode)
         self.pid = int(content.pid)
+        self.started_wall_ns = int(content.started_wall_ns)
         self.updated_ns = int(content.updated_ns)
         self.day_micros = int(content.day_micros)
         self.realized_micros = int(content.realized_micros)
@@ -369,14 +370,4 @@ def held_symbols(paths: Paths, venue: str, *, flat_too: bool = False) -> set[str
         if page is not None
         for row in page.positions
         if row["venue"] == venue and (flat_too or row["quantity_e9"])
-    }
-
-
-def expected_venues(paths: Paths) -> set[str]:
-    """The venues that were started and not stopped again, by supervisor.json."""
-    about = about_supervisor(paths)
-    return {
-        child["name"].removeprefix("sim-")
-        for child in about.get("children", [])
-        if child["name"].startswith("sim-") and child.get("state") not in ("stopped", "down")
     }

@@ -7,7 +7,7 @@ engine or the bot is dead or stopped: the ledger and the pages outlive their wri
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bridge.ledger import LedgerView
 from bridge.messages import LedgerState
@@ -363,13 +363,3 @@ def newest_fills(paths: Paths, count: int) -> list[Record]:
 def newest_events(paths: Paths, count: int) -> list[Record]:
     """The newest events, oldest first."""
     return recorded_events(paths.mode_home, count)
-
-
-def exit_is_running(picture: Record) -> bool:
-    """Whether a command about this picture ends with 0 or with 3 (not running)."""
-    return bool(picture["running"])
-
-
-def participants_of(picture: Record) -> list[dict[str, Any]]:
-    """The budget's participants."""
-    return list(picture["budget"]["participants"])

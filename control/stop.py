@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import time
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from control import processes, shared, venues
 from control.errors import ControlError, Exit
+from control.latch import actor, is_latched
 from control.recorder import FillRecorder, write_event
 from control.records import read_json
 from control.status import supervisor_process
@@ -38,6 +38,12 @@ def stop(paths: Paths, say: Say) -> None:
     leftovers = shared.all_live_processes(paths)
     if supervisor is None and not leftovers:
         raise ControlError("Nothing is running. `control start --paper` starts it.", Exit.NOT_RUNNING)
+    if supervisor is not None and leftovers and is_latched(paths.latch):
+        # Its supervisor left the venues to a kill, which asks them once more after a while.
+        raise ControlError(
+            "Stopped by the `control kill` that came in between. The simulated venues still run, so that "
+            "they can be asked; `control stop` ends them."
+        )
     if leftovers:
         problems += _end_leftovers(paths, leftovers, say)
     if problems:
@@ -54,7 +60,7 @@ def _ask_to_stop(paths: Paths, supervisor: processes.ProcessId) -> None:
         # It was paused by a signal; let it go on, so that it can end things in order.
         processes.send_signal(supervisor, signal.SIGCONT)
     try:
-        ask(paths, {"command": "stop", "actor": f"uid {os.getuid()}"})
+        ask(paths, {"command": "stop", "actor": actor()})
     except ControlError:
         processes.send_signal(supervisor, signal.SIGTERM)
 

@@ -29,7 +29,7 @@ from bridge.ledger import Amounts, Ledger
 from bridge.messages import HaltReason, LedgerState, ParticipantRole
 from bridge.paths import Paths
 from control import children as kids
-from control import processes, shared, venues, words
+from control import exposure, processes, shared, venues, words
 from control.bus import BusReader, CommandServer
 from control.children import Child
 from control.config import Budget, Paper, load, micros, usd
@@ -324,10 +324,20 @@ class Supervisor:
             said = dict(zip(venues.VENUES, swept, strict=True))
             self.events.write("supervisor", "venues_swept", **said)
             self._unverified = [f"{n}: {word}" for n, word in said.items() if not word.endswith(", 0 open")]
+            self._note_empty({name for name, word in said.items() if word.endswith(", 0 open")})
         self.write_snapshot()
         if self.stop_simulators:
             await self._stop_simulators()
         self.write_supervisor_json()
+
+    def _note_empty(self, seen_empty: set[str]) -> None:
+        """For a later kill, when nothing runs that could be asked. Only of a participant that ended by
+        itself: it has waited for the answer to each of its orders."""
+        for child in self.children:
+            ended = child.handle.poll() if child.handle is not None else None
+            if not child.simulator and child.venue in seen_empty and ended == 0:
+                with contextlib.suppress(OSError):
+                    exposure.note_empty(self.paths, child.venue)
 
     async def _stop_simulators(self) -> None:
         simulators = [c for c in self.children if c.simulator and c.process is not None]

@@ -21,8 +21,10 @@ import pytest
 from bridge.ledger import Amounts, Ledger
 from bridge.messages import LedgerState
 from bridge.paths import Paths
-from control import processes, shared
+from control import exposure, processes, shared
+from control.cli import understood
 from control.latch import is_latched
+from control.recorder import recorded_events
 from control.records import write_atomically
 from control.status import snapshot
 from control.venues import BinanceVenue, VenueError, cancel_until_none
@@ -90,10 +92,25 @@ class System:
 
         asyncio.run(work())
 
-    def open_at_binance(self) -> int:
-        """Open orders by the simulator's own account."""
+    def buy(self, quantity: str) -> None:
+        """Take a position on Binance at the market."""
+
+        async def work() -> None:
+            async with BinanceVenue(self.ready["binance"], 5.0) as venue:
+                order = {"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quantity": quantity}
+                await venue._signed("POST", "/fapi/v1/order", order)
+
+        asyncio.run(work())
+
+    def binance_account(self) -> dict[str, Any]:
+        """Our account by the simulator's own books."""
         account = httpx.get(f"{self.ready['binance']['admin']}/account", trust_env=False).json()
-        return sum(len(key["open_orders"]) for key in account["accounts"].values())
+        (only,) = account["accounts"].values()
+        return dict(only)
+
+    def open_at_binance(self) -> int:
+        """Open orders there."""
+        return len(self.binance_account()["open_orders"])
 
     def control(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the command as a person would."""
@@ -148,6 +165,10 @@ def test_kill_confirms_within_three_seconds(system: System) -> None:
     assert system.children["polymarket_bot"].wait(5) == 0
     assert system.ledger.state == LedgerState.HALTED
     assert is_latched(system.paths.latch)
+    (journalled,) = (
+        row for row in recorded_events(system.paths.mode_home, 100) if row["name"] == "kill_finished"
+    )
+    assert journalled["text"] == "test" and f"(uid {os.getuid()})" in journalled["actor"]
     refused = system.control("start", "--paper")
     assert refused.returncode == 8 and "control resume" in refused.stderr
     halted = system.control("status")
@@ -275,7 +296,11 @@ def test_kill_with_nothing_running_still_latches(tmp_path: Path) -> None:
     )
     assert killed.returncode == 0, killed.stdout
     assert "binanse" in killed.stdout + killed.stderr
-    assert "no venue is known to run here: none was asked" in killed.stdout
+    assert "no venue has anything of ours: none was asked" in killed.stdout
+    for venue in ("binance", "polymarket"):
+        assert (
+            f"{venue}: nothing to cancel: no process of this PURSER_HOME ever worked there" in killed.stdout
+        )
     assert "confirmed" not in killed.stdout
     paths = Paths.from_environment("paper", environment, create=False)
     assert is_latched(paths.latch)
@@ -337,6 +362,122 @@ def test_two_kills_at_once(system: System) -> None:
     said = [child.communicate(timeout=30)[0] for child in both]
     assert [child.returncode for child in both] == [0, 0], said
     assert system.open_at_binance() == 0
+
+
+def test_a_venue_that_was_never_used_needs_no_answer(tmp_path: Path) -> None:
+    """Only the engine ever ran: Polymarket has nothing of ours. What was seen empty stays so until its
+    owner runs again; after that only the venue itself can tell."""
+    system = System(tmp_path)
+    try:
+        system.start_venue("binance")
+        system.start_participant("engine")
+        system.place(1)
+        never = "polymarket: nothing to cancel: no process of this PURSER_HOME ever worked there"
+        killed = system.control("kill")
+        assert killed.returncode == 0 and never in killed.stdout, killed.stdout + killed.stderr
+        assert "binance: 1 cancelled" in killed.stdout
+
+        system.children["sim-binance"].kill()
+        system.children["sim-binance"].wait()
+        again = system.control("kill")
+        assert again.returncode == 0 and never in again.stdout, again.stdout + again.stderr
+        assert "binance: nothing to cancel: seen empty at 20" in again.stdout
+        assert "engine has not run since" in again.stdout
+
+        system.ledger.set_state(LedgerState.INIT, by_person=True)
+        engine = system.start_participant("engine")
+        engine.kill()
+        engine.wait()
+        unknown = system.control("kill")
+        assert unknown.returncode == 7 and "binance: UNVERIFIED" in unknown.stdout, unknown.stdout
+        assert never in unknown.stdout
+    finally:
+        system.close()
+
+
+@pytest.mark.parametrize(
+    ("trace", "venue"),
+    [("paper/engine/journal-00000001.bin", "binance"), ("paper/bot.db", "polymarket"),
+     ("paper/logs/bot.log", "polymarket")],
+)  # fmt: skip
+def test_what_is_left_on_disk_keeps_a_venue_in_question(tmp_path: Path, trace: str, venue: str) -> None:
+    """After a reboot memory is empty, but the owner's files say that it worked there: unverified."""
+    environment = {
+        **os.environ,
+        "PURSER_HOME": str(tmp_path / "home"),
+        "PURSER_RUNTIME": str(tmp_path / "run"),
+    }
+    paths = Paths.from_environment("paper", environment, create=False)
+    left = paths.home / trace
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"x")
+    other = {"binance": "polymarket", "polymarket": "binance"}[venue]
+    assert exposure.nothing_there(paths, venue) is None and exposure.was_used(paths, venue)
+    assert exposure.nothing_there(paths, other) == exposure.NEVER and not exposure.was_used(paths, other)
+    exposure.note_empty(paths, venue)
+    assert "seen empty" in (exposure.nothing_there(paths, venue) or "")
+    left.with_name("journal-00000002.bin" if venue == "binance" else left.name).write_bytes(b"xy")
+    assert exposure.nothing_there(paths, venue) is None
+
+
+def test_one_venue_is_emptied_and_the_other_is_said_not_to_be_asked(system: System) -> None:
+    """--venue halts everything, cancels at one venue, and does not pass over the other in silence."""
+    system.place(1)
+    killed = system.control("kill", "--venue", "polymarket")
+    assert killed.returncode == 0, killed.stdout
+    assert "binance: not asked (--venue polymarket)" in killed.stdout
+    assert "polymarket: 0 cancelled" in killed.stdout
+    assert system.ledger.state == LedgerState.HALTED and system.open_at_binance() == 1
+    assert all(child.wait(5) == 0 for name, child in system.children.items() if not name.startswith("sim-"))
+
+
+def test_a_typing_mistake_does_not_stop_a_kill(system: System) -> None:
+    """An option that does not exist and a word too many are named, and everything is stopped."""
+    system.place(1)
+    killed = system.control("kill", "--flaten", "--reason", "a slip", "now")
+    assert killed.returncode == 0, killed.stdout + killed.stderr
+    assert "'--flaten' is not understood; everything is stopped" in killed.stdout
+    assert "'now' is not understood" in killed.stdout
+    assert system.open_at_binance() == 0
+    assert json.loads(system.paths.latch.read_text())["text"] == "a slip"
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept", "misread"),
+    [
+        ("--flatten --venue binance --reason x", ["--flatten", "--venue=binance", "--reason=x"], []),
+        ("--reason=-h --venue", ["--reason=-h"], ["--venue"]),
+        ("--reason --flatten", ["--flatten"], ["--reason"]),
+        ("--venu=binance -f", [], ["--venu=binance", "-f"]),
+        ("--reason help", ["--reason=help"], []),
+        ("--hlep", ["--help"], []),
+        ("help", ["--help"], []),
+    ],
+)
+def test_what_is_understood_of_a_kill(typed: str, kept: list[str], misread: list[str]) -> None:
+    """Known options with their values are kept, the rest is named; who looks for help stops nothing."""
+    assert understood(typed.split()) == (kept, misread)
+
+
+def test_flatten_closes_in_capped_slices(system: System) -> None:
+    """A position of many thousand dollars is closed by reduce-only slices below the cap, also when two
+    people do it at once."""
+    system.buy("0.250")
+    argv = [sys.executable, "-m", "control", "kill", "--flatten", "--venue", "binance"]
+    both = [
+        subprocess.Popen(argv, cwd=ROOT, env=system.environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [child.communicate(timeout=40)[0] for child in both]
+    assert [child.returncode for child in both] == [0, 0], said
+    assert all(", flat" in text for text in said), said
+    fills = [row for row in system.binance_account()["fills"] if row["side"] == "SELL"]
+    orders: dict[str, int] = {}
+    for row in fills:
+        orders[row["order_id"]] = orders.get(row["order_id"], 0) + row["quantity_e9"] * row["price_e9"]
+    assert len(orders) >= 3
+    assert max(orders.values()) <= 5_000 * 10**18
+    assert sum(row["quantity_e9"] for row in fills) == 250_000_000
 
 
 def test_an_answer_that_cannot_be_used_is_a_venue_error() -> None:

@@ -208,3 +208,36 @@ def test_a_command_that_nobody_waits_for_any_more_is_not_carried_out(desk: Desk)
         assert [row["limit_usd"] for row in changes] == ["950"]
     finally:
         desk.close()
+
+
+def test_a_kill_in_the_middle_of_a_start_or_a_stop_is_a_kill(desk: Desk) -> None:
+    """It confirms, the other command ends and says why, no participant is left, and nothing is open at
+    the venues."""
+    argv = [sys.executable, "-m", "control"]
+    with subprocess.Popen([*argv, "start"], cwd=ROOT, env=desk.environment, stderr=subprocess.PIPE) as start:
+        wait_for(desk.paths.sim_ready("binance").exists, 30)
+        killed = desk.control("kill")
+        said = start.communicate(timeout=40)[1].decode()
+    assert killed.returncode == 0, killed.stdout
+    assert start.returncode == 8 and "cut short" in said, said
+    assert {entry.name for entry in processes.find_ours(desk.paths.runtime)} <= {
+        "sim-binance",
+        "sim-polymarket",
+    }
+    desk.control("stop")
+    assert desk.control("resume", "--yes").returncode == 0
+
+    assert desk.control("start").returncode == 0
+    wait_for(lambda: sum(row["open_orders"] for row in desk.status()["venues"]) > 1, 30)
+    with subprocess.Popen([*argv, "stop"], cwd=ROOT, env=desk.environment, stderr=subprocess.PIPE) as stop:
+        wait_for(lambda: "stop_requested" in desk.paths.events.read_text(), 20)
+        killed = desk.control("kill")
+        said = stop.communicate(timeout=40)[1].decode()
+    assert killed.returncode == 0, killed.stdout + said
+    assert desk.status()["state"] == "HALTED"
+    accounts = json.loads(desk.control("account").stdout)["venues"]
+    assert {name: book["open_orders"] for name, book in accounts.items()} == {"binance": 0, "polymarket": 0}
+    desk.control("stop")
+    assert processes.find_ours(desk.paths.runtime) == []
+    again = desk.control("kill")
+    assert again.returncode == 0 and again.stdout.count("nothing to cancel: seen empty at") == 2, again.stdout

@@ -95,6 +95,23 @@ def test_latch_keeps_its_first_reason(tmp_path: Path) -> None:
     assert not is_latched(latch)
 
 
+def test_latch_is_durable_before_it_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its bytes are on the disk before it gets its name, and its folder after: a power cut right behind
+    the kill finds it."""
+    latch = tmp_path / "home" / "HALTED"
+    synced: list[tuple[str, bool]] = []
+    real = os.fsync
+
+    def noting(descriptor: int) -> None:
+        synced.append((os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")), latch.exists()))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    assert set_latch(latch, "operator", "", 1)
+    assert synced[-2:] == [(f".HALTED.{os.getpid()}", False), ("home", True)]
+    assert (tmp_path.name, False) in synced  # the folder itself is new
+
+
 def test_unreadable_latch_counts_as_latched(tmp_path: Path) -> None:
     """A path that cannot be looked into may hide a latch."""
     in_the_way = tmp_path / "file"
