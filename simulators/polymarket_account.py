@@ -72,6 +72,7 @@ class Trade:
     status: str = MATCHED
     update_ms: int = 0
     hash: str = ""
+    number: int = 0  # in the order of matching
 
     def legs(self) -> list[Leg]:
         """The legs that belong to an API key."""

@@ -101,7 +101,7 @@ class Venue:
         self._state, self._publisher = state, publisher
         self._records: list[dict[str, Any]] = []
         self._news: list[tuple[Any, ...]] = []
-        self._due: list[tuple[int, str, str]] = []
+        self._due: list[tuple[int, int, str, str]] = []
         self._touched: dict[str, bool] = {}
         self._other_orders = 0
 
@@ -379,6 +379,7 @@ class Venue:
     def book_trade(self, trade: Trade) -> None:
         """Book a trade of keys and start its settlement."""
         self.trades[trade.trade_id] = trade
+        trade.number = len(self.trades)
         self.accounts.book(trade)
         self.settle_later(trade.match_ms + SETTLEMENT_STEP_MS, trade, MINED)
         for leg in trade.legs():
@@ -402,7 +403,7 @@ class Venue:
         """Do what time demands: settlement steps, expiries, heartbeats that stopped."""
         now_ms = self.clock.now_ms()
         while self._due and self._due[0][0] <= now_ms:
-            _, trade_id, status = heapq.heappop(self._due)
+            _, _, trade_id, status = heapq.heappop(self._due)
             self._advance(self.trades[trade_id], status, now_ms)
             self.commit()
         for order in list(self.open.values()):
@@ -426,6 +427,13 @@ class Venue:
                 follow = FAILED if self.faults.take("fail_after_mined") else CONFIRMED
         else:
             follow = CONFIRMED
+        self._set_status(trade, status, now_ms)
+        if status == FAILED:
+            self._fail_unbacked(trade, now_ms)
+        elif status not in FINAL:
+            self.settle_later(now_ms + SETTLEMENT_STEP_MS, trade, follow)
+
+    def _set_status(self, trade: Trade, status: str, now_ms: int) -> None:
         trade.status, trade.update_ms = status, now_ms
         if status == MINED or (status == CONFIRMED and self.faults.take("replace_hash")):
             trade.hash = "0x" + keccak(f"{trade.trade_id}{now_ms}".encode()).hex()
@@ -435,12 +443,28 @@ class Venue:
         self._records.append({"event": "status", "trade": trade.trade_id, "status": status,
                               "hash": trade.hash, "time_ms": now_ms})  # fmt: skip
         self._news.append(("trade", trade))
-        if status not in FINAL:
-            self.settle_later(now_ms + SETTLEMENT_STEP_MS, trade, follow)
+
+    def _fail_unbacked(self, failed: Trade, now_ms: int) -> None:
+        """A failed purchase brought no tokens: later trades that gave them cannot settle either, nor can
+        quotes that offer them be filled."""
+        for leg in failed.legs():
+            token = failed.market.tokens[leg.outcome]
+            held = self.accounts.wallet(leg.wallet).tokens
+            for trade in reversed(self.trades.values()):
+                if held.get(token, 0) >= 0 or trade is failed:
+                    break
+                if trade.status not in FINAL and _gives(trade, leg.wallet, token):
+                    self._set_status(trade, FAILED, now_ms)
+                    self._fail_unbacked(trade, now_ms)
+            offers = [order for order in self.open.values() if order.book.side == SELL and
+                      order.wallet == leg.wallet and
+                      order.market.tokens[order.book.outcome] == token]  # fmt: skip
+            while sum(order.book.left for order in offers) > max(0, held.get(token, 0)):
+                self._end(offers.pop(), "CANCELED")
 
     def settle_later(self, due_ms: int, trade: Trade, status: str) -> None:
         """Let a trade reach a status at a time."""
-        heapq.heappush(self._due, (due_ms, trade.trade_id, status))
+        heapq.heappush(self._due, (due_ms, trade.number, trade.trade_id, status))
 
     # -- durability -----------------------------------------------------------------------------
 
@@ -498,6 +522,11 @@ def _placement_answer(order: ClientOrder, trades: list[Trade]) -> dict[str, Any]
         "takingAmount": dollars_text(taking) if trades else "",
         "transactionsHashes": [], "tradeIDs": [trade.trade_id for trade in trades],
     }  # fmt: skip
+
+
+def _gives(trade: Trade, wallet: str, token: str) -> bool:
+    return any(leg.wallet == wallet and leg.side == SELL and trade.market.tokens[leg.outcome] == token
+               for leg in trade.legs())  # fmt: skip
 
 
 def mid_price(market: Market, outcome: int) -> int:

@@ -4,7 +4,7 @@
     .venv/bin/python tests/scenario/chaos.py --seed 7 --seconds 600
     .venv/bin/python tests/scenario/chaos.py --limit 200 --faults '0.4 kill engine; 1.2 expire; 2 settle'
 
-One to four faults, then all of them are taken back and the system must trade again by itself within
+One to six faults, then all of them are taken back and the system must trade again by itself within
 RESUME_S ("settle"); so on until the time is over, then `control stop` and the books must equal the venues'.
 The oracles (chaos_oracles.py) look all the time. Only what a person would have to do is done here: a
 supervisor that was killed is replaced by `control start`, a halt that was asked for is lifted by `control
@@ -17,26 +17,31 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
+import json
 import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from chaos_oracles import LedgerReader, LedgerWatch, VenueWatch
-from conftest import ROOT, System
+from conftest import CONTROL, ROOT, System
 from test_main_job import assert_books_equal
 
 from bridge.ledger import now_ns
 from bridge.messages import LedgerState, SlotState
 from bridge.paths import Paths
 from control import processes
+from control.accounting import compare
 from control.shared import read_page
 from control.status import snapshot
 from control.words import PARTICIPANTS
@@ -49,6 +54,20 @@ CHARGE_S = 100.0  # and to no charge that belongs to nothing: an unanswered orde
 LOOK_S = 0.2
 DEATHS_ALLOWED, DEATHS_WINDOW_S = 6, 600.0
 LIMITS = ("1000", "300", "200")
+
+
+# What a busy run changes in config/: many more orders, cancels and hedges, and hangs are noticed sooner.
+BUSY: dict[str, Json] = {
+    "binance_sim.json": {
+        "quoter": {"levels": 3, "spread_ticks": 10, "requote_ticks": 2, "max_position": "0.02"},
+        "hedger": {"interval_ms": 100},
+    },
+    "polymarket_sim.json": {
+        "strategy": {"requote_interval_ms": 100, "tolerance_ticks": 0},
+        "hedge": {"threshold": "0.002", "interval_s": 3},
+    },
+    "paper.json": {"hung_after_s": 4},
+}
 
 
 class Violation(AssertionError):
@@ -98,6 +117,8 @@ COUNTED: dict[str, dict[str, int]] = {
         "request_lost": 3, "response_lost": 3, "retry_trade": 2, "unknown_500": 3,
     },
 }  # fmt: skip
+# Binance refuses what is older than its window; Polymarket orders have none.
+LATE_MS = {"binance": 1400, "polymarket": 5000}
 # switch: values that hold until the fault is taken back, some seconds later
 HELD: dict[str, dict[str, tuple[int, int]]] = {
     "binance": {
@@ -125,7 +146,7 @@ def _stop(rnd: random.Random) -> str:
 def _counted(rnd: random.Random) -> str:
     venue = rnd.choice(VENUES)
     name = rnd.choice(sorted(COUNTED[venue]))
-    late = f" late_ms={rnd.randint(100, 1400)}" if name == "late_order" else ""
+    late = f" late_ms={rnd.randint(100, LATE_MS[venue])}" if name == "late_order" else ""
     return f"{venue} {name}={rnd.randint(1, COUNTED[venue][name])}{late}"
 
 
@@ -152,6 +173,7 @@ def _budget(rnd: random.Random) -> str:
 DRAWS: tuple[tuple[int, Callable[[random.Random], str]], ...] = (
     (8, _counted), (5, _held), (4, _kill), (4, _stop), (3, _market), (2, _budget),
     (1, lambda rnd: f"kill supervisor {rnd.uniform(0, 4):.1f}"),
+    (1, lambda rnd: f"halfstart {rnd.uniform(0.3, 5):.1f}"),
     (1, lambda rnd: f"halt {rnd.uniform(0, 1):.1f}"),
     (1, lambda rnd: rnd.choice(("power", "reboot"))),
     (1, lambda rnd: f"binance ban_seconds={rnd.randint(2, 8)} ban_418=1"),
@@ -163,11 +185,11 @@ def plan(seed: int) -> Iterator[Fault]:
     rnd = random.Random(seed)
     weights = [weight for weight, _ in DRAWS]
     while True:
-        for _ in range(rnd.randint(1, 4)):
+        for _ in range(rnd.randint(1, 6)):
             (draw,) = rnd.choices([draw for _, draw in DRAWS], weights)
             pause = rnd.choice((0.0, rnd.uniform(0, 0.5), rnd.uniform(0, 3)))
             yield Fault(round(pause, 2), draw(rnd))
-        yield Fault(round(rnd.uniform(0.5, 4), 2), "settle")
+        yield Fault(round(rnd.uniform(0.5, 3), 2), "settle")
 
 
 # ---- one run ------------------------------------------------------------------------------------
@@ -180,6 +202,7 @@ class Report:
     began: float = field(default_factory=time.monotonic)
     faults: list[Fault] = field(default_factory=list)
     recoveries: list[tuple[float, str]] = field(default_factory=list)  # seconds, after which faults
+    books_s: list[float] = field(default_factory=list)  # until our books met the venues'
     starts: int = 0
     fills: int = 0
     looks: str = ""
@@ -193,21 +216,67 @@ class Report:
         return (
             f"{len([f for f in self.faults if f.what != 'settle'])} faults in {len(times)} rounds, "
             f"{time.monotonic() - self.began:.0f} s, {self.fills} fills, {self.starts} starts; {self.looks}\n"
-            f"recovery: median {middle:.1f} s, worst {worst or 'none'}\n"
+            f"recovery: median {middle:.1f} s, worst {worst or 'none'}; "
+            f"books meet after {max(self.books_s, default=0.0):.1f} s at most\n"
             f"halts lifted: {self.halts or 'none'}"
         )
+
+
+def busy_config(system: System) -> tuple[str, ...]:
+    """The options of a start with BUSY settings."""
+    folder = system.home / "config"
+    shutil.copytree(ROOT / "config", folder)
+    for name, changes in BUSY.items():
+        content = json.loads((folder / name).read_text())
+        for key, value in changes.items():
+            content[key] = content[key] | value if isinstance(value, dict) else value
+        (folder / name).write_text(json.dumps(content))
+    return "--config", str(folder)
+
+
+class TakeBack:
+    """Takes faults back when their time is over, whatever the driver waits for meanwhile."""
+
+    def __init__(self) -> None:
+        self._timers: list[tuple[float, threading.Timer]] = []
+
+    def after(self, seconds: float, act: Callable[[], None]) -> None:
+        """Let it be done then."""
+        timer = threading.Timer(seconds, act)
+        timer.daemon = True
+        self._timers.append((time.monotonic() + seconds, timer))
+        timer.start()
+
+    def left_s(self) -> float:
+        """Until the last of them."""
+        return max((at - time.monotonic() for at, _ in self._timers), default=0.0)
+
+    def now(self) -> None:
+        """Do all of them at once."""
+        timers, self._timers = self._timers, []
+        for _, timer in timers:
+            if timer.is_alive():
+                timer.cancel()
+                timer.function()
+
+    def never(self) -> None:
+        """Forget them: what they would act on is gone."""
+        for _, timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
 
 
 class Chaos:
     """A system under faults."""
 
-    def __init__(self, system: System, limit_usd: str, say: Callable[[str], None]) -> None:
+    def __init__(self, system: System, limit_usd: str, busy: bool, say: Callable[[str], None]) -> None:
         self._system = system
         self._limit = limit_usd
+        self._options = ("--limit-usd", limit_usd, "--yes", *(busy_config(system) if busy else ()))
         self._say = say
         self._paths = Paths(system.home / "home", system.home / "run", "paper")
         self.report = Report()
-        self._later: list[tuple[float, Callable[[], None]]] = []  # what takes a fault back, and when
+        self._take_back = TakeBack()
         self._deaths: dict[str, list[float]] = {}
         self._lost = False  # the runtime folder was lost and trading has not begun again
         self._round: list[str] = []
@@ -218,7 +287,7 @@ class Chaos:
 
     def run(self, faults: Iterable[Fault], seconds: float) -> None:
         """All of it: start, faults until the time is over, stop, compare."""
-        self._start("--limit-usd", self._limit)
+        self._start()
         self._settle()
         watches = (self._ledger_watch, *self._venue_watches)
         for watch in watches:
@@ -241,7 +310,7 @@ class Chaos:
         self._end()
 
     def _apply(self, fault: Fault) -> None:
-        self._wait(fault.pause_s)
+        time.sleep(fault.pause_s)
         self._say(f"{time.monotonic() - self.report.began:7.1f} {fault}")
         if fault.what == "settle":
             self._settle()
@@ -250,21 +319,6 @@ class Chaos:
             word, _, rest = fault.what.partition(" ")
             getattr(self, f"_do_{word}")(*rest.split())
         self._check_watches()
-
-    def _wait(self, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while True:
-            self._take_back(time.monotonic())
-            left = end - time.monotonic()
-            if left <= 0:
-                return
-            time.sleep(min(left, LOOK_S))
-
-    def _take_back(self, until: float) -> None:
-        due = [act for at, act in self._later if at <= until]
-        self._later = [entry for entry in self._later if entry[0] > until]
-        for act in due:
-            act()
 
     def _check_watches(self) -> None:
         for watch in (self._ledger_watch, *self._venue_watches):
@@ -276,14 +330,14 @@ class Chaos:
     def _do_kill(self, name: str, wait_s: str = "0") -> None:
         self._signal(name, signal.SIGKILL)
         if name == "supervisor":
-            self._wait(float(wait_s))
+            time.sleep(float(wait_s))
             self._start()
 
     def _do_stop(self, name: str, seconds: str) -> None:
         pid = self._signal(name, signal.SIGSTOP)
         if pid is not None:
-            self._later.append((time.monotonic() + float(seconds), lambda: self._continue(pid)))
-            if name != "supervisor" and float(seconds) > 8:
+            self._take_back.after(float(seconds), lambda: self._continue(pid))
+            if name != "supervisor" and float(seconds) > 3:  # it may be replaced
                 self._deaths.setdefault(name, []).append(time.monotonic())
 
     def _do_power(self) -> None:
@@ -308,8 +362,29 @@ class Chaos:
         for venue in up if killed.returncode == 0 else ():
             if left := self._system.account(venue)["open_orders"]:
                 raise Violation(f"{venue} has open orders after a confirmed kill: {left}")
-        self._wait(float(wait_s))
-        self._system.control("resume", "--yes")
+        time.sleep(float(wait_s))
+        if self._system.control("resume", "--yes", expect=None).returncode:
+            # An order that the network had held has landed since.
+            self._system.control("kill", "--reason", "chaos, again", expect=None)
+            self._system.control("resume", "--yes")
+        self._start()
+
+    def _do_halfstart(self, seconds: str) -> None:
+        """The supervisor dies, and the next one dies while it starts."""
+        self._signal("supervisor", signal.SIGKILL)
+        self._restore_venues()
+        command = [str(CONTROL), "start", "--paper", *self._options]
+        starting = subprocess.Popen(
+            command,
+            env=self._system.environment,
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(float(seconds))
+        starting.kill()
+        starting.wait()
+        self._signal("supervisor", signal.SIGKILL)
         self._start()
 
     def _venues_up(self) -> list[str]:
@@ -350,7 +425,7 @@ class Chaos:
             self._system.admin(venue, "/faults", switches)
         if held:
             zero = dict.fromkeys(switches, 0)
-            self._later.append((time.monotonic() + float(words[-1]), lambda: self._try(venue, zero)))
+            self._take_back.after(float(words[-1]), lambda: self._try(venue, zero))
 
     def _try(self, venue: str, switches: dict[str, int]) -> None:
         with contextlib.suppress(OSError):
@@ -371,16 +446,16 @@ class Chaos:
             os.kill(pid, signal.SIGCONT)
 
     def _kill_all(self) -> None:
-        self._later.clear()
+        self._take_back.never()
         found = [entry.process for entry in processes.find_ours(self._paths.runtime)]
         for process in found:
             processes.send_signal(process, signal.SIGKILL)
         processes.wait_gone(found, 5.0)
 
-    def _start(self, *arguments: str) -> None:
+    def _start(self) -> None:
         """What a person does: the venues are well again, then `control start`."""
         self._restore_venues()
-        self._system.start(*(arguments or ("--limit-usd", self._limit, "--yes")))
+        self._system.start(*self._options)
         self._deaths.clear()
         self.report.starts += 1
         self._lost = False
@@ -393,7 +468,7 @@ class Chaos:
     # -- back to normal --
 
     def _restore_venues(self) -> None:
-        self._take_back(float("inf"))
+        self._take_back.now()
         for venue in VENUES:
             with contextlib.suppress(OSError):
                 known = self._system.admin(venue, "/faults")
@@ -403,7 +478,7 @@ class Chaos:
 
     def _settle(self) -> None:
         """The faults end, each in its own time; then trading must resume by itself."""
-        self._wait(max((at - time.monotonic() for at, _ in self._later), default=0.0))
+        time.sleep(max(0.0, self._take_back.left_s()))
         self._restore_venues()
         if any(what.startswith("limit") for what in self._round):
             self._set_limit(self._limit)
@@ -414,6 +489,7 @@ class Chaos:
                 raise Violation(f"not trading {RESUME_S:.0f} s after the last fault: {why}")
             time.sleep(LOOK_S)
         seconds = time.monotonic() - began
+        self._books_meet()
         while self._stale_s() > CHARGE_S:
             time.sleep(LOOK_S)
             if time.monotonic() - began > CHARGE_S + RESUME_S:
@@ -422,6 +498,20 @@ class Chaos:
             self.report.recoveries.append((seconds, "; ".join(self._round)))
             self._say(f"        trading again after {seconds:.1f} s")
         self._round.clear()
+
+    def _books_meet(self) -> None:
+        """While it trades on, there is soon a moment at which our books and the venues' are the same."""
+        began = time.monotonic()
+        while True:
+            with contextlib.suppress(OSError):
+                equal, rows = compare(self._paths)
+                if equal or self._system.day_ended():
+                    break
+            if time.monotonic() - began > RESUME_S:
+                apart = [row for row in rows if row["differences"]]
+                raise Violation(f"our books and the venues' do not meet within {RESUME_S:.0f} s: {apart}")
+            time.sleep(LOOK_S)
+        self.report.books_s.append(time.monotonic() - began)
 
     def _stale_s(self) -> float:
         return max(watch.stale.oldest_s() for watch in self._venue_watches)
@@ -506,17 +596,20 @@ def soak(
     seconds: float,
     limit_usd: str,
     say: Callable[[str], None],
+    *,
+    busy: bool = False,
     keep: Path | None = None,
 ) -> Report:
     """One run in folders of its own. A Violation names the faults that led to it; with `keep` the folders
     of a failed run are moved there."""
     shared = "/dev/shm" if os.path.isdir("/dev/shm") else None
     system = System(Path(tempfile.mkdtemp(prefix="purser-chaos-", dir=shared)))
-    chaos = Chaos(system, limit_usd, say)
+    chaos = Chaos(system, limit_usd, busy, say)
     try:
         chaos.run(faults, seconds)
     except (AssertionError, OSError, KeyError) as error:
         listed = "; ".join(map(str, chaos.report.faults))
+        options = f"--limit {limit_usd}{' --busy' if busy else ''} --faults '{listed}'"
         if keep is not None:
             with contextlib.suppress(OSError):
                 shutil.copytree(
@@ -526,7 +619,7 @@ def soak(
                 )
         raise Violation(
             f"{type(error).__name__}: {error}\n{chaos.report.text()}\n{system.log_tails()}\nrepro: "
-            f".venv/bin/python tests/scenario/chaos.py --limit {limit_usd} --faults '{listed}'"
+            f".venv/bin/python tests/scenario/chaos.py {options}"
         ) from error
     finally:
         system.close()
@@ -547,6 +640,7 @@ def main() -> int:
         "--round-seconds", type=float, default=300.0, help="a new system and seed after so long"
     )
     parser.add_argument("--faults", help="this list instead of a seed's")
+    parser.add_argument("--busy", action="store_true", help="many more orders; every other seed is so anyway")
     parser.add_argument("--limit", help="the budget's limit in dollars")
     parser.add_argument("--keep", type=Path, help="where the folders of a failed run go")
     chosen = parser.parse_args()
@@ -555,10 +649,12 @@ def main() -> int:
     for seed in itertools.count(first):
         limit = chosen.limit or limit_of(seed)
         faults = parse(chosen.faults) if chosen.faults else plan(seed)
-        print(f"seed {seed}, limit ${limit}", flush=True)
+        busy = chosen.busy or (seed % 2 == 1 and not chosen.faults)
+        print(f"seed {seed}, limit ${limit}{', busy' if busy else ''}", flush=True)
         length = min(chosen.round_seconds, end - time.monotonic())
         try:
-            report = soak(faults, length, limit, lambda text: print(text, flush=True), chosen.keep)
+            say = partial(print, flush=True)
+            report = soak(faults, length, limit, say, busy=busy, keep=chosen.keep)
         except Violation as violation:
             print(f"seed {seed} FAILED: {violation}", flush=True)
             return 1

@@ -269,6 +269,24 @@ def test_failed_trade_is_taken_back_once(desk: Desk) -> None:
     assert [position["quantity_e9"] for position in account["positions"]] == [0]
 
 
+def test_what_a_failed_purchase_was_to_bring_cannot_be_sold(desk: Desk) -> None:
+    """Tokens that were sold before their purchase failed: that sale fails too, and quotes for them end."""
+    desk.venue.faults.set({"fail_after_mined": 1})
+    desk.place(YES, BUY, 4_500, 1_100)
+    desk.other(YES, SELL, 4_500, 1_100, rest=False)
+    desk.pass_ms(1_000)
+    for lots in (600, 500):
+        desk.place(YES, SELL, 5_000, lots)
+    desk.other(YES, BUY, 5_000, 600, rest=False)
+    desk.pass_ms(1_000)
+    account = desk.account()
+    assert [fill["status"] for fill in account["fills"]] == ["FAILED", "FAILED"]
+    assert [position["quantity_e9"] for position in account["positions"]] == [0]
+    assert account["cash_micros"] == 10_000_000_000 and account["open_orders"] == []
+    desk.restart()
+    assert desk.account()["cash_micros"] == 10_000_000_000
+
+
 def test_heartbeat_that_stops_cancels_everything(desk: Desk) -> None:
     """Ids are chained, a wrong one does not refresh, and after ten silent seconds no order is left."""
     accepted, following = desk.venue.heartbeats.beat(desk.key.key, "", desk.clock.now_ms())

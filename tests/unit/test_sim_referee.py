@@ -211,6 +211,7 @@ def test_polymarket_account_follows_from_its_fills(tmp_path: Path, seed: int) ->
         books = booked([*valid, *account["settlements"]], "asset_id")
         views = {token: book.view() for token, book in books.items()}
         assert {p["asset_id"]: shown(p) for p in account["positions"] if p["asset_id"] in books} == views
+        assert all(p["quantity_e9"] >= 0 for p in account["positions"]), "tokens cannot be owed"
         assert not any(any(shown(p).values()) for p in account["positions"] if p["asset_id"] not in books)
         paid = sum(view["cash_flow_micros"] * 100 - view["fees_e8"] for view in views.values())
         assert account["cash_micros"] * 100 == 10_000 * 10**8 + paid
