@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from control import processes
 from control.config import ROOT, Paper, Simulator
+from control.printable import printable
 from control.processes import ProcessId
 from control.records import write_atomically
 
@@ -229,4 +230,5 @@ def last_lines(path: Path, count: int = 12, start: int = 0) -> list[str]:
             text = file.read().decode(errors="replace")
     except OSError:
         return []
-    return ["".join(c if c.isprintable() else "?" for c in line) for line in text.splitlines()[-count:]]
+    # At line feeds alone: a carriage return in a venue's words must not make a line of its own.
+    return [printable(line) for line in text.removesuffix("\n").split("\n")[-count:] if text]

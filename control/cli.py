@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from control.errors import ControlError, Exit
+from control.printable import printable, printable_text
 
 if TYPE_CHECKING:
     from bridge.paths import Paths
@@ -61,8 +62,8 @@ def options(
 
 
 def say(text: str) -> None:
-    """A sentence for people."""
-    typer.echo(text, err=True)
+    """A sentence for people. Words of a venue may be in it, so nothing in it moves a cursor."""
+    typer.echo(printable_text(text), err=True)
 
 
 def emit(content: Any) -> None:
@@ -106,9 +107,9 @@ def start(
         bool, typer.Option("--paper", help="Trade against local simulators (the default).")
     ] = False,
     testnet: Annotated[
-        bool, typer.Option("--testnet", help="Paper on the venues' own test systems.")
+        bool, typer.Option("--testnet", help="Not in this release: says what can be used instead.")
     ] = False,
-    live: Annotated[bool, typer.Option("--live", help="Real orders.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Not in this release: paper only.")] = False,
     feed: Annotated[str | None, typer.Option("--feed", help="Recorded Binance capture to replay.")] = None,
     speed: Annotated[
         float | None, typer.Option("--speed", min=0.01, help="Replay speed, 1 is real time.")
@@ -178,17 +179,15 @@ def _foreground_step(paths: Paths, kind: str, text: str) -> None:
 def _refuse_other_modes(testnet: bool, live: bool) -> None:
     if testnet:
         raise ControlError(
-            "`--testnet` needs test keys of each venue, and this build starts paper mode against local "
-            'simulators only. The engine alone can use them: put {"api_key": …, "api_secret": …} into '
-            "$PURSER_HOME/keys/binance-testnet.json (0600), then "
-            "bin/trader --mode paper --exchange binance --config config/binance_testnet.json.",
+            "Not in this release, which starts paper mode against local simulators only. The engine by "
+            'itself can use the venue\'s test system: put {"api_key": "…", "api_secret": "…"} into '
+            f"{open_paths().keys / 'binance-testnet.json'} (mode 0600), then "
+            "`bin/trader --mode paper --exchange binance --config config/binance_testnet.json`.",
             Exit.CONFIGURATION,
         )
     if live:
         raise ControlError(
-            "`--live` needs venue keys in the keystore and a clean `control doctor`, and this build trades "
-            "on paper only. Use `control start --paper`.",
-            Exit.CONFIGURATION,
+            "Not in this release: it trades on paper only. Use `control start --paper`.", Exit.CONFIGURATION
         )
 
 
@@ -265,7 +264,7 @@ def _kill_line(text: str, tone: str) -> None:
     if "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb":
         colour = None
     try:
-        typer.secho(mark + text, fg=colour)
+        typer.secho(mark + printable(text), fg=colour)
     except OSError:
         # Nobody reads any more. What is still buffered goes nowhere, so that the exit code stays ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), sys.stdout.fileno())
@@ -305,11 +304,14 @@ def status(
         picture = snapshot(paths)
         emit(picture)
     else:
-        from control.view import print_once, watch
+        if sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and not once:
+            from control.screen import watch
 
-        live = sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and not once
-        picture = watch(lambda: snapshot(paths)) if live else snapshot(paths)
-        if not live:
+            picture = watch(lambda: snapshot(paths))
+        else:
+            from control.view import print_once
+
+            picture = snapshot(paths)
             print_once(picture)
     if not picture["running"]:
         say(_why_not_running(picture))
@@ -347,11 +349,10 @@ def positions(as_json: Json = False) -> None:
     if as_json:
         emit(content)
         return
-    from control.view import position_rows, print_table
+    from control.view import POSITION_COLUMNS, position_rows, print_table
 
     _say_when(content)
-    columns = ("venue", "symbol", "quantity", "mark", "realized", "unrealized", "fees")
-    print_table("Positions", columns, position_rows(content), "No positions.")
+    print_table("Positions", POSITION_COLUMNS, position_rows(content), "No positions.")
 
 
 def _say_when(content: dict[str, Any]) -> None:
@@ -441,6 +442,8 @@ def events(
     rows = newest_events(paths, count)
     for row in rows:
         show(row)
+    if not (rows or as_json):
+        say("No events yet.")
     if not follow:
         return
     last = rows[-1]["wall_ns"] if rows else 0
@@ -457,8 +460,6 @@ def events(
 
 
 def _event_line(row: dict[str, Any]) -> None:
-    from control.venues import printable
-
     fixed = ("wall_ns", "source", "level", "name")
     rest = " ".join(
         f"{key}={value}" for key, value in row.items() if key not in fixed and value not in (None, "")
@@ -599,11 +600,11 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except ControlError as error:
-        typer.echo(str(error), err=True)
+        say(str(error))
         sys.exit(int(error.code))
     except OSError as error:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        typer.echo(f"{what}. `control doctor` looks at folders and disks.", err=True)
+        say(f"{what}. `control doctor` looks at folders and disks.")
         sys.exit(int(Exit.ERROR))
 
 

@@ -84,7 +84,8 @@ def _folders(paths: Paths) -> list[Finding]:
             text = f"{path} is {mode:04o}; the next start makes it 0700, or run `chmod 700 {path}` now"
             findings.append(Finding("folder", True, text))
         elif path.exists() and not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-            findings.append(Finding("folder", False, f"{path} cannot be used by us; run `chmod 700 {path}`"))
+            text = f"{path} cannot be written by us; `chmod 700 {path}`, or name another (PURSER_HOME)"
+            findings.append(Finding("folder", False, text))
         elif free < least:
             findings.append(Finding("folder", False, f"{place} has only {free >> 20} MiB free; make room"))
         else:

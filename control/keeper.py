@@ -167,6 +167,8 @@ class Keeper:
         code = child.handle.poll() if child.handle is not None else child.exit_code
         end = f"ended with code {code}" if code is not None else "did not become ready in time"
         tail = "\n".join("    " + line for line in kids.last_lines(child.log, start=child.log_start))
+        if not tail:
+            return f"The {child.title} {end} and wrote nothing; `control doctor` looks at folders and disks."
         return f"The {child.title} {end}. The end of {child.log}:\n{tail}"
 
     # ---- keep alive ------------------------------------------------------------------------

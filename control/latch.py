@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from control.printable import printable
 from control.records import read_json, sync_folder, write_atomically
 
 
@@ -89,7 +90,7 @@ def describe(latch: Path) -> str:
         when = time.strftime(" at %Y-%m-%d %H:%M:%S UTC", time.gmtime(content["wall_ns"] / 1e9))
     detail = f": {text}" if text else ""
     sentence = f"halted{when} by {content.get('actor', 'an unknown actor')}, reason {reason}{detail}"
-    return "".join(char if char.isprintable() else "?" for char in sentence)
+    return printable(sentence)
 
 
 def clear_latch(latch: Path) -> None:

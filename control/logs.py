@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from control.children import last_lines
 from control.errors import ControlError, Exit
-from control.venues import printable
+from control.printable import printable
 
 if TYPE_CHECKING:
     from bridge.paths import Paths
@@ -28,6 +28,8 @@ def show_logs(paths: Paths, name: str, count: int, follow: bool, as_json: bool) 
     for entry, file in files.items():
         for line in last_lines(file, count):
             _show(entry, line, len(files) > 1, as_json)
+    if not any(file.exists() for file in files.values()):
+        sys.stderr.write("No logs yet. `control start --paper` begins them.\n")
     if follow:
         _follow(files, as_json)
 
@@ -65,6 +67,6 @@ def _show_added(name: str, file: Path, at: int, named: bool, as_json: bool) -> i
         stream.seek(at)
         block = stream.read(size - at)
     whole = block.rfind(b"\n") + 1
-    for line in block[:whole].decode(errors="replace").splitlines():
+    for line in block[:whole].decode(errors="replace").split("\n")[:-1]:
         _show(name, line, named, as_json)
     return at + whole

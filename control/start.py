@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import select
+import shutil
 import subprocess
 import sys
 import time
@@ -13,36 +14,37 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from control import children, processes
+from control import children, processes, shared
 from control.budget import effective_budget
 from control.config import ROOT, Paper, load, signed_usd, usd
 from control.errors import ControlError, Exit
 from control.latch import describe, is_latched
+from control.printable import printable_text
 from control.recorder import recorded_events
 from control.resume import is_halted
 from control.settings_check import check_start
-from control.status import snapshot, supervisor_process
-from control.venues import printable
+from control.status import snapshot, supervisor_process, why_halted
 from control.words import PARTICIPANTS
 
 if TYPE_CHECKING:
     from bridge.paths import Paths
 
 Say = Callable[[str], None]
+DISK_MIN_BYTES = 32 << 20  # the journal's segments, the venues' files and the logs begin with some MiB
 LOOK_S = 0.2  # how often a start looks whether something halted
 
 
 def check_startable(paths: Paths, options: dict[str, Any]) -> dict[str, Any]:
     """Refuse early, with a clear sentence, whatever would fail later. Returns the full options."""
     if is_halted(paths):
-        latch = paths.latch
-        why = describe(latch) if is_latched(latch) else "halted in the ledger"
+        why = why_halted(paths, shared.ledger_view(paths))
         raise ControlError(
             f"Refused: trading is {why}.\nWhen the cause is understood, lift it with "
             "`control resume`, then start again.",
             Exit.HALTED,
         )
     _refuse_second(paths)
+    refuse_full_disk(paths)
     trader = children.trader_path()
     if not os.access(trader, os.X_OK):
         raise ControlError(f"{trader} is not built; run `make trader` first.", Exit.CONFIGURATION)
@@ -68,6 +70,18 @@ def check_startable(paths: Paths, options: dict[str, Any]) -> dict[str, Any]:
             raise ControlError(f"The feed {feed} is not a file; name a recorded capture.", Exit.CONFIGURATION)
         full["feed"] = str(Path(feed).resolve())
     return full
+
+
+def refuse_full_disk(paths: Paths) -> None:
+    """A start without room would end in the middle, where no reason can be written any more."""
+    for folder in (paths.home, paths.runtime):
+        place = next(path for path in (folder, *folder.parents) if path.exists())
+        free = shutil.disk_usage(place).free
+        if free < DISK_MIN_BYTES:
+            raise ControlError(
+                f"{folder} has room for {free >> 20} MiB only, and a start needs {DISK_MIN_BYTES >> 20}: "
+                "free space there, or choose another folder with PURSER_HOME or PURSER_RUNTIME."
+            )
 
 
 def _refuse_second(paths: Paths) -> None:
@@ -206,7 +220,7 @@ def what_is_missing(paths: Paths, began_ns: int) -> str:
         tail = children.last_lines(log, 6) if log.exists() and log.stat().st_mtime_ns >= began_ns else []
         if tail:
             lines += [f"The end of {log}:", *(f"    {line}" for line in tail)]
-    return printable_lines([line for line in lines if line])
+    return printable_text("\n".join(line for line in lines if line))
 
 
 def recent_trouble(paths: Paths, began_ns: int) -> str:
@@ -218,12 +232,8 @@ def recent_trouble(paths: Paths, began_ns: int) -> str:
             line = f"    {row['source']}: {row['name']} {text}".rstrip()
             said.pop(line, None)
             said[line] = None
-    return printable_lines(["Warnings and errors since the start:", *list(said)[-6:]]) if said else ""
-
-
-def printable_lines(lines: list[str]) -> str:
-    """The lines as one text, without control characters from outside."""
-    return "\n".join(printable(part) for line in lines for part in line.split("\n"))
+    lines = ["Warnings and errors since the start:", *list(said)[-6:]]
+    return printable_text("\n".join(lines)) if said else ""
 
 
 def summary(paths: Paths) -> str:

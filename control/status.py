@@ -55,7 +55,7 @@ def snapshot(paths: Paths) -> Record:
         "state": _state(view, running, latched),
         "running": running,
         "healthy": bool(running and about.get("healthy")),
-        "halt": _halt(paths, view, latched),
+        "halt": why_halted(paths, view),
         "problems": (list(about.get("problems", [])) if running else []) + alone,
         "uptime_s": _uptime_s(about) if running else 0,
         "taken_wall_ns": time.time_ns(),
@@ -82,7 +82,7 @@ def _kept(paths: Paths, found: list[FoundProcess]) -> Record:
     _add_found(rows, found)
     changed = {
         "state": state, "running": False, "healthy": False, "uptime_s": 0,
-        "problems": _left_running(found), "halt": _halt(paths, None, latched), "processes": rows,
+        "problems": _left_running(found), "halt": why_halted(paths, None), "processes": rows,
         "as_of_wall_ns": kept.get("taken_wall_ns") if kept is not None else None,
     }  # fmt: skip
     if kept is not None:
@@ -95,9 +95,9 @@ def _kept(paths: Paths, found: list[FoundProcess]) -> Record:
     }  # fmt: skip
 
 
-def _halt(paths: Paths, view: LedgerView | None, latched: bool) -> str | None:
+def why_halted(paths: Paths, view: LedgerView | None) -> str | None:
     """Why trading is halted, or None when it is not."""
-    if latched:
+    if is_latched(paths.latch):
         return describe(paths.latch)
     if view is None or view.state != LedgerState.HALTED:
         return None

@@ -28,6 +28,7 @@ from urllib.parse import urlencode
 
 import httpx
 
+from control.printable import printable
 from control.records import read_json
 
 # How long after an order's bytes left it can still become live. Binance refuses a request older
@@ -368,11 +369,6 @@ def _message(answer: Any) -> str:
         text = answer.get("msg") or answer.get("error") or answer.get("errorMsg") or answer
         return printable(str(text))[:160]
     return printable(str(answer))[:160]
-
-
-def printable(text: str) -> str:
-    """Text of a venue made harmless for a terminal: control characters become '?'."""
-    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def open_venue(name: str, ready: dict[str, Any], timeout_s: float) -> BinanceVenue | PolymarketVenue:

@@ -6,18 +6,17 @@ Words stand beside every colour. Text that came from outside is stripped of cont
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.live import Live
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from control.config import signed_usd, usd
+from control.printable import printable
 from control.records import Record
-from control.venues import printable
 
 BAR = 48
 PIPE_WIDTH = 150
@@ -31,7 +30,7 @@ TONES = {
 
 def toned(word: str) -> Text:
     """A state word in its colour."""
-    return Text(word, style=TONES.get(word, ""))
+    return Text(printable(word), style=TONES.get(word, ""))
 
 
 def scaled(value_e9: int) -> str:
@@ -43,24 +42,26 @@ def scaled(value_e9: int) -> str:
 
 def render(picture: Record) -> RenderableType:
     """The whole view."""
-    parts: list[RenderableType] = [_headline(picture)]
-    if picture.get("halt"):
-        parts.append(
-            Text(
-                f"HALTED{printable(picture['halt']).removeprefix('halted')}. `control resume` lifts it.",
-                style="bold red",
-            )
-        )
-    parts += [Text(f"PROBLEM: {printable(text)}", style="bold red") for text in picture.get("problems", [])]
-    parts += [_budget(picture["budget"], picture["state"]), _pnl(picture)]
+    parts: list[RenderableType] = [headline(picture), *alarms(picture)]
+    parts += [_budget(picture["budget"], picture["state"]), today(picture)]
     for title, columns, rows in _tables(picture):
         if rows:
-            parts += [Text(""), _Fitting(title, columns, rows)]
+            parts += [Text(""), Fitting(title, columns, rows)]
     parts += [Text(""), *_footer(picture)]
     return Group(*parts)
 
 
-def _headline(picture: Record) -> Text:
+def alarms(picture: Record) -> list[Text]:
+    """Why trading is halted, and what else is wrong."""
+    said = [f"PROBLEM: {printable(text)}" for text in picture.get("problems", [])]
+    if picture.get("halt"):
+        why = printable(picture["halt"]).removeprefix("halted")
+        said.insert(0, f"HALTED{why}. `control resume` lifts it.")
+    return [Text(text, style="bold red") for text in said]
+
+
+def headline(picture: Record) -> Text:
+    """Mode, state, and since when."""
     line = Text()
     mode = str(picture["mode"]).upper()
     line.append(f" {mode} ", style="black on cyan" if mode == "PAPER" else "bold white on red")
@@ -84,23 +85,35 @@ def as_of(picture: Record) -> str:
     return f"; as of {seen} UTC, before the stop"
 
 
-def _budget(budget: Record, state: str) -> Text:
+def budget_bar(budget: Record, width: int) -> Text:
+    """The limit as a bar: used by positions and today's loss, by resting orders, free."""
     limit = max(1, budget["limit_micros"])
-    held = min(BAR, BAR * budget["positions_micros"] // limit)
-    resting = min(BAR - held, -(-BAR * budget["orders_micros"] // limit))
-    line = Text("\nBudget  [")
+    held = min(width, width * budget["positions_micros"] // limit)
+    resting = min(width - held, -(-width * budget["orders_micros"] // limit))
+    line = Text("[")
     line.append("█" * held, style="red")
     line.append("▒" * resting, style="yellow")
-    line.append("·" * (BAR - held - resting), style="dim")
+    line.append("·" * (width - held - resting), style="dim")
+    line.append(f"] ${usd(budget['limit_micros'])}")
+    return line
+
+
+def over_words(budget: Record, state: str) -> Text:
+    """The word beside the bar when only reducing orders go out; empty otherwise."""
+    if budget["used_micros"] > budget["limit_micros"]:
+        return Text("  OVER LIMIT, reducing only", style="bold yellow")
+    return Text("  REDUCING only" if state == "REDUCING" else "", style="yellow")
+
+
+def _budget(budget: Record, state: str) -> Text:
+    line = Text("\nBudget  ")
+    line.append_text(budget_bar(budget, BAR))
     line.append(
-        f"] ${usd(budget['limit_micros'])}: positions and today's loss "
+        f": positions and today's loss "
         f"{signed_usd(budget['positions_micros'])}, resting orders {signed_usd(budget['orders_micros'])}, "
         f"free {signed_usd(budget['free_micros'])}"
     )
-    if budget["used_micros"] > budget["limit_micros"]:
-        line.append("  OVER LIMIT, reducing only", style="bold yellow")
-    elif state == "REDUCING":
-        line.append("  REDUCING only", style="yellow")
+    line.append_text(over_words(budget, state))
     for row in budget["participants"]:
         line.append(
             f"\n        {row['name']}: {signed_usd(row['used_micros'])} used of "
@@ -109,12 +122,13 @@ def _budget(budget: Record, state: str) -> Text:
     return line
 
 
-def _pnl(picture: Record) -> Text:
+def today(picture: Record) -> Text:
+    """Today's profit or loss and its parts."""
     pnl = picture["pnl"]
     day = pnl["day_micros"]
     line = Text("Today   ")
-    line.append(signed_usd(day), style="green" if day >= 0 else "red")
-    line.append(" profit" if day >= 0 else " loss")
+    line.append(signed_usd(abs(day)), style="green" if day >= 0 else "red")
+    line.append(" profit" if day >= 0 else " LOSS")
     line.append(
         f"  (realized {signed_usd(pnl['realized_micros'])}, unrealized "
         f"{signed_usd(pnl['unrealized_micros'])}, fees {signed_usd(pnl['fees_micros'])})"
@@ -122,8 +136,18 @@ def _pnl(picture: Record) -> Text:
     return line
 
 
-def _age(age_ms: int | None) -> str:
-    return "-" if age_ms is None else f"{age_ms} ms"
+def age_text(age_ms: int | None) -> str:
+    """An age for a table, short also when it is long."""
+    if age_ms is None:
+        return "-"
+    for least_ms, unit_ms, unit in (
+        (7_200_000, 3_600_000, "h"),
+        (600_000, 60_000, "min"),
+        (10_000, 1000, "s"),
+    ):
+        if age_ms >= least_ms:
+            return f"{age_ms // unit_ms} {unit}"
+    return f"{age_ms} ms"
 
 
 def _tables(picture: Record) -> Iterable[tuple[str, tuple[str, ...], list[list[Any]]]]:
@@ -135,41 +159,37 @@ def _tables(picture: Record) -> Iterable[tuple[str, tuple[str, ...], list[list[A
                 r["name"],
                 r["pid"],
                 toned(r["state"]),
-                _age(r["heartbeat_age_ms"]),
+                age_text(r["heartbeat_age_ms"]),
                 r["restarts"],
                 r["resident_bytes"] >> 20,
             ]
             for r in picture["processes"]
         ],
     )
-    yield (
-        "Venues",
-        ("name", "state", "feed age", "dead-man switch", "orders", "fills", "note"),
-        [
-            [
-                r["name"],
-                toned(r["state"]),
-                _age(r["feed_age_ms"]),
-                _dead_man(r["dead_man"]),
-                r["open_orders"],
-                r["fills"],
-                printable(r["text"]),
-            ]
-            for r in picture["venues"]
-        ],
-    )
-    yield (
-        "Positions",
-        ("venue", "symbol", "quantity", "mark", "realized", "unrealized", "fees"),
-        position_rows(picture),
-    )
+    yield ("Venues", VENUE_COLUMNS, venue_rows(picture))
+    yield ("Positions", POSITION_COLUMNS, position_rows(picture))
     yield ("Open orders", ORDER_COLUMNS, order_rows(picture["orders"][:12]))
     yield ("Last fills", FILL_COLUMNS, fill_rows(picture["fills"][-6:]))
-    yield (
-        "Refused",
-        ("reason", "count", "meaning"),
-        [[r["reason"], r["count"], r["text"]] for r in picture["refusals"][:6]],
-    )
+    yield ("Refused", REFUSAL_COLUMNS, refusal_rows(picture["refusals"][:6]))
+
+
+VENUE_COLUMNS = ("name", "state", "feed age", "dead-man switch", "orders", "fills", "note")
+POSITION_COLUMNS = ("venue", "symbol", "quantity", "mark", "realized", "unrealized", "fees")
+REFUSAL_COLUMNS = ("reason", "count", "meaning")
+
+
+def venue_rows(picture: Record) -> list[list[Any]]:
+    """Rows of venues as their owners see them."""
+    return [
+        [r["name"], toned(r["state"]), age_text(r["feed_age_ms"]), _dead_man(r["dead_man"]),
+         r["open_orders"], r["fills"], r["text"]]
+        for r in picture["venues"]
+    ]  # fmt: skip
+
+
+def refusal_rows(refusals: list[Record]) -> list[list[Any]]:
+    """Rows of refusals, the most frequent reason first."""
+    return [[r["reason"], r["count"], r["text"]] for r in refusals]
 
 
 def _dead_man(switch: Record) -> str:
@@ -179,7 +199,7 @@ def _dead_man(switch: Record) -> str:
 def position_rows(picture: Record) -> list[list[Any]]:
     """Rows of positions; a flat one that traded today is shown too."""
     return [
-        [r["venue"], printable(r["symbol"]), scaled(r["quantity_e9"]), scaled(r["mark_e9"]),
+        [r["venue"], r["symbol"], scaled(r["quantity_e9"]), scaled(r["mark_e9"]),
          signed_usd(r["realized_micros"]), signed_usd(r["unrealized_micros"]),
          signed_usd(-(-r["fees_e8"] // 100))]
         for r in picture["positions"]
@@ -193,7 +213,7 @@ FILL_COLUMNS = ("time", "venue", "symbol", "side", "quantity", "price", "fee", "
 def order_rows(orders: list[Record]) -> list[list[Any]]:
     """Rows of open orders."""
     return [
-        [r["participant"], r["venue"], printable(r["symbol"]), r["side"], scaled(r["quantity_e9"]),
+        [r["participant"], r["venue"], r["symbol"], r["side"], scaled(r["quantity_e9"]),
          scaled(r["price_e9"]), scaled(r["filled_e9"]), r["state"]]
         for r in orders
     ]  # fmt: skip
@@ -202,7 +222,7 @@ def order_rows(orders: list[Record]) -> list[list[Any]]:
 def fill_rows(fills: list[Record]) -> list[list[Any]]:
     """Rows of fills."""
     return [
-        [time.strftime("%H:%M:%S", time.gmtime(r["wall_ns"] / 1e9)), r["venue"], printable(r["symbol"]),
+        [time.strftime("%H:%M:%S", time.gmtime(r["wall_ns"] / 1e9)), r["venue"], r["symbol"],
          r["side"] + (" reversed" if r["reversed"] else ""), scaled(r["quantity_e9"]), scaled(r["price_e9"]),
          f"{r['fee_e8'] / 1e8:.6f}", "maker" if r["maker"] else "taker", r["strategy"]]
         for r in fills
@@ -217,11 +237,15 @@ DISPENSABLE = (
 )  # fmt: skip
 
 
-class _Fitting:
-    """A table that leaves out columns until it fits."""
+class Fitting:
+    """A table that leaves out columns until it fits. Cells may come from outside: whatever moves a
+    cursor or hides text is made visible here, for every table."""
 
-    def __init__(self, title: str, columns: tuple[str, ...], rows: list[list[Any]]) -> None:
+    def __init__(
+        self, title: str, columns: tuple[str, ...], rows: list[list[Any]], *, dense: bool = False
+    ) -> None:
         self._title, self._columns, self._rows = title, columns, rows
+        self._dense = dense  # the title in place of the first column's name: a line saved
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         gone: set[str] = set()
@@ -233,31 +257,37 @@ class _Fitting:
         yield table
 
     def _without(self, gone: set[str]) -> Table:
-        table = Table(title=self._title, title_justify="left", box=None, pad_edge=False, header_style="dim")
+        title = None if self._dense else self._title
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
         shown = [index for index, name in enumerate(self._columns) if name not in gone]
         for index in shown:
-            table.add_column(self._columns[index], no_wrap=True, overflow="ellipsis")
+            named = self._dense and index == shown[0]
+            header = Text(self._title, style="bold not dim") if named else self._columns[index]
+            table.add_column(header, no_wrap=True, overflow="ellipsis")
         for row in self._rows:
             cells = [row[index] for index in shown]
-            table.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in cells))
+            table.add_row(*(cell if isinstance(cell, Text) else Text(printable(str(cell))) for cell in cells))
         return table
 
 
-def _footer(picture: Record) -> list[RenderableType]:
+def latency_text(picture: Record) -> str:
+    """Tick to order, empty before the first order."""
     latency = picture["latency"]["tick_to_order_ns"]
+    if not latency["count"]:
+        return ""
+    return f"p50 {latency['p50'] / 1000:.0f} µs, p99 {latency['p99'] / 1000:.0f} µs"
+
+
+def _footer(picture: Record) -> list[RenderableType]:
     lines: list[RenderableType] = []
-    if latency["count"]:
-        lines.append(
-            Text(
-                f"Tick to order: p50 {latency['p50'] / 1000:.0f} µs, p99 {latency['p99'] / 1000:.0f} µs "
-                f"({latency['count']} orders)"
-            )
-        )
+    if text := latency_text(picture):
+        count = picture["latency"]["tick_to_order_ns"]["count"]
+        lines.append(Text(f"Tick to order: {text} ({count} orders)"))
     for symbol, signal in picture["signals"].items():
         lines.append(
             Text(
                 f"Signal {printable(symbol)}: mid {scaled(signal['mid_e9'])}, volatility "
-                f"{signal['volatility_e9'] / 1e7:.1f} %/year, {_age(signal['age_ms'])} old"
+                f"{signal['volatility_e9'] / 1e7:.1f} %/year, {age_text(signal['age_ms'])} old"
             )
         )
     return lines
@@ -265,11 +295,11 @@ def _footer(picture: Record) -> list[RenderableType]:
 
 def print_table(title: str, columns: tuple[str, ...], rows: list[list[Any]], empty: str) -> None:
     """One table on stdout, or a sentence when it has no rows."""
-    console = _console()
-    console.print(_Fitting(title, columns, rows) if rows else empty)
+    console = console_of_stdout()
+    console.print(Fitting(title, columns, rows) if rows else empty)
 
 
-def _console() -> Console:
+def console_of_stdout() -> Console:
     """stdout; in a pipe wide enough that nothing is cut."""
     console = Console()
     return console if console.is_terminal else Console(width=PIPE_WIDTH)
@@ -277,18 +307,4 @@ def _console() -> Console:
 
 def print_once(picture: Record) -> None:
     """The view, once."""
-    _console().print(render(picture))
-
-
-def watch(take: Callable[[], Record]) -> Record:
-    """The view, twice a second, until Ctrl-C or until nothing runs any more. Returns the last picture."""
-    picture = take()
-    with Live(render(picture), refresh_per_second=4, screen=False, transient=False) as live:
-        try:
-            while picture["running"]:
-                time.sleep(0.5)
-                picture = take()
-                live.update(render(picture))
-        except KeyboardInterrupt:
-            pass
-    return picture
+    console_of_stdout().print(render(picture))

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from control import processes
+from bridge.paths import Paths
+from control import processes, start
+from control.errors import ControlError
 from control.latch import clear_latch, describe, is_latched, set_latch
 from control.processes import ProcessId
 
@@ -117,3 +119,15 @@ def test_unreadable_latch_counts_as_latched(tmp_path: Path) -> None:
     in_the_way = tmp_path / "file"
     in_the_way.write_text("")
     assert is_latched(in_the_way / "HALTED")
+
+
+def test_a_start_without_room_is_refused_before_anything_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names the folder and what it has, instead of failing in the middle with an empty log."""
+    environment = {"PURSER_HOME": str(tmp_path / "home"), "PURSER_RUNTIME": str(tmp_path / "run")}
+    paths = Paths.from_environment("paper", environment, create=False)
+    start.refuse_full_disk(paths)
+    monkeypatch.setattr(start, "DISK_MIN_BYTES", 1 << 62)
+    with pytest.raises(ControlError, match=f"{tmp_path}/home has room for .* free space there"):
+        start.refuse_full_disk(paths)
