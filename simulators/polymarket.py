@@ -105,14 +105,17 @@ class Referee:
         self._streams.faults_changed()
 
     def move_market(self, body: dict[str, Any]) -> dict[str, Any]:
-        """{"shift": dollars added to the reference, "takers_per_s": x, "expire": slug}, any of them."""
-        unknown = set(body) - {"shift", "takers_per_s", "expire"}
+        """{"shift": dollars added to the reference, "takers_per_s": x, "pause": bool, "expire": slug}, any of
+        them."""
+        unknown = set(body) - {"shift", "takers_per_s", "pause", "expire"}
         if unknown or not body:
-            raise RefereeError('give any of "shift" (dollars), "takers_per_s" and "expire" (a slug)')
+            raise RefereeError('give any of "shift" (dollars), "takers_per_s", "pause" and "expire" (a slug)')
         if "shift" in body:
             self._reference.shift = float(body["shift"])
         if "takers_per_s" in body:
             self._flow.takers_per_s = float(body["takers_per_s"])
+        if "pause" in body:
+            self._flow.paused = bool(body["pause"])
         if "expire" in body:
             found = [market for market in self._venue.markets.values()
                      if market.slug == body["expire"] and not market.closed]  # fmt: skip

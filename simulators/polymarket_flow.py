@@ -49,14 +49,16 @@ class Flow:
 
     def __init__(self, venue: Venue, reference: Reference, seed: int, neg_risk: bool) -> None:
         self.takers_per_s = TAKERS_PER_S
+        self.paused = False
         self._venue, self._reference, self._neg_risk = venue, reference, neg_risk
         self._random = random.Random(seed)
         self._crowds: dict[str, _Crowd] = {}
 
     def step(self, seconds: float) -> None:
-        """One step of all other traders, `seconds` after the last."""
+        """One step of all other traders, `seconds` after the last. Paused, they keep still, and only the
+        calendar goes on."""
         self._roll()
-        for market in self._open_markets():
+        for market in self._open_markets() if not self.paused else ():
             self._quote(market)
             if self._random.random() < self.takers_per_s * seconds:
                 self._take(market)

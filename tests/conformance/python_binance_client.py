@@ -14,7 +14,7 @@ from binance.exceptions import BinanceAPIException
 
 READY = json.loads(sys.argv[1])
 SYMBOL = "BTCUSDT"
-DEADLINE_S = 15
+DEADLINE_S = 60
 
 AsyncClient.FUTURES_URL = READY["rest"] + "/fapi"
 AsyncClient.WS_FUTURES_URL = READY["ws_api"]
@@ -61,8 +61,10 @@ async def trade(client: AsyncClient) -> dict:
         await client.futures_create_order(
             symbol=SYMBOL, side="BUY", type="MARKET", quantity="0.003", newClientOrderId="conformance-2"
         )
-        filled = await wanted_event(user, "conformance-2", "TRADE")
-        seen["filled"] = [filled["X"], filled["z"], filled["m"]]
+        fills = [await wanted_event(user, "conformance-2", "TRADE")]
+        while fills[-1]["X"] != "FILLED":  # the best level may hold less than the order
+            fills.append(await wanted_event(user, "conformance-2", "TRADE"))
+        seen["filled"] = [fills[-1]["X"], fills[-1]["z"], sorted({fill["m"] for fill in fills})]
         placed = await client.ws_futures_create_order(
             symbol=SYMBOL, side="SELL", type="LIMIT", timeInForce="GTC", quantity="0.002",
             price=f"{float(book['asks'][0][0]) + 500:.1f}", newClientOrderId="conformance-3",
@@ -73,7 +75,8 @@ async def trade(client: AsyncClient) -> dict:
         seen["ws_cancelled"] = stopped["status"]
     positions = await client.futures_position_information(symbol=SYMBOL)
     seen["position"] = [entry["positionAmt"] for entry in positions]
-    seen["trades"] = len(await client.futures_account_trades(symbol=SYMBOL))
+    listed = await client.futures_account_trades(symbol=SYMBOL)
+    seen["trades"] = [trade["id"] for trade in listed] == [fill["t"] for fill in fills]
     return seen
 
 

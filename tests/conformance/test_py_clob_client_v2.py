@@ -7,33 +7,21 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from client_environment import client_python
 
 ROOT = Path(__file__).resolve().parents[2]
-ENVIRONMENT = ROOT / ".venv-py-clob-client-v2"
-REQUIREMENTS = Path(__file__).with_name("requirements-py-clob-client-v2.txt")
 CLIENT = Path(__file__).with_name("py_clob_client_v2_client.py")
-
-
-@pytest.fixture(scope="module")
-def client_python() -> Path:
-    """The interpreter of the client's environment, made on first use from hashed requirements."""
-    python = ENVIRONMENT / "bin" / "python"
-    probe = [str(python), "-c", "import py_clob_client_v2"]
-    if not python.exists() or subprocess.run(probe, capture_output=True).returncode:
-        subprocess.run([sys.executable, "-m", "venv", str(ENVIRONMENT)], check=True)
-        install = [str(python), "-m", "pip", "install", "-q", "--require-hashes", "-r", str(REQUIREMENTS)]
-        subprocess.run(install, check=True, timeout=300)
-    return python
 
 
 @pytest.fixture(params=["standard", "neg-risk"])
 def venue(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, Any]]:
-    """A running simulator of each profile; gives its ready line."""
+    """A running simulator of each profile, whose other traders keep still; gives its ready line."""
     process = subprocess.Popen(
         [sys.executable, "-m", "simulators", "polymarket", "--state", str(tmp_path / "state"),
          "--profile", request.param],
@@ -41,21 +29,24 @@ def venue(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, 
     )  # fmt: skip
     assert process.stdout is not None
     try:
-        yield json.loads(process.stdout.readline()) | {"neg_risk": request.param == "neg-risk"}
+        ready = json.loads(process.stdout.readline()) | {"neg_risk": request.param == "neg-risk"}
+        pause = urllib.request.Request(ready["admin"] + "/market", b'{"pause": true}')
+        urllib.request.urlopen(pause, timeout=30).close()
+        yield ready
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(10)
+        process.wait(60)
         process.stdout.close()
 
 
-@pytest.mark.timeout(400)
-def test_py_clob_client_v2_trades_unchanged(client_python: Path, venue: dict[str, Any]) -> None:
+@pytest.mark.timeout(900)  # the environment may have to be made
+def test_py_clob_client_v2_trades_unchanged(venue: dict[str, Any]) -> None:
     """It makes a key, reads the book, places, queries, cancels and trades; wrong signatures, the old
     order struct and a repeated order are refused with the venue's texts."""
     environment = os.environ | {"SSL_CERT_FILE": venue["ca"], "PYTHONPATH": ""}
     done = subprocess.run(
-        [client_python, CLIENT, json.dumps(venue)],
-        capture_output=True, text=True, timeout=90, env=environment, cwd=CLIENT.parent,
+        [client_python("py-clob-client-v2", "py_clob_client_v2"), CLIENT, json.dumps(venue)],
+        capture_output=True, text=True, timeout=120, env=environment, cwd=CLIENT.parent,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {
