@@ -43,7 +43,7 @@ static const int64_t limit[2] = {1000 * USD, 20000 * USD};
 static const int64_t headroom[2] = {20 * USD, 400 * USD};
 static const int64_t nothing[2] = {0, 0};
 
-/* fresh: a new ledger in state ACTIVE whose lease runs for a minute; its mapping is the
+/* fresh: a new ledger in state ACTIVE whose lease runs for ten minutes; its mapping is the
  * supervisor's. */
 static struct ledger *fresh(void)
 {
@@ -53,7 +53,7 @@ static struct ledger *fresh(void)
     (void)unlink(path);
     REQUIRE(ledger_create(&supervisor, &adopted, path, limit, headroom, ledger_now_ns()) == 0);
     REQUIRE(adopted == 0);
-    ledger_heartbeat_supervisor(supervisor, ledger_now_ns(), ledger_now_ns() + 60 * SECOND);
+    ledger_heartbeat_supervisor(supervisor, ledger_now_ns(), ledger_now_ns() + 600 * SECOND);
     REQUIRE(ledger_set_state(supervisor, LEDGER_ACTIVE, HALT_NONE, 0) > 0);
     return supervisor;
 }
@@ -136,7 +136,7 @@ static void test_denials(void)
     ledger_heartbeat_supervisor(supervisor, ledger_now_ns(), ledger_now_ns() - 1);
     REQUIRE(try_reserve(engine, &slot, 1, USD, 0) == REJECT_LEASE_EXPIRED);
     REQUIRE(try_reserve(engine, &slot, 1, 0, 1) == REJECT_NONE);
-    ledger_heartbeat_supervisor(supervisor, ledger_now_ns(), ledger_now_ns() + 60 * SECOND);
+    ledger_heartbeat_supervisor(supervisor, ledger_now_ns(), ledger_now_ns() + 600 * SECOND);
     ledger_set_state(supervisor, LEDGER_REDUCING, HALT_NONE, 0);
     REQUIRE(try_reserve(engine, &slot, 2, USD, 0) == REJECT_REDUCING);
     ledger_set_state(supervisor, LEDGER_CANCEL_ONLY, HALT_NONE, 0);
