@@ -26,6 +26,8 @@ CONTROL = ROOT / ".venv" / "bin" / "control"
 DATA = Path(os.environ.get("PURSER_DATA", ROOT.parent / "shared" / "data"))
 CAPTURE = DATA / "binance" / "btcusdt_20240808.gz"
 
+KILL_UNVERIFIED = 7  # exit status
+
 Json = dict[str, Any]
 
 
@@ -54,7 +56,7 @@ class System:
     # --- commands -----------------------------------------------------------------------------
 
     def control(
-        self, *arguments: str, expect: int | None = 0, timeout: float = 60
+        self, *arguments: str, expect: int | None = 0, timeout: float = 240
     ) -> subprocess.CompletedProcess[str]:
         """Runs one control command; its exit status must be `expect` (None: any)."""
         done = subprocess.run(
@@ -77,6 +79,14 @@ class System:
         """`control start --paper …`."""
         return self.control("start", "--paper", *arguments, expect=expect)
 
+    def kill(self, *arguments: str) -> None:
+        """`control kill`, again while a busy machine leaves a venue unverified: it may be repeated."""
+        for _ in range(5):
+            killed = self.control("kill", *arguments, expect=None)
+            if killed.returncode != KILL_UNVERIFIED:
+                break
+        assert killed.returncode == 0, f"{killed.stdout}\n{killed.stderr}\n{self.log_tails()}"
+
     def json(self, *arguments: str, expect: int | None = 0) -> Any:
         """The object that a command prints with --json."""
         return json.loads(self.control(*arguments, "--json", expect=expect).stdout)
@@ -90,7 +100,7 @@ class System:
         result: Json = self.json("status", expect=expect)
         return result
 
-    def wait(self, what: str, condition: Callable[[], Any], timeout: float = 30) -> Any:
+    def wait(self, what: str, condition: Callable[[], Any], timeout: float = 120) -> Any:
         """Polls until the condition holds and returns its value; fails with `what` otherwise."""
         deadline = time.monotonic() + timeout
         while True:
@@ -103,7 +113,7 @@ class System:
                 pytest.fail(f"not within {timeout:.0f} s: {what}\n{status}\n{self.log_tails()}")
             time.sleep(0.1)
 
-    def wait_status(self, what: str, condition: Callable[[Json], Any], timeout: float = 30) -> Any:
+    def wait_status(self, what: str, condition: Callable[[Json], Any], timeout: float = 120) -> Any:
         """Polls `control status --json` until the condition holds on it."""
         return self.wait(what, lambda: condition(self.status(expect=None)), timeout)
 
@@ -144,7 +154,7 @@ class System:
             data=None if body is None else json.dumps(body).encode(),
             headers={"content-type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return json.loads(answer.read())
 
     def account(self, venue: str) -> Json:
@@ -165,7 +175,7 @@ class System:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.control("stop", expect=None, timeout=20)
+            self.control("stop", expect=None, timeout=90)
         for pid in pids:
             with contextlib.suppress(OSError):  # gone, or a zombie that may not be looked at
                 if str(self.home) in Path(f"/proc/{pid}/environ").read_text(errors="replace"):

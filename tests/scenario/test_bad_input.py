@@ -25,7 +25,7 @@ def venue(status: dict[str, Any], name: str) -> dict[str, Any]:
 
 def quoting(system: System) -> bool:
     """Both venues READY with orders of ours."""
-    status = system.status()
+    status = system.status(expect=None)
     return status["state"] == "ACTIVE" and all(
         v["state"] == "READY" and v["open_orders"] for v in status["venues"]
     )
@@ -94,13 +94,13 @@ def test_the_engine_refuses_a_wrong_key_with_the_venues_own_word(system: System)
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=240,
         )
         assert done.returncode == 4, done.stderr
         assert "-1022" in done.stderr or "ignature" in done.stderr
     finally:
         simulator.terminate()
-        simulator.wait(10)
+        simulator.wait(60)
 
 
 def test_a_taken_port_is_named(system: System) -> None:
@@ -123,7 +123,7 @@ def test_a_taken_port_is_named(system: System) -> None:
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=240,
         )
     assert done.returncode != 0
     assert str(port) in done.stderr and "Traceback" not in done.stderr
@@ -165,12 +165,12 @@ def test_the_engine_survives_what_binance_may_do(system: System, fault: dict[str
     trading(system)
     pid = system.pid("engine")
     system.admin("binance", "/faults", fault)
-    system.wait("quoting again", lambda: quoting(system), timeout=45)
+    system.wait("quoting again", lambda: quoting(system))
     count = fills(system)
-    system.wait("new fills", lambda: fills(system) > count + 3, timeout=60)
+    system.wait("new fills", lambda: fills(system) > count + 3)
     assert system.pid("engine") == pid
     system.admin("binance", "/faults", dict.fromkeys(fault, 0))
-    system.wait("quoting at the end", lambda: quoting(system), timeout=45)
+    system.wait("quoting at the end", lambda: quoting(system))
     system.control("stop")
     assert_books_equal(system)
 
@@ -186,21 +186,21 @@ def test_a_clock_that_is_five_seconds_off_stops_orders_until_it_is_right(system:
             not system.account("binance")["open_orders"]
             and "clock" in venue(system.status(), "binance")["text"]
         ),
-        timeout=60,
     )
     system.admin("binance", "/faults", {"clock_offset_ms": 0})
-    system.wait("quoting again", lambda: quoting(system), timeout=90)
+    system.wait("quoting again", lambda: quoting(system))
     system.control("stop")
     assert_books_equal(system)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
 def test_a_full_disk_under_the_journal_refuses_new_risk_and_loses_nothing(system: System) -> None:
     """The journal's disk fills: orders are refused with JOURNAL, the books agree, it recovers."""
     folder = system.home / "home" / "paper" / "engine"
     for part in (system.home / "home", system.home / "home" / "paper", folder):
         part.mkdir(mode=0o700, exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", folder], check=True)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", folder]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small tmpfs needs root, and a container that may mount")
     try:
         small = edited_config(system, "binance_sim.json", session={"journal_segment_kb": 32})
         system.start("--config", str(small))
@@ -213,11 +213,11 @@ def test_a_full_disk_under_the_journal_refuses_new_risk_and_loses_nothing(system
         system.wait(
             "refusals for JOURNAL",
             lambda: any(r["reason"] == "JOURNAL" for r in system.status()["refusals"]),
-            timeout=120,
+            timeout=300,
         )
-        assert "journal" in system.control("events", "--count", "200").stdout
+        system.wait("it is an event", lambda: "journal" in system.control("events", "--count", "1000").stdout)
         (folder / "ballast").unlink()
-        system.wait("quoting again", lambda: quoting(system), timeout=60)
+        system.wait("quoting again", lambda: quoting(system))
         system.control("stop")
         assert_books_equal(system)
     finally:

@@ -38,9 +38,9 @@ def test_no_heap_call_between_tick_and_order(system: System) -> None:
         page = reader.read()
         return page.counters[HEAP_TRAP_CALLS], page.counters[HEAP_TRAP_SECTIONS]
 
-    system.wait("a thousand armed sections", lambda: counters()[1] > 1000, timeout=60)
+    system.wait("a thousand armed sections", lambda: counters()[1] > 1000)
     assert counters()[0] == 0
-    assert system.status()["processes"][0]["restarts"] == 0
+    assert all(process["restarts"] == 0 for process in system.status()["processes"])
 
 
 def test_memory_and_idle_processor_time(system: System) -> None:

@@ -14,21 +14,25 @@ import pytest
 from conftest import ROOT, System
 
 from bridge.ledger import Ledger, LedgerView
+from bridge.messages import LedgerState
 
 SAMPLE_S = float(os.environ.get("PURSER_SAMPLE_S", "20"))
 
 
 def samples(system: System, seconds: float) -> Iterator[LedgerView]:
-    """A hundred consistent pictures of the ledger a second, each checked against the invariant."""
+    """A hundred consistent pictures of the ledger a second, each checked against the invariant: what is
+    used fits into what was granted, unless marks moved, and then its owner is REDUCING."""
     ledger = Ledger.open(system.home / "run" / "ledger")
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         view = ledger.snapshot()
         if view.consistent:
             for dimension in (0, 1):
-                used = sum(p.used_micros[dimension] for p in view.participants)
                 alloc = sum(p.alloc_micros[dimension] for p in view.participants)
-                assert used <= alloc <= view.limit_micros[dimension], view
+                assert alloc <= view.limit_micros[dimension], view
+                for p in view.participants:
+                    fits = p.used_micros[dimension] <= p.alloc_micros[dimension]
+                    assert fits or p.state == LedgerState.REDUCING, view
             yield view
         time.sleep(0.01)
 
@@ -49,13 +53,18 @@ def configured(system: System, **files: dict[str, dict[str, Any]]) -> Path:
 def test_both_together_never_exceed_a_limit_that_is_too_small_for_them(system: System) -> None:
     """Sampled 100 times a second: sum(used) <= sum(alloc) <= limit; each side is refused for BUDGET."""
     system.start("--limit-usd", "45")
-    assert sum(1 for _ in samples(system, SAMPLE_S)) > SAMPLE_S * 50
+    seen = 0
+    for _ in samples(system, SAMPLE_S + 240):  # a busy machine takes fewer in the same time
+        seen += 1
+        if seen > SAMPLE_S * 80:
+            break
+    assert seen > SAMPLE_S * 80
 
     def refused() -> dict[str, int]:
-        rows = [r for r in system.status()["refusals"] if r["reason"] == "BUDGET"]
+        rows = [r for r in system.status(expect=None)["refusals"] if r["reason"] == "BUDGET"]
         return dict(rows[0]["participants"])
 
-    system.wait("both refused for BUDGET", lambda: {"engine", "polymarket_bot"} <= set(refused()), timeout=60)
+    system.wait("both refused for BUDGET", lambda: {"engine", "polymarket_bot"} <= set(refused()))
 
 
 QUOTE_WIDE = {"quoter": {"levels": 5, "max_position": "0.02"}}
@@ -76,7 +85,7 @@ def test_one_alone_can_use_almost_all_of_it(system: System, line: int, files: di
     limit = 40
     system.start("--limit-usd", str(limit), "--config", str(configured(system, **files)))
     most = 0
-    for view in samples(system, 45):
+    for view in samples(system, 240):
         most = max(most, view.participants[line].used_micros[0])
         if most > limit * 0.85 * 1_000_000:
             return
