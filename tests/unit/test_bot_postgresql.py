@@ -70,7 +70,7 @@ class Cluster:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            timeout=60,
+            timeout=300,
             text=True,
         )
         assert done.returncode == 0, done.stdout
@@ -83,10 +83,12 @@ class Cluster:
         """Socket only: no port is taken."""
         options = f"-c listen_addresses='' -k {self._folder} -c shared_buffers=16MB -c max_connections=20"
         log = str(self._folder / "log")
-        self._run("pg_ctl", "-D", str(self._folder / "data"), "-w", "-l", log, "-o", options, "start")
+        self._run(
+            "pg_ctl", "-D", str(self._folder / "data"), "-t", "240", "-w", "-l", log, "-o", options, "start"
+        )
 
     def stop(self) -> None:
-        self._run("pg_ctl", "-D", str(self._folder / "data"), "-w", "-m", "fast", "stop")
+        self._run("pg_ctl", "-D", str(self._folder / "data"), "-t", "240", "-w", "-m", "fast", "stop")
 
     @property
     def socket(self) -> str:

@@ -13,6 +13,8 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from bridge.messages import (
     MessageHedge,
     MessageNewOrder,
     MessageSignal,
+    OrderSide,
     ParticipantRole,
     RejectReason,
     SessionState,
@@ -40,7 +43,7 @@ from bridge.messages import (
 from bridge.page import Page, PageReader
 
 ROOT = Path(__file__).resolve().parents[2]
-DEADLINE_S = 20.0
+DEADLINE_S = 90.0  # bounds a hang
 BOT = int(ParticipantRole.BOT)
 
 
@@ -60,6 +63,7 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.day = int(time.time()) // 86_400
         self.home, self.runtime = folder / "home", folder / "run"
         for path in (self.home, self.runtime):
             path.mkdir(mode=0o700)
@@ -127,11 +131,20 @@ class World:
         request = urllib.request.Request(
             self.ready["admin"] + path, data, {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)
 
     def account(self) -> Any:
         return self.ask("/account")["accounts"][self.ready["credentials"]["api_key"]]
+
+    def orders_sent(self) -> int:
+        """How many requests with orders have reached the venue."""
+        return sum(row["method"] == "POST" and row["target"].startswith("/order") for row in self.log())
+
+    def log(self) -> list[dict[str, Any]]:
+        """The venue's requests."""
+        rows: list[dict[str, Any]] = self.ask("/log")["requests"]
+        return rows
 
     def open_orders(self) -> int:
         return len(self.account()["open_orders"])
@@ -141,22 +154,18 @@ class World:
 
     def stop(self, bot: subprocess.Popen[bytes]) -> None:
         bot.send_signal(signal.SIGTERM)
-        assert bot.wait(8) == 0
+        assert bot.wait(60) == 0
 
     def assert_equal_accounts(self) -> None:
-        """Positions, cost, realized and cash of the last page are the referee's, to the micro."""
+        """Positions, cost, realized and cash of the last page are the referee's, to the micro. Our money
+        is the day's: when midnight UTC has passed, only what is held can be compared."""
         page = self.page()
         assert page is not None
-        ours = sorted(
-            (p.quantity_e9, p.cost_micros, p.realized_micros, p.fees_e8, p.cash_flow_micros)
-            for p in page.positions
-        )
-        theirs = sorted(
-            (p["quantity_e9"], p["cost_micros"], p["realized_micros"], p["fees_e8"], p["cash_flow_micros"])
-            for p in self.account()["positions"]
-        )
-        blank = (0, 0, 0, 0, 0)
-        assert [p for p in ours if p != blank] == [p for p in theirs if p != blank]
+        names = ("quantity_e9", "cost_micros", "realized_micros", "fees_e8", "cash_flow_micros")
+        names = names if self.day == int(time.time()) // 86_400 else names[:1]
+        ours = sorted(tuple(getattr(p, name) for name in names) for p in page.positions)
+        theirs = sorted(tuple(p[name] for name in names) for p in self.account()["positions"])
+        assert [p for p in ours if any(p)] == [p for p in theirs if any(p)]
 
     def close(self) -> None:
         for process in (*self.bots, self.simulator):
@@ -262,9 +271,13 @@ def test_quotes_fill_hedge_and_stop(world: World) -> None:
         ledger = world.ledger()
         await engine.wait("fills", lambda: len(world.account()["fills"]) >= 2)
         await engine.wait("a hedge", lambda: any(h.target_e9 for h in engine.of(MessageHedge)))
-        view = ledger.snapshot()
-        assert 0 < view.participants[BOT].used_micros.loss <= view.limit_micros.loss
-        assert view.participants[BOT].open_orders >= 1
+
+        def charged() -> bool:
+            view = ledger.snapshot()
+            assert view.participants[BOT].used_micros.loss <= view.limit_micros.loss
+            return view.participants[BOT].used_micros.loss > 0 and view.participants[BOT].open_orders >= 1
+
+        await engine.wait("what rests is reserved", charged)  # between two quotes there is a moment of none
         assert ledger.audit() is None
         assert engine.of(MessageExecutionReport)
 
@@ -284,14 +297,13 @@ def test_halt_cancels_and_is_acknowledged(world: World) -> None:
         ledger = world.ledger()
         epoch = ledger.halt(HaltReason.OPERATOR)
         await engine.wait(
-            "the halt is acknowledged", lambda: ledger.snapshot().participants[BOT].halt_ack == epoch, 1
+            "the halt is acknowledged", lambda: ledger.snapshot().participants[BOT].halt_ack == epoch
         )
-        await engine.wait("nothing is open", lambda: world.open_orders() == 0, 2)
-        await engine.wait("slots are free", lambda: ledger.snapshot().participants[BOT].open_orders == 0, 2)
-        placed = len(engine.of(MessageExecutionReport))
+        await engine.wait("slots are free", lambda: ledger.snapshot().participants[BOT].open_orders == 0)
+        await engine.wait("nothing is open", lambda: world.open_orders() == 0)
+        placed = world.orders_sent()
         await asyncio.sleep(0.5)
-        new = [r for r in engine.of(MessageExecutionReport)[placed:] if r.execution_type == ExecutionType.NEW]
-        assert new == [] and ledger.state is LedgerState.HALTED
+        assert world.orders_sent() == placed and ledger.state is LedgerState.HALTED
 
     drive(world, story)
 
@@ -302,6 +314,16 @@ def test_killed_bot_comes_back(world: World) -> None:
 
     async def story(world: World, engine: Engine) -> None:
         await engine.wait("quotes and a fill", lambda: world.open_orders() >= 4 and world.account()["fills"])
+
+        def stopped_with_orders() -> bool:
+            """Paused while the venue has orders of ours: between two quotes there may be none."""
+            bot.send_signal(signal.SIGSTOP)
+            if world.open_orders():
+                return True
+            bot.send_signal(signal.SIGCONT)
+            return False
+
+        await engine.wait("paused with orders at the venue", stopped_with_orders)
         bot.kill()
         bot.wait()
         assert world.ledger().snapshot().participants[BOT].used_micros.loss > 0
@@ -347,8 +369,8 @@ def test_failed_trades_and_unclear_answers(world: World) -> None:
         await engine.wait("quotes rest", lambda: world.open_orders() >= 2)
         world.ask("/faults", {"response_lost": 2, "unknown_500": 2, "context_canceled": 1, "rate_limited": 1})
         statuses = lambda: [fill["status"] for fill in world.account()["fills"]]  # noqa: E731
-        await engine.wait("a trade failed", lambda: "FAILED" in statuses(), 40)
-        await engine.wait("more fills", lambda: len(statuses()) >= 5, 40)
+        await engine.wait("a trade failed", lambda: "FAILED" in statuses())
+        await engine.wait("more fills", lambda: len(statuses()) >= 5)
 
     drive(world, story)
     world.ask("/faults", {"response_lost": 0, "unknown_500": 0, "context_canceled": 0, "rate_limited": 0})
@@ -405,13 +427,18 @@ def test_reducing_keeps_only_what_reduces(world: World) -> None:
         await engine.wait(
             "something is held", lambda: any(p["quantity_e9"] for p in world.account()["positions"])
         )
-        world.ledger().set_state(LedgerState.REDUCING)
+        ledger = world.ledger()
+        ledger.set_state(LedgerState.REDUCING)
 
         def only_sales() -> bool:
             orders = world.account()["open_orders"]
             return all(order["side"] == "SELL" for order in orders)
 
-        await engine.wait("only sales rest", only_sales)
+        def nothing_adds() -> bool:
+            """No reservation that adds risk is left either: an order on its way would still rest."""
+            return all(slot.side == OrderSide.SELL for slot in ledger.slots(BOT)) and only_sales()
+
+        await engine.wait("only sales rest", nothing_adds)
         bought = len([f for f in world.account()["fills"] if f["side"] == "BUY"])
         for _ in range(20):
             await asyncio.sleep(0.05)
@@ -428,7 +455,7 @@ def test_stale_signal_pulls_quotes(world: World) -> None:
     async def story(world: World, engine: Engine) -> None:
         await engine.wait("quotes rest", lambda: world.open_orders() >= 2)
         engine.quiet = True
-        await engine.wait("quotes are pulled", lambda: world.open_orders() == 0, 8)
+        await engine.wait("quotes are pulled", lambda: world.open_orders() == 0)
         engine.quiet = False
         await engine.wait("quotes rest again", lambda: world.open_orders() >= 2)
 
@@ -438,7 +465,7 @@ def test_stale_signal_pulls_quotes(world: World) -> None:
 def test_supervisor_silent(world: World) -> None:
     """A supervisor that stops renewing the lease: quotes go, and the bot itself stays alive."""
     ledger = Ledger.create(world.runtime / "ledger", Amounts(10**9, 2 * 10**10))
-    ledger.heartbeat(60 * 10**9)
+    ledger.heartbeat(600 * 10**9)
     command = [sys.executable, "-m", "polymarket_bot", "--mode", "paper"]
     bot = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, env=world.environment)
     world.bots.append(bot)
@@ -448,8 +475,8 @@ def test_supervisor_silent(world: World) -> None:
     async def story(world: World, engine: Engine) -> None:
         await engine.wait("quotes rest", lambda: world.open_orders() >= 2)
         ledger.heartbeat(1)
-        await engine.wait("quotes are pulled", lambda: world.open_orders() == 0, 3)
-        ledger.heartbeat(60 * 10**9)
+        await engine.wait("quotes are pulled", lambda: world.open_orders() == 0)
+        ledger.heartbeat(600 * 10**9)
         await engine.wait("quotes rest again", lambda: world.open_orders() >= 2)
 
     drive(world, story)
@@ -468,23 +495,27 @@ def test_orders_of_the_engine(world: World) -> None:
                 if r.client_order_id == order_id and r.execution_type == kind
             ]
 
+        def answers(order_id: int) -> list[Any]:
+            return reports(order_id, ExecutionType.NEW) + reports(order_id, ExecutionType.REJECTED)
+
         new = await engine.wait("a quote", lambda: engine.of(MessageExecutionReport))
         symbol = new[0].symbol
-        first = (1 << 56) | 1
         order = MessageNewOrder(
-            client_order_id=first, venue=VenueId.POLYMARKET, side=0, time_in_force=TimeInForce.POST_ONLY,
-            strategy=3, symbol=symbol, price_e9=50_000_000, quantity_e9=6 * 10**9,
+            venue=VenueId.POLYMARKET, side=0, time_in_force=TimeInForce.POST_ONLY, strategy=3, symbol=symbol,
+            price_e9=50_000_000, quantity_e9=6 * 10**9,
         )  # fmt: skip
         assert engine.channel is not None
-        engine.channel.send(order)
-        await engine.wait("accepted", lambda: reports(first, ExecutionType.NEW))
+        accepted, first = False, 1 << 56
+        while not accepted:
+            first += 1
+            engine.channel.send(replace(order, client_order_id=first))
+            (answer, *_) = await engine.wait("an answer", partial(answers, first))
+            accepted = answer.execution_type == ExecutionType.NEW
+            # On a busy machine what it was decided on may be too old when it has been signed.
+            assert accepted or answer.reject_reason == RejectReason.STALE_DATA
         engine.channel.send(MessageCancelOrder(client_order_id=first, venue=VenueId.POLYMARKET))
         await engine.wait("cancelled", lambda: reports(first, ExecutionType.CANCELED))
-        big = MessageNewOrder(
-            client_order_id=first + 1, venue=VenueId.POLYMARKET, side=0, time_in_force=TimeInForce.POST_ONLY,
-            strategy=3, symbol=symbol, price_e9=50_000_000, quantity_e9=600 * 10**9,
-        )  # fmt: skip
-        engine.channel.send(big)
+        engine.channel.send(replace(order, client_order_id=first + 1, quantity_e9=600 * 10**9))
         refused = await engine.wait("refused", lambda: reports(first + 1, ExecutionType.REJECTED))
         assert refused[0].reject_reason == RejectReason.MAX_QUANTITY
 
@@ -494,7 +525,7 @@ def test_orders_of_the_engine(world: World) -> None:
 def run(world: World, *arguments: str) -> tuple[int, str]:
     command = [sys.executable, "-m", "polymarket_bot", *arguments]
     done = subprocess.run(
-        command, cwd=ROOT, env=world.environment, capture_output=True, text=True, timeout=20
+        command, cwd=ROOT, env=world.environment, capture_output=True, text=True, timeout=120
     )
     return done.returncode, done.stderr
 

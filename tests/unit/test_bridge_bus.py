@@ -21,7 +21,7 @@ def test_subscriber_gets_its_topics(tmp_path: Path) -> None:
         subscriber = Subscriber([endpoint], ["event"])
         got = asyncio.create_task(subscriber.receive())
         sent = 0
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not got.done():
                 sent += 1
                 publisher.publish(MessageSignal(mid_e9=sent))
@@ -47,9 +47,11 @@ def test_commands_are_answered(tmp_path: Path) -> None:
         endpoint = f"ipc://{tmp_path / 'supervisor.cmd'}"
         server = CommandServer(endpoint)
         serving = asyncio.create_task(server.serve(answer))
-        answers = await asyncio.gather(*(request(endpoint, {"command": f"c{i}"}) for i in range(5)))
+        answers = await asyncio.gather(
+            *(request(endpoint, {"command": f"c{i}"}, timeout_s=60) for i in range(5))
+        )
         assert [reply["echo"] for reply in answers] == [f"c{i}" for i in range(5)]
-        refused = await request(endpoint, {"no": "command"})
+        refused = await request(endpoint, {"no": "command"}, timeout_s=60)
         assert not refused["ok"] and refused["exit_code"] == 2
         serving.cancel()
         server.close()

@@ -39,7 +39,7 @@ TICK_E9 = 100_000_000
 BINANCE = 1
 
 
-def wait(what: str, condition: Callable[[], Any], seconds: float = 15) -> Any:
+def wait(what: str, condition: Callable[[], Any], seconds: float = 90) -> Any:
     """Polls until the condition holds, and returns its value."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -74,7 +74,7 @@ def admin(folder: Path) -> Iterator[str]:
     (folder / "run" / "sim-binance.json").chmod(0o600)
     yield json.loads(line)["admin"]
     process.terminate()
-    process.wait(10)
+    process.wait(60)
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def engine(folder: Path, admin: str) -> Iterator[Engine]:
 
 def account(admin: str) -> dict[str, Any]:
     """The referee's view of the one key that has traded."""
-    with urllib.request.urlopen(admin + "/account", timeout=5) as answer:
+    with urllib.request.urlopen(admin + "/account", timeout=60) as answer:
         accounts = json.load(answer)["accounts"]
     found: dict[str, Any] = max(accounts.values(), key=lambda entry: int(entry["orders_total"]))
     return found
@@ -171,14 +171,16 @@ def test_order_rests_and_is_cancelled(engine: Engine, admin: str) -> None:
 
 def test_marketable_order_fills_and_positions_agree(engine: Engine, admin: str) -> None:
     """An IOC order through the ask fills, and quantity, cash and fees equal the venue's to the unit."""
+    day = int(time.time()) // 86_400
     asks = engine.books("BTCUSDT")[1]
     submit(engine, Side.BUY, asks[0].price_e9 + 200 * TICK_E9, TimeInForce.IOC)
     wait("a fill", lambda: engine.counters()["fills"] >= 1)
     wait("the order has ended", lambda: engine.orders() == [])
     ours, theirs = engine.positions()[0], account(admin)["positions"][0]
     assert ours.quantity_e9 == theirs["quantity_e9"] == 2_000_000
-    assert ours.cash_flow_micros == theirs["cash_flow_micros"]
-    assert ours.fees_e8 == theirs["fees_e8"]
+    if day == int(time.time()) // 86_400:  # ours are the day's, and midnight UTC may have passed
+        assert ours.cash_flow_micros == theirs["cash_flow_micros"]
+        assert ours.fees_e8 == theirs["fees_e8"]
 
 
 def test_own_limits_refuse(engine: Engine, admin: str) -> None:

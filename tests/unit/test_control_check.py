@@ -58,7 +58,7 @@ def test_a_bad_value_is_found_before_anything_starts(
     for words in (["config", "check"], ["start", "--paper"]):
         done = subprocess.run(
             [sys.executable, "-m", "control", *words, "--config", str(folder)], cwd=ROOT, env=environment,
-            capture_output=True, text=True, timeout=60, check=False,
+            capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         assert done.returncode == 4 and said in done.stderr, done.stderr
     assert not (tmp_path / "run").exists()

@@ -26,7 +26,7 @@ class Desk:
         environment = {"PURSER_HOME": str(folder / "home"), "PURSER_RUNTIME": str(folder / "run")}
         self.paths = Paths.from_environment("paper", environment)
         self.ledger = Ledger.create(self.paths.ledger, Amounts(100 * USD, 1000 * USD))
-        self.ledger.heartbeat(60_000_000_000)
+        self.ledger.heartbeat(600_000_000_000)
         self.ledger.set_state(LedgerState.ACTIVE)
         self.engine = Ledger.open(self.paths.ledger)
         self.engine.join(ParticipantRole.ENGINE)

@@ -22,7 +22,7 @@ from control.processes import ProcessId
 @pytest.fixture
 def sleeper() -> Iterator[subprocess.Popen[bytes]]:
     """A child that sleeps."""
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
     yield child
     child.kill()
     child.wait()
@@ -49,19 +49,17 @@ def test_stopped_process_is_killed_without_waiting(sleeper: subprocess.Popen[byt
     """SIGTERM cannot end a stopped process, so no grace is spent on it."""
     process = identity(sleeper)
     processes.send_signal(process, signal.SIGSTOP)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while not processes.is_stopped(process):
         assert time.monotonic() < deadline
-    began = time.monotonic()
-    assert processes.terminate([process], grace_s=30.0) == []
-    assert time.monotonic() - began < 5
+    assert processes.terminate([process], grace_s=3600.0) == []  # any wait for it would end this test
 
 
 def test_zombie_counts_as_gone(sleeper: subprocess.Popen[bytes]) -> None:
     """A process that ended but was not waited for is not alive."""
     process = identity(sleeper)
     sleeper.kill()
-    assert processes.wait_gone([process], 5.0) == []
+    assert processes.wait_gone([process], 60.0) == []
     assert not processes.is_alive(process)
 
 
@@ -71,9 +69,9 @@ def test_processes_are_found_by_environment_and_command_line(tmp_path: Path) -> 
     trader.symlink_to("/bin/sleep")
     environment = {**os.environ, "PURSER_RUNTIME": str(tmp_path)}
     children = [
-        subprocess.Popen([str(trader), "60"], env=environment),
-        subprocess.Popen([str(trader), "60"]),
-        subprocess.Popen(["/bin/sleep", "60"], env=environment),
+        subprocess.Popen([str(trader), "3600"], env=environment),
+        subprocess.Popen([str(trader), "3600"]),
+        subprocess.Popen(["/bin/sleep", "3600"], env=environment),
     ]
     try:
         found = [(entry.name, entry.process.pid) for entry in processes.find_ours(tmp_path)]

@@ -58,7 +58,7 @@ def write_capture(path: Path, lines: list[str]) -> Path:
 
 def replay(path: Path) -> subprocess.CompletedProcess[str]:
     """Runs the documented command."""
-    return subprocess.run([TRADER, "--replay-check", path], capture_output=True, text=True, timeout=60)
+    return subprocess.run([TRADER, "--replay-check", path], capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.skipif(not CAPTURE.exists(), reason=f"no recorded capture at {CAPTURE}; set PURSER_DATA")

@@ -51,7 +51,7 @@ def trader(*arguments: str, home: Path | None = None) -> subprocess.CompletedPro
         env=environment,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=120,
         check=False,
     )
 
@@ -61,7 +61,7 @@ def run_arguments(config: Path = CONFIG) -> list[str]:
     return ["--mode", "paper", "--exchange", "binance", "--config", str(config)]
 
 
-def wait(what: str, condition: Callable[[], Any], seconds: float = 15) -> Any:
+def wait(what: str, condition: Callable[[], Any], seconds: float = 90) -> Any:
     """Polls until the condition holds, and returns its value."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -77,6 +77,7 @@ class Venue:
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
+        self.day = int(time.time()) // 86_400
         for name in ("home", "run", "sim"):
             (folder / name).mkdir(mode=0o700)
         self.process = subprocess.Popen(
@@ -94,7 +95,7 @@ class Venue:
 
     def get(self, path: str) -> Any:
         """The referee's answer."""
-        with urllib.request.urlopen(self.ready["admin"] + path, timeout=5) as answer:
+        with urllib.request.urlopen(self.ready["admin"] + path, timeout=60) as answer:
             return json.load(answer)
 
     def post(self, path: str, body: dict[str, Any]) -> None:
@@ -102,7 +103,7 @@ class Venue:
         request = urllib.request.Request(
             self.ready["admin"] + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
-        urllib.request.urlopen(request, timeout=5).close()
+        urllib.request.urlopen(request, timeout=60).close()
 
     def account(self) -> dict[str, Any]:
         """The account of the key that the engine uses."""
@@ -110,10 +111,14 @@ class Venue:
         found: dict[str, Any] = accounts[self.ready["credentials"]["api_key"]]
         return found
 
+    def money_is_of_one_day(self) -> bool:
+        """Midnight UTC has not passed: our sums, which are the day's, can be compared with the venue's."""
+        return self.day == int(time.time()) // 86_400
+
     def stop(self) -> None:
         """Ends the simulator."""
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(60)
 
 
 class Run:
@@ -152,7 +157,7 @@ class Run:
     def stop(self) -> int:
         """SIGTERM, and the exit code."""
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(10)
+        code = self.process.wait(60)
         self.log.close()
         return code
 
@@ -175,7 +180,7 @@ def engine(venue: Venue) -> Iterator[Run]:
     finally:
         if run.process.poll() is None:
             run.process.kill()
-            run.process.wait(10)
+            run.process.wait(60)
 
 
 def test_help_teaches() -> None:
@@ -237,7 +242,7 @@ def test_latch_refuses(tmp_path: Path) -> None:
 
 def test_trades_and_stops_clean(venue: Venue, engine: Run) -> None:
     """The engine trades, refuses a second copy, and on SIGTERM leaves no order; books are equal."""
-    wait("some fills", lambda: len(venue.account()["fills"]) >= 2, 30)
+    wait("some fills", lambda: len(venue.account()["fills"]) >= 2)
     second = trader(*run_arguments(), home=venue.folder)
     assert second.returncode == 1
     assert "another engine" in second.stderr
@@ -247,30 +252,31 @@ def test_trades_and_stops_clean(venue: Venue, engine: Run) -> None:
     page = engine.page()
     assert page.fills_total == len(account["fills"])
     ours, theirs = page.positions[0], account["positions"][0]
-    for name in ("quantity_e9", "cost_micros", "realized_micros", "fees_e8", "cash_flow_micros"):
+    names = ("quantity_e9", "cost_micros", "realized_micros", "fees_e8", "cash_flow_micros")
+    for name in names if venue.money_is_of_one_day() else names[:1]:
         assert getattr(ours, name) == theirs[name], name
 
 
 def test_killed_engine_is_reconciled(venue: Venue, engine: Run) -> None:
     """After kill -9 the next engine cancels what was left, books what it missed, and trades on."""
-    wait("some fills", lambda: len(venue.account()["fills"]) >= 1, 30)
+    wait("some fills", lambda: len(venue.account()["fills"]) >= 1)
     engine.process.kill()
-    engine.process.wait(10)
+    engine.process.wait(60)
     again = Run(venue)
     try:
         wait("the engine is ready again", again.is_ready)
         before = len(venue.account()["fills"])
-        wait("trades on", lambda: len(venue.account()["fills"]) > before, 30)
+        wait("trades on", lambda: len(venue.account()["fills"]) > before)
         assert again.stop() == 0
         account = venue.account()
         assert account["open_orders"] == []
         ours, theirs = again.page().positions[0], account["positions"][0]
         assert ours.quantity_e9 == theirs["quantity_e9"]
-        assert ours.cash_flow_micros == theirs["cash_flow_micros"]
+        assert ours.cash_flow_micros == theirs["cash_flow_micros"] or not venue.money_is_of_one_day()
     finally:
         if again.process.poll() is None:
             again.process.kill()
-            again.process.wait(10)
+            again.process.wait(60)
 
 
 @pytest.mark.parametrize(
@@ -292,7 +298,7 @@ def test_faults_heal(venue: Venue, engine: Run, fault: dict[str, int], evidence:
     wait(f"{evidence} is logged", lambda: evidence in engine.text())
     wait("ready again", engine.is_ready)
     count = len(venue.account()["fills"])
-    wait("trades on", lambda: len(venue.account()["fills"]) > count, 30)
+    wait("trades on", lambda: len(venue.account()["fills"]) > count)
     assert engine.stop() == 0
     account = venue.account()
     assert account["open_orders"] == []
@@ -326,14 +332,14 @@ def test_hedge_over_the_bridge(venue: Venue, engine: Run) -> None:
         bot = Bot()
         server = ChannelServer(bot, ParticipantRole.BOT, "paper", "bot")
         await server.start(venue.folder / "run" / "bridge.sock")
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 90
         hedged = signalled = asked = False
         while time.monotonic() < deadline and not (hedged and signalled):
             await asyncio.sleep(0.02)
             if bot.channel is not None and not asked:
                 asked = True
                 now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-                bot.channel.send(MessageHedge(1, "BTCUSDT", 20_000_000, 500, now + 20_000_000_000))
+                bot.channel.send(MessageHedge(1, "BTCUSDT", 20_000_000, 500, now + 90_000_000_000))
                 e9 = 10**9
                 bot.channel.send(MessageTopOfBook(2, READY, "7", e9 // 5 * 2, e9, e9 // 2, e9, now))
             hedged = any(isinstance(m, MessagePosition) and m.quantity_e9 == 20_000_000 for m in bot.received)
@@ -356,7 +362,7 @@ def test_wrong_secret_is_refused(venue: Venue) -> None:
     ready["credentials"] = {**ready["credentials"], "api_secret": "0" * 64}
     (venue.folder / "run" / "sim-binance.json").write_text(json.dumps(ready))
     run = Run(venue)
-    assert run.process.wait(15) == 4
+    assert run.process.wait(90) == 4
     assert "auth_refused" in run.text() or "refused the API key" in run.text()
     assert venue.account()["fills"] == []
 
@@ -374,6 +380,6 @@ def test_clock_offset_is_refused(tmp_path: Path) -> None:
     finally:
         if run.process.poll() is None:
             run.process.kill()
-            run.process.wait(10)
+            run.process.wait(60)
         venue.stop()
         shutil.rmtree(tmp_path / "sim", ignore_errors=True)
