@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bridge.cores import forbid_core_dumps
 from control.errors import ControlError, Exit
 from control.printable import printable, printable_text
 
@@ -593,6 +594,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without ✓ shows ? instead of an error
+    forbid_core_dumps()  # and so for the supervisor and everything that it starts
     if sys.argv[1:2] == ["kill"]:
         sys.argv[2:], misread = understood(sys.argv[2:])
         for word in misread:

@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from bridge.cores import forbid_core_dumps
 from polymarket_bot.errors import EXIT_CONFIGURATION, EXIT_ERROR, BotError
 from polymarket_bot.settings import MODES, load_settings
 
@@ -72,6 +73,7 @@ def configure_logging(level: str) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    forbid_core_dumps()
     options = parser().parse_args(arguments)
     if options.standalone and options.mode == "live":
         print(

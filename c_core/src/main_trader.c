@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/heap_trap.h"
 #include "base/log.h"
@@ -234,8 +235,20 @@ static int arguments_run(const struct arguments *a)
     return run(a, mode);
 }
 
+/* This process holds keys, so whatever it dies of, no image of its memory is kept. One byte is too
+ * little for any core file, and the one limit at which Linux does not feed a core to a crash
+ * collector's pipe either, which 0 would not stop (fs/coredump.c); bridge/cores.py says why this
+ * and not prctl(2). */
+static void forbid_core_dumps(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_CORE, &limit) == 0 && limit.rlim_max != 0)
+        (void)setrlimit(RLIMIT_CORE, &(struct rlimit){.rlim_cur = 1, .rlim_max = 1});
+}
+
 int main(int argc, char **argv)
 {
+    forbid_core_dumps();
     struct arguments arguments = {0};
     if (argc == 1)
         return usage_error("nothing to do: --mode, --exchange and --config are needed%s%s", "", "");

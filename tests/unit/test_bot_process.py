@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -571,11 +572,12 @@ def test_dry_run_sends_nothing(world: World) -> None:
 
 
 def test_logs_hold_no_secrets(world: World) -> None:
-    """No credential appears in the bot's log or database."""
+    """No credential appears in the bot's log or database, and it may not leave a core."""
     bot = world.bot("--log-level", "debug")
 
     async def story(world: World, engine: Engine) -> None:
         await engine.wait("quotes rest", lambda: world.open_orders() >= 2)
+        assert resource.prlimit(bot.pid, resource.RLIMIT_CORE) in ((1, 1), (0, 0))
 
     drive(world, story)
     world.stop(bot)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -241,8 +242,10 @@ def test_latch_refuses(tmp_path: Path) -> None:
 
 
 def test_trades_and_stops_clean(venue: Venue, engine: Run) -> None:
-    """The engine trades, refuses a second copy, and on SIGTERM leaves no order; books are equal."""
+    """The engine trades, refuses a second copy, and on SIGTERM leaves no order; books are equal. Holding
+    keys, it may not leave a core."""
     wait("some fills", lambda: len(venue.account()["fills"]) >= 2)
+    assert resource.prlimit(engine.process.pid, resource.RLIMIT_CORE) in ((1, 1), (0, 0))
     second = trader(*run_arguments(), home=venue.folder)
     assert second.returncode == 1
     assert "another engine" in second.stderr
