@@ -33,7 +33,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from chaos_oracles import LedgerReader, LedgerWatch, VenueWatch
+from chaos_oracles import LedgerReader, LedgerWatch, VenueWatch, Watch
 from conftest import CONTROL, ROOT, System
 from test_main_job import assert_books_equal
 
@@ -201,7 +201,8 @@ class Report:
 
     began: float = field(default_factory=time.monotonic)
     faults: list[Fault] = field(default_factory=list)
-    recoveries: list[tuple[float, str]] = field(default_factory=list)  # seconds, after which faults
+    rounds: int = 0
+    outages: list[tuple[float, str]] = field(default_factory=list)  # seconds not trading, in which round
     books_s: list[float] = field(default_factory=list)  # until our books met the venues'
     starts: int = 0
     fills: int = 0
@@ -210,13 +211,13 @@ class Report:
 
     def text(self) -> str:
         """A few lines for people."""
-        times = sorted(seconds for seconds, _ in self.recoveries)
+        times = sorted(seconds for seconds, _ in self.outages)
         middle = times[len(times) // 2] if times else 0.0
-        worst = "; ".join(f"{s:.1f} s after [{what}]" for s, what in sorted(self.recoveries)[-3:])
+        worst = "; ".join(f"{s:.1f} s after [{what}]" for s, what in sorted(self.outages)[-3:])
         return (
-            f"{len([f for f in self.faults if f.what != 'settle'])} faults in {len(times)} rounds, "
+            f"{len([f for f in self.faults if f.what != 'settle'])} faults in {self.rounds} rounds, "
             f"{time.monotonic() - self.began:.0f} s, {self.fills} fills, {self.starts} starts; {self.looks}\n"
-            f"recovery: median {middle:.1f} s, worst {worst or 'none'}; "
+            f"{len(times)} rounds with an outage: median {middle:.1f} s, worst {worst or 'none'}; "
             f"books meet after {max(self.books_s, default=0.0):.1f} s at most\n"
             f"halts lifted: {self.halts or 'none'}"
         )
@@ -266,6 +267,44 @@ class TakeBack:
         self._timers.clear()
 
 
+def why_not_trading(paths: Paths) -> str | None:
+    """None while both venues have orders of ours and every process lives; pages and records outlive their
+    processes, so each must be there and beat."""
+    status = snapshot(paths)
+    if status["state"] != "ACTIVE":
+        return f"state {status['state']}, {status['halt']}"
+    for venue in VENUES:
+        row = next((v for v in status["venues"] if v["name"] == venue), None)
+        if row is None or row["state"] != "READY" or not row["open_orders"]:
+            return f"{venue}: {row}; {status['refusals']}"
+    alive = {entry.process.pid for entry in processes.find_ours(paths.runtime)}
+    for row in status["processes"]:
+        if row["pid"] not in alive or row["state"] != "running":
+            return f"process {row}"
+        if row["name"] in PARTICIPANTS[1:]:
+            page = read_page(paths, row["name"])
+            if page is None or page.pid != row["pid"] or row["heartbeat_age_ms"] > 1000:
+                return f"process {row}"
+    return None
+
+
+class Outages(Watch):
+    """How long trading did not take place."""
+
+    def __init__(self, system: System, paths: Paths) -> None:
+        super().__init__(system, 0.25)
+        self._paths = paths
+        self._seen = time.monotonic()
+        self.seconds = 0.0
+
+    def look(self) -> None:
+        """Add the time since the last look when there is none."""
+        now, before = time.monotonic(), self._seen
+        self._seen = now
+        if why_not_trading(self._paths) is not None:
+            self.seconds += now - before
+
+
 class Chaos:
     """A system under faults."""
 
@@ -281,6 +320,7 @@ class Chaos:
         self._lost = False  # the runtime folder was lost and trading has not begun again
         self._round: list[str] = []
         self._ledger_watch = LedgerWatch(system)
+        self._outages = Outages(system, self._paths)
         self._venue_watches = [VenueWatch(system, venue, lambda: self._lost) for venue in VENUES]
 
     # -- the frame --
@@ -289,7 +329,7 @@ class Chaos:
         """All of it: start, faults until the time is over, stop, compare."""
         self._start()
         self._settle()
-        watches = (self._ledger_watch, *self._venue_watches)
+        watches = (self._ledger_watch, *self._venue_watches, self._outages)
         for watch in watches:
             watch.start()
         end = time.monotonic() + seconds
@@ -321,7 +361,7 @@ class Chaos:
         self._check_watches()
 
     def _check_watches(self) -> None:
-        for watch in (self._ledger_watch, *self._venue_watches):
+        for watch in (self._ledger_watch, *self._venue_watches, self._outages):
             if watch.violations:
                 raise Violation(f"{watch.violations[0]} ({len(watch.violations)} findings)")
 
@@ -483,20 +523,22 @@ class Chaos:
         if any(what.startswith("limit") for what in self._round):
             self._set_limit(self._limit)
         began = time.monotonic()
-        while (why := self._why_not_trading()) is not None:
+        while (why := why_not_trading(self._paths)) is not None:
             self._check_watches()
+            self._as_a_person()
             if time.monotonic() - began > RESUME_S:
                 raise Violation(f"not trading {RESUME_S:.0f} s after the last fault: {why}")
             time.sleep(LOOK_S)
-        seconds = time.monotonic() - began
         self._books_meet()
         while self._stale_s() > CHARGE_S:
             time.sleep(LOOK_S)
             if time.monotonic() - began > CHARGE_S + RESUME_S:
                 raise Violation(f"charges without an order for {self._stale_s():.0f} s")
-        if self._round:
-            self.report.recoveries.append((seconds, "; ".join(self._round)))
-            self._say(f"        trading again after {seconds:.1f} s")
+        if self._outages.seconds:
+            self.report.outages.append((self._outages.seconds, "; ".join(self._round)))
+            self._say(f"        not trading for {self._outages.seconds:.1f} s")
+        self._outages.seconds = 0.0
+        self.report.rounds += bool(self._round)
         self._round.clear()
 
     def _books_meet(self) -> None:
@@ -516,32 +558,13 @@ class Chaos:
     def _stale_s(self) -> float:
         return max(watch.stale.oldest_s() for watch in self._venue_watches)
 
-    def _why_not_trading(self) -> str | None:
+    def _as_a_person(self) -> None:
+        """What trading cannot resume without."""
         status = snapshot(self._paths)
         if status["state"] == "HALTED":
             self._lift(str(status["halt"]))
-            return "it was halted"
-        if not status["running"]:
+        elif not status["running"]:
             raise Violation(f"the supervisor is gone: {status['problems']}")
-        if status["state"] != "ACTIVE":
-            return f"state {status['state']}"
-        for venue in VENUES:
-            row = next((v for v in status["venues"] if v["name"] == venue), None)
-            if row is None or row["state"] != "READY" or not row["open_orders"]:
-                return f"{venue}: {row}; {status['refusals']}"
-        return self._why_not_alive(status)
-
-    def _why_not_alive(self, status: Json) -> str | None:
-        """Pages and records outlive their processes, so each must be there and beat."""
-        alive = {entry.process.pid for entry in processes.find_ours(self._paths.runtime)}
-        for row in status["processes"]:
-            if row["pid"] not in alive or row["state"] != "running":
-                return f"process {row}"
-            if row["name"] in PARTICIPANTS[1:]:
-                page = read_page(self._paths, row["name"])
-                if page is None or page.pid != row["pid"] or row["heartbeat_age_ms"] > 1000:
-                    return f"process {row}"
-        return None
 
     def _lift(self, halt: str) -> None:
         """A halt is right only after too many deaths; it is lifted as a person would."""
