@@ -20,7 +20,7 @@ Micros = NewType("Micros", int)
 
 ONE = 1_000_000  # one USD as a Price, one share as a Size
 LOT = 10_000  # 0.01 share: the venue's size grid at every tick
-DUST = 10_000  # a remainder up to this size is never filled nor cancelled by the venue
+DUST = 10_000  # fills may drift from their order by so much; a remainder of that size may also still rest
 
 
 class Side(IntEnum):

@@ -494,7 +494,7 @@ def read_order(event: Mapping[str, Any]) -> OrderUpdate:
     original = parse_scaled(event["original_size"])
     matched = parse_scaled(event.get("size_matched") or "0")
     # A partial match may be called MATCHED too: what is left of it still rests.
-    open_ = status in ("LIVE", "DELAYED") or (status == "MATCHED" and matched < original - DUST)
+    open_ = status in ("LIVE", "DELAYED") or (status == "MATCHED" and matched <= original - DUST)
     live = kind != "CANCELLATION" and open_
     return OrderUpdate(
         str(event["id"]),

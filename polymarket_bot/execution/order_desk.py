@@ -308,7 +308,7 @@ class OrderDesk:
 
     def maybe_finish(self, order: Order) -> None:
         seen = order.matched
-        if seen >= order.intent.size - DUST and not order.ended:
+        if seen > order.intent.size - DUST and not order.ended:
             order.ended, order.ended_ns, order.final_matched = True, self._clock.now_ns(), seen
         if order.ended and order.final_matched is not None and seen >= order.final_matched - DUST // 2:
             full = order.filled >= order.intent.size - DUST

@@ -278,6 +278,20 @@ def test_matched_at_the_venue_is_not_released_before_its_trades_show(play: Play)
     play(story)
 
 
+def test_the_last_lot_of_an_order_is_charged_until_the_venue_has_spoken(play: Play) -> None:
+    """9.99 of 10 filled: the rest of one lot still rests at the venue and keeps its reservation."""
+
+    async def story(desk: Desk) -> None:
+        order = await desk.live(10)
+        most = replace(fill_of(order.venue_order_id, "t1", 0), size=Size(10 * SHARE - 10_000))
+        desk.engine.reconciler.on_trade(TradeUpdate("MATCHED", (most,)))
+        assert order in desk.engine.desk.open_orders() and order.slot >= 0
+        desk.engine.desk.on_order(replace(update(order, 0, False, "MATCHED"), matched=most.size))
+        assert order.venue_order_id not in desk.engine.desk.orders and order.state is OrderState.FILLED
+
+    play(story)
+
+
 def test_one_absence_does_not_release(play: Play) -> None:
     """An order missing from one list keeps its reservation, and rests again when the next list has it."""
 
