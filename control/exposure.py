@@ -12,13 +12,16 @@ and its log; and the status page, which carries the pid and the start of its wri
 
 from __future__ import annotations
 
+import json
 import os
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from control import shared, words
-from control.records import read_json, write_atomically
+from control import processes, shared, words
+from control.processes import ProcessId
+from control.records import Record, read_json, write_atomically
 
 if TYPE_CHECKING:
     from bridge.paths import Paths
@@ -43,6 +46,40 @@ def nothing_there(paths: Paths, venue: str) -> str | None:
         return f"nothing to cancel: seen empty at {when} UTC, {owner} has not run since" if same else None
     charged = any(row["venue"] == venue for row in shared.open_orders(paths))
     return None if kept or page is not None or charged else NEVER
+
+
+def address_by_settings(paths: Paths, owner: ProcessId) -> Record | None:
+    """Where a running engine works, when its own settings name a venue instead of a simulator: as the
+    venue's ready line would tell it, with the key that the engine uses. None: a simulator."""
+    arguments = processes.arguments_of(owner)
+    named = [value for option, value in pairwise(arguments) if option == "--config"]
+    settings = read_json(Path(f"/proc/{owner.pid}/cwd") / named[-1]) if named else None
+    endpoints = (settings or {}).get("endpoints")
+    if not isinstance(endpoints, dict) or "simulator" in endpoints or "rest" not in endpoints:
+        return None
+    credentials = (settings or {}).get("credentials")
+    file = credentials.get("file") if isinstance(credentials, dict) else None
+    return {
+        "rest": str(endpoints["rest"]),
+        "credentials": read_private(paths.home / file) if isinstance(file, str) else {},
+    }
+
+
+def read_private(path: Path) -> Record:
+    """A file of keys, as strictly as the engine reads it: ours, 0600, no link. Empty otherwise."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return {}
+    with os.fdopen(descriptor) as file:
+        info = os.fstat(descriptor)
+        if info.st_uid != os.geteuid() or info.st_mode & 0o077:
+            return {}
+        try:
+            content = json.load(file)
+        except ValueError:
+            return {}
+    return content if isinstance(content, dict) else {}
 
 
 def was_used(paths: Paths, venue: str) -> bool:

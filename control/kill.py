@@ -25,7 +25,7 @@ from bridge.messages import HaltReason
 from control import exposure, processes, shared, venues, words
 from control.errors import Exit
 from control.latch import actor, set_latch
-from control.processes import FoundProcess
+from control.processes import FoundProcess, ProcessId
 from control.recorder import write_event
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class VenueResult:
     """What could be confirmed at one venue."""
 
     name: str
+    where: str = ""  # " at …" when it is not the simulator
     cancelled: int = 0
     open_orders: int = 0
     fills: int | None = None
@@ -57,14 +58,14 @@ class VenueResult:
     def line(self) -> str:
         """The venue's line of the report."""
         if self.problem and self.nothing:
-            return f"{self.name}: {self.nothing} (asked all the same: {self.problem})"
+            return f"{self.name}{self.where}: {self.nothing} (asked all the same: {self.problem})"
         if self.problem:
-            return f"{self.name}: UNVERIFIED, {self.problem}"
+            return f"{self.name}{self.where}: UNVERIFIED, {self.problem}"
         fills = "fills not asked" if self.fills is None else f"{self.fills} filled meanwhile"
         times = "twice" if self.verified > 1 else "once, after the last order in flight"
         state = f"{self.open_orders} STILL OPEN" if self.open_orders else f"no order open, verified {times}"
         flat = f", {self.flat}" if self.flat else ""
-        return f"{self.name}: {self.cancelled} cancelled, {fills}, {state}{flat}"
+        return f"{self.name}{self.where}: {self.cancelled} cancelled, {fills}, {state}{flat}"
 
     @property
     def unverified(self) -> bool:
@@ -256,14 +257,22 @@ class Kill:
                 self._say(f"{name}: not asked (--venue {self._only})", "plain")
                 continue
             result = VenueResult(name)
-            if not any(entry.name == words.OWNERS[name] for entry in self._found):
+            owners = [entry.process for entry in self._found if entry.name == words.OWNERS[name]]
+            if not owners:
                 result.nothing = exposure.nothing_there(self._paths, name) or ""
-            ready = venues.read_ready(self._paths.sim_ready(name)) or self._ready_of_process(name)
+            ready = self._address(name, result, owners)
             if ready is None and result.nothing:
                 self._say(f"{name}: {result.nothing}", "good")
             else:
                 wanted.append((result, ready))
         return wanted
+
+    def _address(self, venue: str, result: VenueResult, owners: list[ProcessId]) -> dict[str, Any] | None:
+        for owner in owners:
+            if (named := exposure.address_by_settings(self._paths, owner)) is not None:
+                result.where = f" at {named['rest']}"
+                return named
+        return venues.read_ready(self._paths.sim_ready(venue)) or self._ready_of_process(venue)
 
     def _ready_of_process(self, venue: str) -> dict[str, Any] | None:
         """With the runtime folder gone, the ready line is still in the simulator's open stdout."""
@@ -330,7 +339,8 @@ class Kill:
     def _note_empty(self) -> None:
         """What was confirmed is kept, so that the next kill need not call unverified what is empty."""
         for result in self._report.venues:
-            confirmed = result.verified and not (result.problem or result.open_orders)
+            # A venue named by an engine's settings says nothing of the simulator, where it may have worked too.
+            confirmed = result.verified and not (result.problem or result.open_orders or result.where)
             if confirmed and words.OWNERS[result.name] not in self._report.alive:
                 with contextlib.suppress(OSError):
                     exposure.note_empty(self._paths, result.name)

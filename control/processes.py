@@ -170,6 +170,15 @@ def spawn(
         os.close(out)
 
 
+def arguments_of(process: ProcessId) -> list[str]:
+    """Its command line, empty when it is gone."""
+    try:
+        parts = Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return []
+    return [part.decode(errors="replace") for part in parts] if is_alive(process) else []
+
+
 def find_ours(runtime: Path) -> list[FoundProcess]:
     """Every live process of ours that works in this runtime folder, found without any file of ours.
 

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ import pytest
 from bridge.ledger import Amounts, Ledger
 from bridge.messages import LedgerState
 from bridge.paths import Paths
-from control import exposure, processes, shared
+from control import exposure, kill, processes, shared, venues
 from control.cli import understood
 from control.errors import Exit
 from control.latch import is_latched
@@ -57,10 +58,10 @@ class System:
         self.children[name] = child
         return child
 
-    def start_venue(self, venue: str) -> None:
+    def start_venue(self, venue: str, *options: str) -> None:
         """Start a simulator and keep its ready line, as the supervisor does."""
         name = f"sim-{venue}"
-        arguments = ["-m", "simulators", venue, "--state", str(self.paths.sim_state(venue))]
+        arguments = ["-m", "simulators", venue, "--state", str(self.paths.sim_state(venue)), *options]
         if venue == "polymarket":
             arguments += ["--reference", str(self.paths.sim_ready("binance"))]
         self.paths.sim_state(venue).mkdir(parents=True, exist_ok=True)
@@ -70,9 +71,9 @@ class System:
         self.ready[venue] = json.loads(out.read_text())
         write_atomically(self.paths.sim_ready(venue), self.ready[venue])
 
-    def start_participant(self, name: str) -> subprocess.Popen[bytes]:
+    def start_participant(self, name: str, *options: str) -> subprocess.Popen[bytes]:
         """Start a participant and wait until it has reconciled."""
-        child = self.spawn(name, str(ROOT / "tests/unit/control_participant.py"), name)
+        child = self.spawn(name, str(ROOT / "tests/unit/control_participant.py"), name, *options)
         role = 1 if name == "engine" else 2
         wait_for(lambda: shared.is_reconciled(self.ledger.snapshot(), role))
         return child
@@ -502,6 +503,68 @@ def test_flatten_closes_in_capped_slices(system: System) -> None:
     assert len(orders) >= 3
     assert max(orders.values()) <= 5_000 * 10**18
     assert sum(row["quantity_e9"] for row in fills) == 250_000_000
+
+
+def test_an_order_that_lands_after_the_first_look_is_cancelled_by_the_second(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was on its way when everything was halted arrives behind the first sweep: once no order can be
+    on its way any more, the venue is emptied and looked at again."""
+    monkeypatch.setitem(venues.VALIDITY_WINDOW_S, "binance", 3.0)  # room for a slow machine
+    monkeypatch.setattr(kill, "TOTAL_S", 20.0)
+    log = f"{system.ready['binance']['admin']}/log"
+
+    def looked() -> bool:
+        entries = httpx.get(log, trust_env=False).json()["requests"]
+        return any("/fapi/v1/openOrders" in json.dumps(entry) for entry in entries)
+
+    def land_late() -> None:
+        wait_for(looked)
+        system.place(1)
+
+    late = threading.Thread(target=land_late)
+    late.start()
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        report = kill.Kill(system.paths, "", False, "binance", lambda text, tone: None).run()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+        late.join()
+    assert report.exit_code() == 0
+    assert [(result.cancelled, result.open_orders) for result in report.venues] == [(1, 0)]
+    assert system.open_at_binance() == 0
+
+
+def test_an_engine_on_a_test_network_is_emptied_there(tmp_path: Path) -> None:
+    """The engine's own settings name the venue and the key that it works with: those are used, not the
+    address of a simulator that happens to run."""
+    system = System(tmp_path)
+    try:
+        system.start_venue("binance", "--plain")
+        there = system.ready["binance"]
+        keys = system.paths.keys / "binance-testnet.json"
+        keys.parent.mkdir(mode=0o700)
+        write_atomically(keys, there["credentials"])
+        config = tmp_path / "testnet.json"
+        endpoints = {"rest": there["rest"], "streams": there["ws"], "ws_api": there["ws_api"]}
+        config.write_text(
+            json.dumps({"endpoints": endpoints, "credentials": {"file": "keys/binance-testnet.json"}})
+        )
+        write_atomically(system.paths.sim_ready("binance"), {**there, "rest": "http://127.0.0.1:1"})
+        system.start_participant("engine", "--config", str(config))
+        system.place(2)
+        killed = system.control("kill")
+        assert killed.returncode == 0, killed.stdout
+        assert f"binance at {there['rest']}: 2 cancelled" in killed.stdout
+        assert system.open_at_binance() == 0
+
+        system.ledger.set_state(LedgerState.INIT, by_person=True)
+        keys.chmod(0o644)
+        system.start_participant("engine", "--config", str(config))
+        unknown = system.control("kill")
+        assert unknown.returncode == 7 and f"binance at {there['rest']}: UNVERIFIED" in unknown.stdout
+    finally:
+        system.close()
 
 
 def test_an_answer_that_cannot_be_used_is_a_venue_error() -> None:
