@@ -339,7 +339,7 @@ class Kill:
     def _note_empty(self) -> None:
         """What was confirmed is kept, so that the next kill need not call unverified what is empty."""
         for result in self._report.venues:
-            # A venue named by an engine's settings says nothing of the simulator, where it may have worked too.
+            # A venue that an engine's settings name says nothing of the simulator, where it may have been.
             confirmed = result.verified and not (result.problem or result.open_orders or result.where)
             if confirmed and words.OWNERS[result.name] not in self._report.alive:
                 with contextlib.suppress(OSError):
