@@ -31,6 +31,10 @@ PLACE_PARAMS = frozenset((
     "recvWindow", "timestamp", "signature", "apiKey", "stopPrice", "closePosition", "activationPrice",
     "callbackRate", "workingType", "priceProtect",
 ))  # fmt: skip
+MODIFY_PARAMS = frozenset((
+    "symbol", "orderId", "origClientOrderId", "side", "quantity", "price", "priceMatch", "modifyId",
+    "reduceOnly", "positionSide", "recvWindow", "timestamp", "signature", "apiKey",
+))  # fmt: skip
 ER_STP, ER_IOC, ER_REDUCE_ONLY, ER_MARKET = 1, 2, 4, 9
 
 
@@ -87,6 +91,7 @@ class Exchange:
 
     def modify(self, params: Params) -> dict[str, Any]:
         """`PUT /fapi/v1/order`: new price and quantity, priority lost. Docs, "Modify Order"."""
+        _check_read(params, MODIFY_PARAMS)
         order = self._named(params, -2013)
         if order.status not in ("NEW", "PARTIALLY_FILLED"):
             raise VenueError(-2013)
@@ -94,8 +99,8 @@ class Exchange:
             raise VenueError(-1117)
         price = self.instrument.price(required(params, "price"))
         quantity = self.instrument.quantity(required(params, "quantity"), market=False)
-        if params.get("priceMatch", "NONE") != "NONE":
-            raise not_modelled("priceMatch")
+        if "reduceOnly" in params and flag(params, "reduceOnly") != order.reduce_only:
+            raise VenueError(-5047)
         if (price, quantity) == (order.price, order.quantity):
             raise VenueError(-5027)
         if order.modifications >= self.instrument.max_modifications:
@@ -415,13 +420,7 @@ class Exchange:
             raise VenueError(-4120)
         if kind not in ("LIMIT", "MARKET"):
             raise VenueError(-1116)
-        unread = set(params) - PLACE_PARAMS
-        if unread:
-            raise VenueError(-1104, len(params) - len(unread), len(params))
-        if params.get("positionSide", "BOTH") != "BOTH":
-            raise VenueError(-4061)
-        if params.get("priceMatch", "NONE") != "NONE":
-            raise not_modelled("priceMatch")
+        _check_read(params, PLACE_PARAMS)
         for name in ("stopPrice", "activationPrice", "callbackRate"):
             if name in params:
                 raise VenueError(-1106, name)
@@ -613,6 +612,17 @@ class Exchange:
         return scaled_text(
             position.cost_micros * self.instrument.lots_per_unit // (position.quantity * 10), 5
         )
+
+
+def _check_read(params: Params, read: frozenset[str]) -> None:
+    """Refuse what an order or its modification sends and nobody here reads, or models."""
+    unread = set(params) - read
+    if unread:
+        raise VenueError(-1104, len(params) - len(unread), len(params))
+    if params.get("positionSide", "BOTH") != "BOTH":
+        raise VenueError(-4061)
+    if params.get("priceMatch", "NONE") != "NONE":
+        raise not_modelled("priceMatch")
 
 
 def _rows(params: Params) -> int:

@@ -62,13 +62,15 @@ TEXTS = {
     -4120: "Order type not supported for this endpoint. Please use the Algo Order API endpoints instead.",
     -4131: "The counterparty's best price does not meet the PERCENT_PRICE filter limit.",
     -4164: "Order's notional must be no smaller than {} (unless you choose reduce only).",
-    -4165: "Invalid time interval. Maximum time interval is {} days.",
+    -4165: "Maximum time interval is {} days",
     -5021: "Due to the order could not be filled immediately, the FOK order has been rejected. "
     "The order will not be recorded in the order history",
     -5022: "Due to the order could not be executed as maker, the Post Only order will be rejected. "
     "The order will not be recorded in the order history",
     -5026: "Exceed maximum modify order limit.",
     -5027: "No need to modify the order.",
+    # The docs give the code ("Modify Order": reduceOnly is for validation only) and no text.
+    -5047: "The order's reduceOnly is another one.",
     -5028: "Timestamp for this request is outside of the ME recvWindow.",
 }
 _STATUS = {-1003: 429, -1015: 429, -2014: 401, -2015: 401, -1000: 500, -1007: 408, -1008: 503}

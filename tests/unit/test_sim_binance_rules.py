@@ -12,7 +12,7 @@ from simulators.binance import Venue
 from simulators.binance_account import Key
 from simulators.binance_params import whole
 from simulators.binance_requests import check_clock, check_signature
-from simulators.binance_rules import VenueError, number
+from simulators.binance_rules import NOT_MODELLED, VenueError, number
 from simulators.clock import Clock
 from simulators.market import SyntheticMarket
 from simulators.matching import BUY, SELL
@@ -79,6 +79,25 @@ def test_modify_needs_margin_for_what_it_adds(desk: Desk) -> None:
     assert code(refused) == -2019
     assert desk.exchange.open_orders({})[0]["origQty"] == "0.002"
     assert desk.exchange.modify(bigger | {"quantity": "0.003"})["origQty"] == "0.003"
+
+
+def test_modify_refuses_what_it_does_not_read(desk: Desk) -> None:
+    """A parameter that would change nothing here is refused, not passed over; reduceOnly is checked only."""
+    price = desk.best(BUY) - 100
+    placed = desk.order("BUY", price)
+    change = {"symbol": "BTCUSDT", "orderId": str(placed["orderId"]), "side": "BUY",
+              "price": placed["price"], "quantity": "0.003"}  # fmt: skip
+    for more, expected in (
+        ({"stopPrice": "50000"}, -1104), ({"timeInForce": "IOC"}, -1104), ({"newClientOrderId": "x"}, -1104),
+        ({"positionSide": "LONG"}, -4061), ({"priceMatch": "QUEUE"}, NOT_MODELLED),
+        ({"reduceOnly": "true"}, -5047), ({"reduceOnly": "yes"}, -1130),
+    ):  # fmt: skip
+        with pytest.raises(VenueError) as refused:
+            desk.exchange.modify(change | more)
+        assert code(refused) == expected, more
+    assert desk.exchange.open_orders({})[0]["origQty"] == "0.002"
+    same = {"reduceOnly": "false", "positionSide": "BOTH", "priceMatch": "NONE", "modifyId": "7"}
+    assert desk.exchange.modify(change | same)["origQty"] == "0.003"
 
 
 def test_a_market_order_stays_within_the_band_around_the_mark(desk: Desk) -> None:
@@ -160,7 +179,7 @@ def test_history_has_the_venues_windows(desk: Desk) -> None:
         now = Clock().now_ms()
         with pytest.raises(VenueError) as refused:
             read(symbol | {"startTime": str(now - 8 * DAY_MS), "endTime": str(now)})
-        assert code(refused) == -4165
+        assert code(refused) == -4165 and refused.value.text == "Maximum time interval is 7 days"
         assert read(symbol | {"startTime": str(now - 8 * DAY_MS)}) == []
         assert read(symbol | {"startTime": str(now - DAY_MS)})
     with pytest.raises(VenueError) as refused:
