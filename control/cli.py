@@ -200,7 +200,15 @@ def stop() -> None:
     stop_all(open_paths(), say)
 
 
-@app.command()
+KILL_HELP = (
+    "EMERGENCY STOP. Never asks, works with everything else dead, may be repeated.\n\n"
+    "Halts the ledger, latches, ends engine, bot and supervisor, cancels at each venue by a connection of "
+    "its own, and verifies, twice. Ends with 0 when all is confirmed, 6 when partly, 7 when a venue could "
+    "not be reached. `control resume` lifts it."
+)
+
+
+@app.command(help=KILL_HELP)
 def kill(
     flatten: Annotated[bool, typer.Option("--flatten", help="Close positions too, reduce-only.")] = False,
     venue: Annotated[
@@ -211,12 +219,7 @@ def kill(
     ] = None,
     reason: Annotated[str, typer.Option("--reason", help="Kept with the halt.")] = "",
 ) -> None:
-    """EMERGENCY STOP. Never asks, works with everything else dead, may be repeated.
-
-    Halts the ledger, latches, ends engine, bot and supervisor, cancels at each venue by a connection
-    of its own, and verifies, twice. Ends with 0 when all is confirmed, 6 when partly, 7 when a venue
-    could not be reached. `control resume` lifts it.
-    """
+    """The emergency stop; what it does is in control/kill.py."""
     from control.kill import NO_VENUE, Kill
     from control.venues import VENUES
 
@@ -397,19 +400,22 @@ def pnl(as_json: Json = False) -> None:
     print_table("Today", ("venue", "realized", "unrealized", "fees", "day"), rows, "")
 
 
-@app.command()
+ACCOUNT_HELP = (
+    "What each venue's own books say (JSON): to compare with `positions --json` and `pnl --json`.\n\n"
+    "--compare sets our books beside the venues' per symbol: quantity, cost, realized, fees and cash flow, "
+    "to the last integer. Marks and unrealized are not compared: each side marks by its own latest price. "
+    "Ours are today's and theirs since the account began, so after midnight UTC the sums differ."
+)
+
+
+@app.command(help=ACCOUNT_HELP)
 def account(
     compare: Annotated[
         bool, typer.Option("--compare", help="Compare with our books; ends with 1 when they differ.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON, which is also the default.")] = True,
 ) -> None:
-    """What each venue's own books say (JSON): to compare with `positions --json` and `pnl --json`.
-
-    --compare sets our books beside the venues' per symbol: quantity, cost, realized, fees and cash flow,
-    to the last integer. Marks and unrealized are not compared: each side marks by its own latest price.
-    Ours are today's and theirs since the account began, so after midnight UTC the sums differ.
-    """
+    """The venues' own books, alone or beside ours."""
     from control.accounting import COMPARED, accounts
     from control.accounting import compare as compare_books
 

@@ -124,7 +124,8 @@ class Kill:
 
     def run(self) -> KillReport:
         """Do all of it."""
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that closes does not end it half-way
+        for number in (signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)  # a closed terminal or a second thought: never half-way
         self._halt()
         self._latch()
         self._found = self._discover()

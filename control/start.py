@@ -148,6 +148,11 @@ def start_detached(paths: Paths, options: dict[str, Any], say: Say, timeout_s: f
     began_ns = time.time_ns()
     try:
         outcome, text = _follow(reading, say, time.monotonic() + timeout_s, lambda: is_latched(paths.latch))
+    except KeyboardInterrupt:
+        say("Interrupted: what was started is stopped again")
+        begun = processes.identify(handle.pid)
+        left = processes.terminate([begun], grace_s=12.0) if begun is not None else []
+        raise ControlError("`control stop` ends what is left." if left else "Nothing runs.") from None
     finally:
         os.close(reading)
     if outcome == "healthy":

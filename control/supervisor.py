@@ -82,8 +82,10 @@ class Supervisor:
         """Run until told to stop. The exit code is the command's."""
         self._take_lock()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._on_signal)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            # SIGHUP: the terminal of `start --foreground` was closed; ignored when nohup wants it so.
+            if signal.getsignal(number) != signal.SIG_IGN:
+                loop.add_signal_handler(number, self._on_signal)
         self.events.write(
             "supervisor", "supervisor_started", pid=self._me.pid, options=self._public_options()
         )

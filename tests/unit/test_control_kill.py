@@ -346,6 +346,19 @@ def test_kill_goes_on_when_nobody_reads_its_words(system: System) -> None:
     assert system.open_at_binance() == 0
 
 
+def test_a_second_thought_does_not_leave_a_kill_half_done(system: System) -> None:
+    """Ctrl-C once it has begun, or a terminal that closes: it goes on to its end and confirms."""
+    system.place(2)
+    argv = [sys.executable, "-m", "control", "kill"]
+    with subprocess.Popen(argv, cwd=ROOT, env=system.environment, stdout=subprocess.PIPE, text=True) as child:
+        wait_for(lambda: is_latched(system.paths.latch))
+        child.send_signal(signal.SIGINT)
+        child.send_signal(signal.SIGHUP)
+        said, _ = child.communicate(timeout=30)
+    assert child.returncode == 0 and "binance: 2 cancelled" in said, said
+    assert system.open_at_binance() == 0
+
+
 def test_hanging_venue_does_not_hold_up_a_kill(system: System) -> None:
     """A venue that takes the connection and never answers: code 7 by the command's own deadline, which no
     call is longer than, no noise, and the other venue is emptied."""
@@ -524,11 +537,12 @@ def test_an_order_that_lands_after_the_first_look_is_cancelled_by_the_second(
 
     late = threading.Thread(target=land_late)
     late.start()
-    before = signal.getsignal(signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGINT)}
     try:
         report = kill.Kill(system.paths, "", False, "binance", lambda text, tone: None).run()
     finally:
-        signal.signal(signal.SIGHUP, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         late.join()
     assert report.exit_code() == 0
     assert [(result.cancelled, result.open_orders) for result in report.venues] == [(1, 0)]

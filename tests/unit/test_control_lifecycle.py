@@ -194,14 +194,15 @@ def test_a_limit_above_the_kept_one_needs_a_confirmation_at_start(desk: Desk, tm
     assert desk.status()["budget"]["limit_micros"] == 500_000  # of the next start, not of the last run
 
 
-def test_the_foreground_says_that_it_stopped(desk: Desk) -> None:
-    """Ctrl-C on `start --foreground` stops in order and says so."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_the_foreground_says_that_it_stopped(desk: Desk, number: signal.Signals) -> None:
+    """Ctrl-C on `start --foreground`, or its terminal closed: it stops in order and says so."""
     with subprocess.Popen(
         [sys.executable, "-m", "control", "start", "--paper", "--foreground"], cwd=ROOT,
         env=desk.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as child:  # fmt: skip
         wait_for(lambda: desk.status()["healthy"])
-        child.send_signal(signal.SIGINT)
+        child.send_signal(number)
         _, said = child.communicate(timeout=240)
     assert child.returncode == 0 and said.rstrip().endswith("Stopped"), said
 
@@ -266,3 +267,15 @@ def test_a_kill_in_the_middle_of_a_start_or_a_stop_is_a_kill(desk: Desk) -> None
     assert processes.find_ours(desk.paths.runtime) == []
     again = desk.control("kill")
     assert again.returncode == 0 and again.stdout.count("nothing to cancel: seen empty at") == 2, again.stdout
+
+
+def test_an_interrupted_start_stops_what_it_started(desk: Desk) -> None:
+    """Ctrl-C while it waits: nothing goes on to trade behind the back of whoever pressed it."""
+    argv = [sys.executable, "-m", "control", "start"]
+    with subprocess.Popen(argv, cwd=ROOT, env=desk.environment, stderr=subprocess.PIPE) as start:
+        wait_for(desk.paths.sim_ready("binance").exists)
+        start.send_signal(signal.SIGINT)
+        said = start.communicate(timeout=40)[1].decode()
+    assert start.returncode == 1 and "stopped again\nNothing runs." in said, said
+    assert processes.find_ours(desk.paths.runtime) == []
+    assert desk.status()["state"] == "STOPPED"
