@@ -62,6 +62,7 @@ FAULTS = {
     "foreign_symbol": "count: depth events preceded by one of another symbol with st 2 and a non-ASCII name",
     "fragmented_frames": "switch: every stream message arrives in three fragments",
     "fresh_2013": "count: order queries answered with -2013",
+    "late_cut": "switch: the connection of a late order is cut at once",
     "late_ms": "value: how late those of late_order arrive, 1000 when 0",
     "late_order": "count: WS API orders that arrive late_ms later, even when their connection is gone",
     "listenkey_expired": "action: the listenKey expires, its sockets stay open",

@@ -113,6 +113,8 @@ class WsApi:
         elif method in _ORDERS and self._faults.take("late_order"):
             late_s = (self._faults.value("late_ms") or LATE_MS) / 1000
             asyncio.get_running_loop().call_later(late_s, self._perform, connection, request)
+            if self._faults.value("late_cut"):
+                connection.socket.cut()
         else:
             self._perform(connection, request)
 

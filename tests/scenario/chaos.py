@@ -53,6 +53,7 @@ RESUME_S = 60.0  # from the end of the faults to orders on both venues, on a bus
 CHARGE_S = 100.0  # and to no charge that belongs to nothing: an unanswered order is looked for 80 s
 BOOKS_S = 90.0  # a fill whose event was lost is found by the reconcile of every minute at the latest
 LOOK_S = 0.2
+FILES_MAX, MIB_MAX = 80, 300  # of one process; 34 and 115 when nothing goes wrong
 DEATHS_ALLOWED, DEATHS_WINDOW_S = 6, 600.0
 LIMITS = ("1000", "300", "200")
 
@@ -148,6 +149,7 @@ def _counted(rnd: random.Random) -> str:
     venue = rnd.choice(VENUES)
     name = rnd.choice(sorted(COUNTED[venue]))
     late = f" late_ms={rnd.randint(100, LATE_MS[venue])}" if name == "late_order" else ""
+    late += " late_cut=1" if late and venue == "binance" and rnd.random() < 0.5 else ""
     return f"{venue} {name}={rnd.randint(1, COUNTED[venue][name])}{late}"
 
 
@@ -209,6 +211,8 @@ class Report:
     rounds: int = 0
     outages: list[tuple[float, str]] = field(default_factory=list)  # seconds not trading, in which round
     books_s: list[float] = field(default_factory=list)  # until our books met the venues'
+    most_files: int = 0
+    most_mib: int = 0
     starts: int = 0
     fills: int = 0
     looks: str = ""
@@ -224,6 +228,7 @@ class Report:
             f"{time.monotonic() - self.began:.0f} s, {self.fills} fills, {self.starts} starts; {self.looks}\n"
             f"{len(times)} rounds with an outage: median {middle:.1f} s, worst {worst or 'none'}; "
             f"books meet after {max(self.books_s, default=0.0):.1f} s at most\n"
+            f"at most {self.most_files} open files and {self.most_mib} MiB in a process; "
             f"halts lifted: {self.halts or 'none'}"
         )
 
@@ -538,6 +543,7 @@ class Chaos:
                 raise Violation(f"not trading {RESUME_S:.0f} s after the last fault: {why}")
             time.sleep(LOOK_S)
         self._books_meet()
+        self._check_resources()
         while self._stale_s() > CHARGE_S:
             time.sleep(LOOK_S)
             if time.monotonic() - began > CHARGE_S + RESUME_S:
@@ -548,6 +554,17 @@ class Chaos:
         self._outages.seconds = 0.0
         self.report.rounds += bool(self._round)
         self._round.clear()
+
+    def _check_resources(self) -> None:
+        """Whatever was cut, reopened and retried: no process keeps what it does not need."""
+        for entry in processes.find_ours(self._paths.runtime):
+            with contextlib.suppress(OSError):
+                files = len(os.listdir(f"/proc/{entry.process.pid}/fd"))
+                mib = processes.resident_bytes(entry.process) >> 20
+                self.report.most_files = max(self.report.most_files, files)
+                self.report.most_mib = max(self.report.most_mib, mib)
+                if files > FILES_MAX or mib > MIB_MAX:
+                    raise Violation(f"{entry.name} has {files} open files and {mib} MiB")
 
     def _books_meet(self) -> None:
         """While it trades on, there is soon a moment at which our books and the venues' are the same."""

@@ -582,7 +582,14 @@ def test_requests_that_are_lost_late_or_overtaken_by_a_fill(simulator: Simulator
                     await api.send_json(client.ws_request("order.place", **params))
                 assert (await receive(api))["result"]["clientOrderId"] == "now"
             await appears("late")
-            assert sorted(await open_ids()) == ["late", "now"]
+            await client.admin("/faults", {"late_order": 1, "late_cut": 1})
+            async with client.socket("/ws-fapi/v1") as api:
+                params = order | {"price": f"{bid - 63:.1f}", "newClientOrderId": "cut"}
+                await api.send_json(client.ws_request("order.place", **params))
+                async with asyncio.timeout(WAIT_S):
+                    assert (await api.receive()).type is not aiohttp.WSMsgType.TEXT
+            await appears("cut")
+            assert sorted(await open_ids()) == ["cut", "late", "now"]
 
             async with client.socket("/ws-fapi/v1") as api:
                 await client.admin("/faults", {"cancel_withheld": 1})
@@ -590,7 +597,7 @@ def test_requests_that_are_lost_late_or_overtaken_by_a_fill(simulator: Simulator
                     cancel = client.ws_request("order.cancel", symbol=SYMBOL, origClientOrderId=name)
                     await api.send_json(cancel)
                 assert (await receive(api))["result"]["clientOrderId"] == "now"
-            assert await open_ids() == []
+            assert await open_ids() == ["cut"]
 
             _, placed = await client.order("BUY", f"{bid - 50:.1f}", "0.004")
             cancel_it = {"symbol": SYMBOL, "orderId": placed["orderId"]}
