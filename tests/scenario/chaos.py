@@ -35,7 +35,6 @@ from typing import Any
 
 from chaos_oracles import LedgerReader, LedgerWatch, VenueWatch, Watch
 from conftest import CONTROL, ROOT, System
-from test_main_job import assert_books_equal
 
 from bridge.ledger import now_ns
 from bridge.messages import LedgerState, SlotState
@@ -137,7 +136,7 @@ HELD: dict[str, dict[str, tuple[int, int]]] = {
 
 
 def _kill(rnd: random.Random) -> str:
-    return f"kill {rnd.choice(CHILDREN)}"
+    return f"{'term' if rnd.random() < 0.15 else 'kill'} {rnd.choice(CHILDREN)}"
 
 
 def _stop(rnd: random.Random) -> str:
@@ -182,7 +181,7 @@ ENDS: tuple[tuple[int, Callable[[random.Random], str]], ...] = (
     (1, lambda rnd: f"kill supervisor {rnd.uniform(0, 4):.1f}"),
     (1, lambda rnd: f"halfstart {rnd.uniform(0.3, 5):.1f}"),
     (1, lambda rnd: f"halt {rnd.uniform(0, 1):.1f}"),
-    (1, lambda rnd: rnd.choice(("power", "reboot"))),
+    (1, lambda rnd: rnd.choice(("power", "reboot", "restart"))),
 )
 
 
@@ -243,6 +242,21 @@ def busy_config(system: System) -> tuple[str, ...]:
             content[key] = content[key] | value if isinstance(value, dict) else value
         (folder / name).write_text(json.dumps(content))
     return "--config", str(folder)
+
+
+def apart(paths: Paths) -> list[Json]:
+    """Symbols in which our books are not the venue's. A fill whose event was lost is booked when it is found,
+    after later ones: that moves money between realized and the cost of what is open, and nothing else."""
+    rows = []
+    for row in compare(paths)[1]:
+        moved = {
+            name: values["ours"] - values["venue"]
+            for name, values in row["differences"].items()
+            if values["ours"] != values["venue"]
+        }
+        if moved.pop("cost_micros", 0) != moved.pop("realized_micros", 0) or moved:
+            rows.append(row)
+    return rows
 
 
 class TakeBack:
@@ -383,6 +397,10 @@ class Chaos:
             time.sleep(float(wait_s))
             self._start()
 
+    def _do_term(self, name: str) -> None:
+        """Somebody ends one process in the polite way."""
+        self._signal(name, signal.SIGTERM)
+
     def _do_stop(self, name: str, seconds: str) -> None:
         pid = self._signal(name, signal.SIGSTOP)
         if pid is not None:
@@ -393,6 +411,15 @@ class Chaos:
     def _do_power(self) -> None:
         """Every process dies at one instant."""
         self._kill_all()
+        self._start()
+
+    def _do_restart(self) -> None:
+        """A person stops everything and starts it again."""
+        self._restore_venues()
+        sure = self._venues_up() == list(VENUES) and not self._banned()
+        stopped = self._system.control("stop", expect=None)
+        if stopped.returncode not in ((0,) if sure else (0, 1)):
+            raise Violation(f"stop ended with {stopped.returncode}: {stopped.stdout}{stopped.stderr}")
         self._start()
 
     def _do_reboot(self) -> None:
@@ -407,8 +434,7 @@ class Chaos:
         self._restore_venues()
         up = self._venues_up()
         killed = self._system.control("kill", "--reason", "chaos", expect=None)
-        banned = any("ban_418" in what for what in self._round)
-        if killed.returncode not in ((0,) if up == list(VENUES) and not banned else (0, 7)):
+        if killed.returncode not in ((0,) if up == list(VENUES) and not self._banned() else (0, 7)):
             raise Violation(f"kill ended with {killed.returncode}: {killed.stdout}{killed.stderr}")
         for venue in up if killed.returncode == 0 else ():
             if left := self._system.account(venue)["open_orders"]:
@@ -439,6 +465,9 @@ class Chaos:
         starting.wait()
         self._signal("supervisor", signal.SIGKILL)
         self._start()
+
+    def _banned(self) -> bool:
+        return any("ban_418" in what for what in self._round)
 
     def _venues_up(self) -> list[str]:
         up = []
@@ -490,7 +519,7 @@ class Chaos:
         found = [entry for entry in processes.find_ours(self._paths.runtime) if entry.name == name]
         for entry in found:
             processes.send_signal(entry.process, number)
-            if number is signal.SIGKILL:
+            if number in (signal.SIGKILL, signal.SIGTERM):
                 self._deaths.setdefault(name, []).append(time.monotonic())
         return found[0].process.pid if found else None
 
@@ -570,13 +599,11 @@ class Chaos:
         """While it trades on, there is soon a moment at which our books and the venues' are the same."""
         began = time.monotonic()
         while True:
-            with contextlib.suppress(OSError):
-                equal, rows = compare(self._paths)
-                if equal or self._system.day_ended():
-                    break
+            rows = apart(self._paths)
+            if not rows or self._system.day_ended():
+                break
             if time.monotonic() - began > BOOKS_S:
-                apart = [row for row in rows if row["differences"]]
-                raise Violation(f"our books and the venues' do not meet within {BOOKS_S:.0f} s: {apart}")
+                raise Violation(f"our books and the venues' do not meet within {BOOKS_S:.0f} s: {rows}")
             time.sleep(LOOK_S)
         self.report.books_s.append(time.monotonic() - began)
 
@@ -635,10 +662,8 @@ class Chaos:
             # An order whose answer never came keeps its charge until its window has passed.
             if slot.state != SlotState.UNKNOWN or slot.sent_ns < oldest_ns:
                 raise Violation(f"a charge after the stop: {slot}")
-        try:
-            assert_books_equal(self._system)
-        except AssertionError as error:
-            raise Violation(f"the books differ from the venues': {error}") from None
+        if (rows := apart(self._paths)) and not self._system.day_ended():
+            raise Violation(f"the books differ from the venues': {rows}")
 
 
 def soak(
