@@ -335,6 +335,7 @@ async def run(options: Options) -> None:
     """Serve until SIGTERM, then write account.json."""
     stopped = stop_event()
     folder = StateFolder(options.state)
+    folder.forget_document("account.json")  # of the last end: it would pass for the present account
     private_pem, public_hex = _ed25519_key(options.state / "ed25519.pem")
     venue = Venue(options, folder, public_hex)
     app = web.Application(client_max_size=1 << 20)

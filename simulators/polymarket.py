@@ -178,6 +178,7 @@ async def run(options: Options) -> None:
     stopped = asyncio.create_task(stop_event().wait())
     clock, faults = Clock(), Faults(FAULTS, options.faults)
     state = StateFolder(options.state)
+    state.forget_document("account.json")  # of the last end: it would pass for the present account
     log = RequestLog(clock.now_ms)
     streams = Streams(clock, faults, log)
     venue = Venue(clock, faults, state, streams)

@@ -78,6 +78,10 @@ class StateFolder:
         self._file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         self.records = len(lines)
 
+    def forget_document(self, name: str) -> None:
+        """Remove `<folder>/<name>` when it is there."""
+        (self.folder / name).unlink(missing_ok=True)
+
     def write_document(self, name: str, document: Any) -> None:
         """Replace `<folder>/<name>` by this JSON document, atomically."""
         partial = self.folder / f"{name}.new"

@@ -181,6 +181,7 @@ ENDS: tuple[tuple[int, Callable[[random.Random], str]], ...] = (
     (1, lambda rnd: f"kill supervisor {rnd.uniform(0, 4):.1f}"),
     (1, lambda rnd: f"halfstart {rnd.uniform(0.3, 5):.1f}"),
     (1, lambda rnd: f"halt {rnd.uniform(0, 1):.1f}"),
+    (1, lambda rnd: rnd.choice(("halfstop", "halfhalt")) + f" {rnd.uniform(0.3, 2.5):.1f}"),
     (1, lambda rnd: rnd.choice(("power", "reboot", "restart"))),
 )
 
@@ -452,19 +453,37 @@ class Chaos:
         """The supervisor dies, and the next one dies while it starts."""
         self._signal("supervisor", signal.SIGKILL)
         self._restore_venues()
-        command = [str(CONTROL), "start", "--paper", *self._options]
-        starting = subprocess.Popen(
-            command,
-            env=self._system.environment,
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        time.sleep(float(seconds))
-        starting.kill()
-        starting.wait()
+        with self._command("start", "--paper", *self._options) as starting:
+            time.sleep(float(seconds))
+            starting.kill()
         self._signal("supervisor", signal.SIGKILL)
         self._start()
+
+    def _do_halfstop(self, seconds: str) -> None:
+        """The supervisor dies while it stops everything."""
+        with self._command("stop"):
+            time.sleep(float(seconds))
+            self._signal("supervisor", signal.SIGKILL)
+        self._start()
+
+    def _do_halfhalt(self, seconds: str) -> None:
+        """A kill dies half-way, and is typed again."""
+        with self._command("kill", "--reason", "chaos, cut short") as killing:
+            time.sleep(float(seconds))
+            killing.kill()
+        self._do_halt("0")
+
+    @contextlib.contextmanager
+    def _command(self, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A control command that runs meanwhile; it is waited for at the end."""
+        nowhere = subprocess.DEVNULL
+        command = subprocess.Popen(
+            [CONTROL, *words], env=self._system.environment, cwd=ROOT, stdout=nowhere, stderr=nowhere
+        )
+        try:
+            yield command
+        finally:
+            command.wait(60)
 
     def _banned(self) -> bool:
         return any("ban_418" in what for what in self._round)

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from conftest import System
+from conftest import System, our_account
 
 from bridge.ledger import Ledger, LedgerError, LedgerView
 from bridge.messages import LedgerSlot, LedgerState
@@ -191,9 +191,9 @@ class VenueWatch(Watch):
 
     def _account(self) -> Json | None:
         try:
-            return self._system.account(self._venue)
+            return our_account(self._system.admin(self._venue, "/account"))
         except (OSError, ValueError, AssertionError):
-            return None  # stopped, killed or not there yet
+            return None  # stopped, killed or not there yet; what it left behind is not how things stand
 
     def _compare(self, account: Json, view: LedgerView) -> None:
         line = view.participants[self._role]

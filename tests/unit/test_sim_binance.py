@@ -619,6 +619,19 @@ def test_requests_that_are_lost_late_or_overtaken_by_a_fill(simulator: Simulator
     drive(simulator, act)
 
 
+def test_what_an_earlier_end_left_does_not_pass_for_the_present_account(tmp_path: Path) -> None:
+    """account.json of the last SIGTERM is gone once the venue runs again, and after a kill -9."""
+    venue = Simulator(tmp_path / "state")
+    venue.start()
+    venue.stop()
+    left = tmp_path / "state" / "account.json"
+    assert left.exists()
+    venue.start()
+    assert not left.exists()
+    venue.stop(signal.SIGKILL)
+    assert not left.exists()
+
+
 def test_clock_fault_moves_the_venue_away_from_the_client(simulator: Simulator) -> None:
     """With the venue's clock 5 s ahead an honest timestamp is outside a short window."""
 

@@ -342,6 +342,14 @@ def test_requests_that_are_lost_late_or_overtaken_by_a_fill(simulator: Simulator
     assert account["open_orders"] == []
 
 
+def test_what_an_earlier_end_left_does_not_pass_for_the_present_account(simulator: Simulator) -> None:
+    """account.json of the last SIGTERM is gone once the venue runs again."""
+    simulator.stop()
+    assert (simulator.state / "account.json").exists()
+    simulator.start()
+    assert not (simulator.state / "account.json").exists()
+
+
 def test_help_names_every_fault() -> None:
     """--help explains the switches, and an unknown one is refused with the names that exist."""
     run = [sys.executable, "-m", "simulators", "polymarket"]
