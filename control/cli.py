@@ -404,7 +404,9 @@ ACCOUNT_HELP = (
     "What each venue's own books say (JSON): to compare with `positions --json` and `pnl --json`.\n\n"
     "--compare sets our books beside the venues' per symbol: quantity, cost, realized, fees and cash flow, "
     "to the last integer. Marks and unrealized are not compared: each side marks by its own latest price. "
-    "Ours are today's and theirs since the account began, so after midnight UTC the sums differ."
+    "Ours are today's and theirs since the account began, so after midnight UTC the sums differ. "
+    "A fill that was found late is booked after later ones: realized and cost then differ by the same "
+    "amount, and that alone counts as equal."
 )
 
 

@@ -40,7 +40,7 @@ from bridge.ledger import now_ns
 from bridge.messages import LedgerState, SlotState
 from bridge.paths import Paths
 from control import processes
-from control.accounting import compare
+from control.accounting import compare, is_same_money
 from control.shared import read_page
 from control.status import snapshot
 from control.words import PARTICIPANTS
@@ -246,18 +246,8 @@ def busy_config(system: System) -> tuple[str, ...]:
 
 
 def apart(paths: Paths) -> list[Json]:
-    """Symbols in which our books are not the venue's. A fill whose event was lost is booked when it is found,
-    after later ones: that moves money between realized and the cost of what is open, and nothing else."""
-    rows = []
-    for row in compare(paths)[1]:
-        moved = {
-            name: values["ours"] - values["venue"]
-            for name, values in row["differences"].items()
-            if values["ours"] != values["venue"]
-        }
-        if moved.pop("cost_micros", 0) != moved.pop("realized_micros", 0) or moved:
-            rows.append(row)
-    return rows
+    """Symbols in which our books are not the venue's."""
+    return [row for row in compare(paths)[1] if not is_same_money(row["differences"])]
 
 
 class TakeBack:
