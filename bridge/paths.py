@@ -27,16 +27,25 @@ def private_folder(path: Path) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.mkdir(mode=0o700, exist_ok=True)
-        found = path.lstat()
     except OSError as error:
         raise PathsError(f"cannot make the folder {path}: {error.strerror}; {ADVICE}") from error
+    refuse_untrusted(path)
+    return path
+
+
+def refuse_untrusted(path: Path) -> None:
+    """PathsError for what is not a folder of ours alone. One that is missing, or that cannot be looked at,
+    has nothing to be misled by."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return
     if not stat.S_ISDIR(found.st_mode):
         raise PathsError(f"{path} is not a folder; move it away, or {ADVICE}")
     if found.st_uid != os.geteuid():
         raise PathsError(f"the folder {path} belongs to another user; {ADVICE}")
     if found.st_mode & 0o022:
         raise PathsError(f"others may write into {path}; run: chmod 700 {path}")
-    return path
 
 
 def default_runtime(environment: Mapping[str, str]) -> Path:

@@ -6,6 +6,7 @@ only `start` needs.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
@@ -72,14 +73,33 @@ def emit(content: Any) -> None:
     sys.stdout.write(json.dumps(content, indent=1) + "\n")
 
 
-def open_paths(*, create: bool = False) -> Paths:
-    """The folders of paper mode."""
-    from bridge.paths import Paths, PathsError
+def open_paths(*, create: bool = False, trusted: bool = True) -> Paths:
+    """The folders of paper mode. The runtime folder has a name that anyone could have taken: what is in one
+    that is not ours alone must not tell a command which processes to end or which venue to ask."""
+    from bridge.paths import Paths, PathsError, refuse_untrusted
 
     try:
-        return Paths.from_environment("paper", create=create)
+        paths = Paths.from_environment("paper", create=create)
+        if trusted:
+            refuse_untrusted(paths.home)
+            refuse_untrusted(paths.runtime)
+        return paths
     except PathsError as error:
         raise ControlError(f"{str(error)[0].upper()}{str(error)[1:]}.", Exit.ERROR) from None
+
+
+def open_paths_for_kill() -> Paths:
+    """An emergency stop goes on without a runtime folder that is not ours alone: nothing of ours starts
+    with such a one."""
+    from bridge.paths import PathsError, refuse_untrusted
+
+    paths = open_paths(trusted=False)
+    try:
+        refuse_untrusted(paths.runtime)
+    except PathsError as error:
+        _kill_line(f"{error}; what is in it is not believed", "bad")
+        return dataclasses.replace(paths, runtime=paths.home / "no-runtime")
+    return paths
 
 
 def config_folder(chosen: Path | None) -> Path:
@@ -227,7 +247,7 @@ def kill(
         # An emergency stop never stops at a typing mistake: too much is stopped rather than nothing.
         _kill_line(f"no venue is called {venue!r} ({', '.join(VENUES)}); all of them are emptied", "bad")
         venue = None
-    report = Kill(open_paths(), reason, flatten, venue, _kill_line).run()
+    report = Kill(open_paths_for_kill(), reason, flatten, venue, _kill_line).run()
     code = report.exit_code()
     words = {
         Exit.OK: "KILLED: confirmed" if report.venues else f"KILLED: {NO_VENUE}",
@@ -569,7 +589,7 @@ def doctor(config: Config = None, as_json: Json = False) -> None:
     """Check build, settings, folders, ledger, processes and venues. Changes nothing."""
     from control.doctor import examine
 
-    findings = examine(open_paths(), config_folder(config))
+    findings = examine(open_paths(trusted=False), config_folder(config))
     if as_json:
         emit(
             {

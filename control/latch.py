@@ -17,9 +17,9 @@ from control.records import read_json, sync_folder, write_atomically
 
 
 def is_latched(latch: Path) -> bool:
-    """True when the latch is there or when its folder cannot be looked into."""
+    """True when the latch is there, be it a link to nothing, or when its folder cannot be looked into."""
     try:
-        os.stat(latch)
+        os.lstat(latch)
     except FileNotFoundError:
         return _folder_unreadable(latch.parent)
     except OSError:

@@ -34,10 +34,11 @@ class Screen:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         room = (options.height or console.height) - self._free_lines
         options = options.update(height=None)
-        whole = view.render(self._picture)
-        if _lines(console, options, whole) <= room:
-            yield whole
-            return
+        if sum(len(rows) for _, _, rows in view.tables(self._picture)) < room:
+            whole = view.render(self._picture)
+            if _lines(console, options, whole) <= room:
+                yield whole
+                return
         gap = [Text("")] if room >= ROOMY - 1 else []
         head = Group(*_head(self._picture, options.max_width, gap))
         yield head

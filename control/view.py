@@ -44,7 +44,7 @@ def render(picture: Record) -> RenderableType:
     """The whole view."""
     parts: list[RenderableType] = [headline(picture), *alarms(picture)]
     parts += [_budget(picture["budget"], picture["state"]), today(picture)]
-    for title, columns, rows in _tables(picture):
+    for title, columns, rows in tables(picture):
         if rows:
             parts += [Text(""), Fitting(title, columns, rows)]
     parts += [Text(""), *_footer(picture)]
@@ -150,7 +150,8 @@ def age_text(age_ms: int | None) -> str:
     return f"{age_ms} ms"
 
 
-def _tables(picture: Record) -> Iterable[tuple[str, tuple[str, ...], list[list[Any]]]]:
+def tables(picture: Record) -> Iterable[tuple[str, tuple[str, ...], list[list[Any]]]]:
+    """The tables of the whole view: title, columns, rows."""
     yield (
         "Processes",
         ("name", "pid", "state", "heartbeat", "restarts", "MiB"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -113,10 +114,12 @@ def test_latch_is_durable_before_it_counts(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_unreadable_latch_counts_as_latched(tmp_path: Path) -> None:
-    """A path that cannot be looked into may hide a latch."""
+    """A path that cannot be looked into may hide a latch, and a link to nothing has its name."""
     in_the_way = tmp_path / "file"
     in_the_way.write_text("")
     assert is_latched(in_the_way / "HALTED")
+    (tmp_path / "HALTED").symlink_to(tmp_path / "nowhere")
+    assert is_latched(tmp_path / "HALTED")
 
 
 def test_a_start_without_room_is_refused_before_anything_is_started(
@@ -129,3 +132,31 @@ def test_a_start_without_room_is_refused_before_anything_is_started(
     monkeypatch.setattr(start, "DISK_MIN_BYTES", 1 << 62)
     with pytest.raises(ControlError, match=f"{tmp_path}/home has room for .* free space there"):
         start.refuse_full_disk(paths)
+
+
+def test_a_runtime_folder_that_others_may_write_is_not_believed(tmp_path: Path) -> None:
+    """Its name can be guessed and taken by anyone. Files in it that call some process of ours "engine" must
+    not get that process ended; a kill latches all the same."""
+    paths = Paths.from_environment(
+        "paper", {"PURSER_HOME": str(tmp_path / "home"), "PURSER_RUNTIME": str(tmp_path / "run")}
+    )
+    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    try:
+        about = {"pid": bystander.pid, "start_time": processes.start_time_of(bystander.pid)}
+        child = {**about, "name": "engine", "state": "running"}
+        paths.supervisor_json.write_text(json.dumps({**about, "children": [child]}))
+        paths.runtime.chmod(0o777)
+        for command, said in (("stop", "Others may write into"), ("status", "run: chmod 700"),
+                              ("kill", "what is in it is not believed")):  # fmt: skip
+            argv = [sys.executable, "-m", "control", command]
+            environment = {**os.environ, "PURSER_HOME": str(paths.home), "PURSER_RUNTIME": str(paths.runtime)}
+            done = subprocess.run(
+                argv, env=environment, capture_output=True, text=True, timeout=60, check=False
+            )
+            assert said in done.stdout + done.stderr, (command, done.stdout, done.stderr)
+            assert done.returncode == (0 if command == "kill" else 1)
+            assert bystander.poll() is None, command
+        assert is_latched(paths.latch)
+    finally:
+        bystander.kill()
+        bystander.wait()
