@@ -372,6 +372,31 @@ static void test_missed_fills_are_asked_from_the_unbroken_record(void)
     EXPECT(m->last_trade_id == 13 && m->confirmed_trade_id == 10);
 }
 
+static void test_a_fill_missed_before_others_is_asked_from_the_last_agreement(void)
+{
+    struct binance_market *m = &b->markets[0];
+    struct binance_reconcile kept = b->reconcile;
+    int state = venue->session_state;
+    int64_t reconciled_ns = b->reconciled_ns;
+    venue->session_state = SESSION_READY;
+    b->fills_complete = true;
+    m->ended_trade_id = 100; /* the end of a reconcile; nobody asked again soon after */
+    b->reconciled_ns = NOW;
+    m->last_trade_id = m->confirmed_trade_id = 180; /* 101 was missed, 102 to 180 came */
+    EXPECT(venue->operations->reconcile(venue, "180", NOW + 60000000000) == STATUS_OK);
+    EXPECT(binance_fills_from(b, 0) == 180);
+    m->ended_trade_id = 180;
+    for (int again = 1; again <= 3; again++) { /* the positions differ */
+        b->reconciled_ns = NOW + 60000000000;
+        EXPECT(venue->operations->reconcile(venue, "180", NOW + 62000000000) == STATUS_OK);
+        EXPECT(binance_fills_from(b, 0) == (again == 2 ? 0 : 100));
+    }
+    binance_reconcile_abort(b);
+    b->reconcile = kept;
+    b->reconciled_ns = reconciled_ns;
+    venue->session_state = state;
+}
+
 static void test_no_order_without_a_fresh_dead_man(void)
 {
     struct order order = {.client_order_id = 1, .instrument = &b->markets[0].instrument};
@@ -449,6 +474,7 @@ int main(void)
     test_forced_orders_are_said();
     test_listen_key_expiry_renews();
     test_missed_fills_are_asked_from_the_unbroken_record();
+    test_a_fill_missed_before_others_is_asked_from_the_last_agreement();
     test_no_order_without_a_fresh_dead_man();
     test_half_a_list_of_open_orders_is_asked_again();
     test_a_ban_holds_everything_back_until_it_ends();

@@ -332,6 +332,7 @@ class Chaos:
         self.report = Report()
         self._take_back = TakeBack()
         self._deaths: dict[str, list[float]] = {}
+        self._banned_until = 0.0
         self._lost = False  # the runtime folder was lost and trading has not begun again
         self._round: list[str] = []
         self._ledger_watch = LedgerWatch(system)
@@ -476,7 +477,7 @@ class Chaos:
             command.wait(60)
 
     def _banned(self) -> bool:
-        return any("ban_418" in what for what in self._round)
+        return time.monotonic() < self._banned_until
 
     def _venues_up(self) -> list[str]:
         up = []
@@ -514,6 +515,8 @@ class Chaos:
         switches = {name: int(value) for name, _, value in pairs}
         with contextlib.suppress(OSError):
             self._system.admin(venue, "/faults", switches)
+        if "ban_418" in switches:  # it begins with the next request
+            self._banned_until = time.monotonic() + 2 * switches["ban_seconds"] + 5
         if held:
             zero = dict.fromkeys(switches, 0)
             self._take_back.after(float(words[-1]), lambda: self._try(venue, zero))

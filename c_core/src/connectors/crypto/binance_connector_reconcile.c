@@ -11,8 +11,9 @@
 
 #define OWNERS_MAX  200 /* order queries of one run: each costs weight 1 */
 #define RETRY_FIRST 1
-/* A reconcile soon after another means that positions differed: the newest fills are looked at
- * again, fewer than would look like a storm of repeated executions. */
+/* A reconcile soon after another means that positions differed: a fill was missed before one that
+ * came. All since the last agreement are looked at again, and in turn with them the newest, only so
+ * many: of those that are older than our journal nobody would know that they are booked. */
 #define RECHECK_NS    10000000000LL
 #define RECHECK_FILLS 40
 
@@ -41,7 +42,10 @@ int binance_reconcile_start(struct venue *venue, const char *since_execution_id,
     memset(b->reconcile.positions_told, 0, sizeof b->reconcile.positions_told);
     b->reconcile.owners_asked = 0;
     b->reconcile.page_from = 0;
-    b->reconcile.recheck = b->fills_complete && now_ns - b->reconciled_ns < RECHECK_NS;
+    bool soon = now_ns - b->reconciled_ns < RECHECK_NS;
+    b->reconcile.rechecks = b->fills_complete && soon ? b->reconcile.rechecks + 1 : 0;
+    for (int i = 0; i < b->symbols_count && !soon; i++)
+        b->markets[i].agreed_trade_id = b->markets[i].ended_trade_id;
     reconcile_next(b, BINANCE_RECONCILE_ORDERS);
     binance_reconcile_turn(b, now_ns);
     return STATUS_OK;
@@ -63,12 +67,15 @@ void binance_fill_seen(struct binance *b, struct binance_market *market, int64_t
         market->live_trade_id = trade_id;
 }
 
-/* fills_from: the trade id after which fills may be missing; 0: not known. A fill that came live
- * before the record was whole says nothing of those before it, so neither the newest seen nor a
- * `since` that it moved is used. Trade ids count per symbol: `since` is only used when there is one
- * symbol. */
-static int64_t fills_from(const struct binance *b, int symbol)
+/* A fill that came live before the record was whole says nothing of those before it, so neither the
+ * newest seen nor a `since` that it moved is used. Trade ids count per symbol: `since` is only used
+ * when there is one symbol. */
+int64_t binance_fills_from(const struct binance *b, int symbol)
 {
+    if (b->reconcile.page_from > 0)
+        return b->reconcile.page_from;
+    if (b->reconcile.rechecks > 0)
+        return b->reconcile.rechecks % 2 == 1 ? b->markets[symbol].agreed_trade_id : 0;
     const struct binance_market *market = &b->markets[symbol];
     int64_t since = b->reconcile.since;
     if (market->confirmed_trade_id > 0)
@@ -88,15 +95,12 @@ static int step_ask(struct binance *b, int64_t now_ns)
         snprintf(parameters, sizeof parameters, "symbol=%s", symbol);
         return binance_call(b, BINANCE_CALL_OPEN_ORDERS, r->symbol, r->run, 0, parameters, now_ns);
     case BINANCE_RECONCILE_FILLS:
-        if (r->recheck)
-            snprintf(parameters, sizeof parameters, "symbol=%s&limit=%d", symbol, RECHECK_FILLS);
-        else if (r->page_from > 0 || fills_from(b, r->symbol) > 0)
+        if (binance_fills_from(b, r->symbol) > 0)
             snprintf(parameters, sizeof parameters, "symbol=%s&fromId=%lld&limit=%d", symbol,
-                     (long long)(r->page_from > 0 ? r->page_from : fills_from(b, r->symbol)) + 1,
-                     BINANCE_FILLS_PAGE);
+                     (long long)binance_fills_from(b, r->symbol) + 1, BINANCE_FILLS_PAGE);
         else
             snprintf(parameters, sizeof parameters, "symbol=%s&limit=%d", symbol,
-                     BINANCE_FILLS_PAGE);
+                     r->rechecks > 0 ? RECHECK_FILLS : BINANCE_FILLS_PAGE);
         return binance_call(b, BINANCE_CALL_FILLS, r->symbol, r->run, 0, parameters, now_ns);
     case BINANCE_RECONCILE_OWNERS:
         snprintf(parameters, sizeof parameters, "symbol=%s&orderId=%lld", symbol,
@@ -279,6 +283,8 @@ static bool step_answer(struct binance *b, const struct binance_answer *answer, 
         b->reconciled_ns = now_ns;
         for (int i = 0; i < b->symbols_count && b->fills_complete; i++)
             b->markets[i].confirmed_trade_id = b->markets[i].last_trade_id;
+        for (int i = 0; i < b->symbols_count; i++)
+            b->markets[i].ended_trade_id = b->markets[i].last_trade_id;
         b->venue.events->on_reconciled(b->venue.events->context, &b->venue);
     }
     return true;

@@ -65,6 +65,9 @@ struct binance_market {
     /* Our fills: the newest seen; the newest of an unbroken record; the first seen live before the
      * record was whole. */
     int64_t last_trade_id, confirmed_trade_id, live_trade_id;
+    /* The newest at the end of the last reconcile, and of the last that the engine was content
+     * with. */
+    int64_t ended_trade_id, agreed_trade_id;
     char path_symbol[32]; /* lower case, for stream names */
 };
 
@@ -111,7 +114,7 @@ struct binance_reconcile {
     int fill;          /* next fill of the page to report */
     int fills_count;
     int owners_asked;
-    bool recheck; /* asked again soon after: look further back */
+    int rechecks; /* how often asked again soon after: look further back */
     bool positions_told[BINANCE_SYMBOLS_MAX];
     struct binance_fill *fills;
 };
@@ -293,6 +296,9 @@ void binance_reconcile_abort(struct binance *b);
 void binance_fills_broken(struct binance *b);
 /* binance_fill_seen: keeps the record of our trade ids. */
 void binance_fill_seen(struct binance *b, struct binance_market *market, int64_t trade_id);
+/* binance_fills_from: the trade id after which the fills of a reconcile are asked for; 0: the
+ * newest that one answer holds. */
+int64_t binance_fills_from(const struct binance *b, int symbol);
 void binance_reconcile_turn(struct binance *b, int64_t now_ns);
 void binance_reconcile_answer(struct binance *b, const struct binance_answer *answer,
                               int64_t now_ns);
