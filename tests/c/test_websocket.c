@@ -42,6 +42,7 @@ void *realloc(void *memory, size_t size)
 
 #define BIG    70000
 #define ECHOES 2000
+#define FLOOD  5000
 
 static struct loop loop;
 static struct websocket ws;
@@ -188,6 +189,23 @@ static void serve_echo(struct peer *peer)
         peer_frame(peer, 0x81, payload, length);
 }
 
+/* As many frames as make several turns, handed to the socket in one piece. */
+static void serve_flood(struct peer *peer)
+{
+    static char frames[FLOOD * 8];
+    char payload[256];
+    size_t length, filled = 0;
+    for (int n = 0; n < FLOOD; n++) {
+        int digits = snprintf(frames + filled + 2, 6, "%d", n);
+        frames[filled] = (char)0x81;
+        frames[filled + 1] = (char)digits;
+        filled += 2 + (size_t)digits;
+    }
+    CHECK(peer_upgrade(peer, false));
+    peer_write(peer, frames, filled);
+    (void)peer_read_frame(peer, payload, &length);
+}
+
 static void *server_thread(void *argument)
 {
     void (*const *serve)(struct peer *) = argument;
@@ -254,6 +272,44 @@ static void needs_no_heap(const char *port, struct tls_context *tls)
     pthread_join(thread, NULL);
 }
 
+/* A flood of one peer is taken in shares: no turn of the loop hands out more than its share of
+ * frames, and nothing is lost or waited for although the last bytes have left the socket long
+ * before.
+ */
+static void takes_a_flood_in_turns(const char *port, struct tls_context *tls)
+{
+    void (*serve)(struct peer *) = serve_flood;
+    pthread_t thread = start_server(&serve);
+    connect_to(tls != NULL ? "wss" : "ws", port, tls);
+    int64_t deadline = clock_now_ns() + 10 * CLOCK_NS_PER_S;
+    int most = 0;
+    while (messages < FLOOD) {
+        int64_t before = messages;
+        CHECK(clock_now_ns() < deadline && closed == 0);
+        CHECK(loop_run_once(&loop, CLOCK_NS_PER_S / 10) >= 0);
+        CHECK(messages - before <= WEBSOCKET_TURN_FRAMES);
+        most = messages - before > most ? (int)(messages - before) : most;
+        CHECK(messages == 0 || atoi(last) == (int)messages - 1);
+    }
+    CHECK(most == WEBSOCKET_TURN_FRAMES && ws.more_timer < 0);
+    websocket_close(&ws, 1000, "done", clock_now_ns());
+    pthread_join(thread, NULL);
+}
+
+/* A connection that is closed in the middle of a flood hears no more of it. */
+static void a_flood_ends_with_its_connection(const char *port)
+{
+    void (*serve)(struct peer *) = serve_flood;
+    pthread_t thread = start_server(&serve);
+    connect_to("ws", port, NULL);
+    while (ws.more_timer < 0)
+        CHECK(closed == 0 && loop_run_once(&loop, CLOCK_NS_PER_S / 10) >= 0);
+    websocket_close(&ws, 1000, "enough", clock_now_ns());
+    int64_t heard = messages;
+    CHECK(loop_run_once(&loop, 0) == 0 && messages == heard);
+    pthread_join(thread, NULL);
+}
+
 static void refuses_bad_addresses(void)
 {
     static const struct websocket_events events = {NULL, on_open, on_message, on_close};
@@ -280,11 +336,14 @@ int main(void)
     ends_with(port, serve_too_long, STATUS_PROTOCOL, 1);
     ends_with(port, serve_fragment_disorder, STATUS_PROTOCOL, 1);
     ends_with(port, serve_torn_frame, STATUS_CLOSED, 1);
+    takes_a_flood_in_turns(port, NULL);
+    a_flood_ends_with_its_connection(port);
     CHECK(close(mkstemp(path)) == 0);
     server_context = server_tls(path, "IP:127.0.0.1");
     struct tls_context tls;
     CHECK(tls_context_init(&tls, path) == STATUS_OK);
     needs_no_heap(port, &tls);
+    takes_a_flood_in_turns(port, &tls);
     tls_context_fini(&tls);
     SSL_CTX_free(server_context);
     unlink(path);

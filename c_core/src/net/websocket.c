@@ -37,7 +37,8 @@ struct frame {
 
 void websocket_init(struct websocket *ws, struct arena *arena, struct loop *loop)
 {
-    *ws = (struct websocket){.loop = loop, .source = -1, .open_timer = -1, .tls = {.fd = -1}};
+    *ws = (struct websocket){
+        .loop = loop, .source = -1, .open_timer = -1, .more_timer = -1, .tls = {.fd = -1}};
     ws->receive = arena_allocate(arena, RECEIVE_BYTES + WEBSOCKET_PADDING);
     ws->message = arena_allocate(arena, WEBSOCKET_MESSAGE_MAX + WEBSOCKET_PADDING);
     ws->send = arena_allocate(arena, WEBSOCKET_SEND_BUFFER);
@@ -69,8 +70,10 @@ void websocket_abort(struct websocket *ws)
         return;
     loop_unwatch(ws->loop, ws->source);
     loop_timer_stop(ws->loop, ws->open_timer);
+    loop_timer_stop(ws->loop, ws->more_timer);
     ws->source = -1;
     ws->open_timer = -1;
+    ws->more_timer = -1;
     tls_close(&ws->tls);
     ws->state = WEBSOCKET_CLOSED;
     ws->connection++;
@@ -285,14 +288,17 @@ static void handle_frame(struct websocket *ws, const struct frame *frame, int64_
     }
 }
 
-/* Handles every whole frame in the buffer. Handlers may close: the connection count tells. */
+/* Handles the whole frames in the buffer, as many as the turn allows. Handlers may close: the
+ * connection count tells. */
 static void handle_frames(struct websocket *ws, int64_t received_ns)
 {
     uint32_t connection = ws->connection;
     struct frame frame;
     size_t total;
-    int found;
-    while ((found = parse_frame(ws, &frame, &total)) > 0) {
+    int found = 0;
+    while (ws->turn_frames < WEBSOCKET_TURN_FRAMES &&
+           (found = parse_frame(ws, &frame, &total)) > 0) {
+        ws->turn_frames++;
         ws->receive_start += total;
         handle_frame(ws, &frame, received_ns);
         if (ws->connection != connection)
@@ -406,10 +412,30 @@ static void handle_head(struct websocket *ws, int64_t now_ns)
 
 /* ---- the loop's calls ------------------------------------------------------------------------ */
 
+static void on_more(void *context, int64_t now_ns);
+
+/* The turn's share is used up. One nanosecond ahead, so that the timer runs in the next turn. */
+static void go_on_later(struct websocket *ws)
+{
+    int64_t now_ns = clock_now_ns();
+    ws->more_timer = loop_timer_start(ws->loop, now_ns + 1, on_more, ws);
+    if (ws->more_timer < 0)
+        finish(ws, STATUS_LIMIT, status_text(), now_ns);
+}
+
+/* Frames that an earlier turn left in the buffer come first; they keep the time of their bytes. */
 static void receive(struct websocket *ws)
 {
     uint32_t connection = ws->connection;
+    size_t bytes = 0;
+    ws->turn_frames = 0;
+    if (ws->state == WEBSOCKET_OPEN)
+        handle_frames(ws, ws->last_receive_ns);
     while (ws->connection == connection) {
+        if (ws->turn_frames == WEBSOCKET_TURN_FRAMES || bytes >= WEBSOCKET_TURN_BYTES) {
+            go_on_later(ws);
+            return;
+        }
         int64_t n = tls_read(&ws->tls, ws->receive + ws->receive_filled,
                              RECEIVE_BYTES - ws->receive_filled);
         if (n == STATUS_AGAIN)
@@ -420,6 +446,7 @@ static void receive(struct websocket *ws)
             return;
         }
         ws->receive_filled += (size_t)n;
+        bytes += (size_t)n;
         ws->last_receive_ns = now_ns;
         if (ws->state == WEBSOCKET_OPEN)
             handle_frames(ws, now_ns);
@@ -442,12 +469,20 @@ static void on_ready(void *context, uint32_t events, int64_t now_ns)
         if (result == STATUS_OK)
             send_upgrade(ws);
     } else {
+        loop_timer_stop(ws->loop, ws->more_timer);
+        ws->more_timer = -1;
         ws->tls.wants_write = false; /* set again by whatever still has to wait */
         flush_send(ws);
         receive(ws);
     }
     if (ws->connection == connection && update_watch(ws) != STATUS_OK)
         finish(ws, STATUS_IO, status_text(), now_ns);
+}
+
+static void on_more(void *context, int64_t now_ns)
+{
+    ((struct websocket *)context)->more_timer = -1;
+    on_ready(context, 0, now_ns);
 }
 
 /* Keeps epoll in step with the descriptor (the resolver's, then the socket's) and with what it
