@@ -217,7 +217,7 @@ static int judge(const struct ledger *ledger, int reducing, int64_t now_ns)
         return REJECT_NONE;
     if (state == LEDGER_REDUCING || line->state == LEDGER_REDUCING)
         return REJECT_REDUCING;
-    if (now_ns > LOAD(ledger->shared->header.lease_deadline_ns))
+    if (now_ns >= LOAD(ledger->shared->header.lease_deadline_ns))
         return REJECT_LEASE_EXPIRED;
     return REJECT_NONE;
 }

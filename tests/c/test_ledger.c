@@ -147,6 +147,63 @@ static void test_denials(void)
     ledger_close(supervisor);
 }
 
+/* try_used: an order, or a way out, after which exactly so much would be used. */
+static int try_used(struct ledger *ledger, uint64_t id, int64_t loss, int64_t notional,
+                    int reducing)
+{
+    struct ledger_order order = {.client_order_id = id, .reducing = (uint8_t)reducing};
+    const int64_t used[2] = {loss, notional};
+    uint32_t slot;
+    int reason = ledger_reserve(ledger, &slot, &order, used, ledger_now_ns());
+
+    if (reason == REJECT_NONE)
+        ledger_release(ledger, slot, used, nothing, ledger_now_ns());
+    return reason;
+}
+
+/* With nothing left in the pool the last micro of the rights is usable, in each dimension, and not
+ * one more; a way out may stay where it is and not rise. */
+static void test_rights_end_where_they_end(void)
+{
+    struct ledger *supervisor = fresh();
+    struct ledger *engine = joined(ROLE_ENGINE);
+    const int64_t *alloc;
+    uint32_t slot;
+
+    REQUIRE(try_reserve(engine, &slot, 1, 100 * USD, 0) == REJECT_NONE);
+    alloc = engine->line->alloc_micros;
+    REQUIRE(ledger_set_limit(supervisor, alloc, nothing) == 0);
+    REQUIRE(try_used(engine, 2, alloc[0], alloc[1], 0) == REJECT_NONE);
+    REQUIRE(try_used(engine, 2, alloc[0] + 1, alloc[1], 0) == REJECT_BUDGET);
+    REQUIRE(try_used(engine, 2, alloc[0], alloc[1] + 1, 0) == REJECT_BUDGET);
+    REQUIRE(try_used(engine, 2, alloc[0] + 1, alloc[1], 1) == REJECT_BUDGET);
+    REQUIRE(ledger_set_limit(supervisor, nothing, nothing) == 0);
+    REQUIRE(ledger_reprice(engine, (int64_t[2]){alloc[0] + 5, alloc[1]}, nothing,
+                           ledger_now_ns()) == -ENOSPC);
+    REQUIRE(try_used(engine, 2, alloc[0] + 6, alloc[1], 1) == REJECT_BUDGET);
+    REQUIRE(try_used(engine, 2, alloc[0] + 5, alloc[1], 1) == REJECT_NONE);
+    ledger_close(engine);
+    ledger_close(supervisor);
+}
+
+/* The lease runs out at its deadline, at the gate as at the reservation. */
+static void test_lease_ends_at_its_deadline(void)
+{
+    struct ledger *supervisor = fresh();
+    struct ledger *engine = joined(ROLE_ENGINE);
+    struct ledger_order order = {.client_order_id = 1};
+    uint32_t slot;
+
+    ledger_heartbeat_supervisor(supervisor, 1000, 5000);
+    REQUIRE(ledger_reserve(engine, &slot, &order, nothing, 5000) == REJECT_LEASE_EXPIRED);
+    REQUIRE(ledger_reserve(engine, &slot, &order, nothing, 4999) == REJECT_NONE);
+    REQUIRE(ledger_gate(engine, slot, nothing, 5000) == REJECT_LEASE_EXPIRED);
+    REQUIRE(ledger_reserve(engine, &slot, &order, nothing, 4999) == REJECT_NONE);
+    REQUIRE(ledger_gate(engine, slot, nothing, 4999) == REJECT_NONE);
+    ledger_close(engine);
+    ledger_close(supervisor);
+}
+
 static void test_slots_run_out(void)
 {
     struct ledger *supervisor = fresh();
@@ -177,11 +234,15 @@ static void test_halt_between_reserve_and_gate(void)
     REQUIRE(ledger_slots(engine, ROLE_ENGINE, &(struct ledger_slot){0}, 1) == 0);
     REQUIRE(view_of(supervisor).participants[ROLE_ENGINE].used_micros[0] == 0);
     REQUIRE(view_of(supervisor).participants[ROLE_ENGINE].halt_ack != epoch);
+    ledger_beat(engine, ledger_now_ns(), 0); /* its owner has not obeyed yet */
+    REQUIRE(view_of(supervisor).participants[ROLE_ENGINE].halt_ack != epoch);
     ledger_beat(engine, ledger_now_ns(), 1);
     REQUIRE(view_of(supervisor).participants[ROLE_ENGINE].halt_ack == epoch);
     REQUIRE(view_of(supervisor).reason == HALT_OPERATOR);
     REQUIRE(ledger_set_state(supervisor, LEDGER_ACTIVE, HALT_NONE, 0) == -EPERM);
     REQUIRE(ledger_set_state(supervisor, LEDGER_ACTIVE, HALT_NONE, 1) == epoch + 1);
+    ledger_beat(engine, ledger_now_ns(), 1); /* nothing to acknowledge any more */
+    REQUIRE(view_of(supervisor).participants[ROLE_ENGINE].halt_ack == epoch);
     ledger_close(engine);
     ledger_close(supervisor);
 }
@@ -276,6 +337,14 @@ static void test_bugs_of_the_caller_halt(void)
     REQUIRE(engine->free_count == PROTOCOL_SLOTS);
     ledger_close(engine);
     ledger_close(supervisor);
+    /* An order that the gate has not let out cannot be at the venue. */
+    supervisor = fresh();
+    engine = joined(ROLE_ENGINE);
+    REQUIRE(try_reserve(engine, &slot, 1, USD, 0) == REJECT_NONE);
+    ledger_live(engine, slot);
+    REQUIRE(ledger_state_now(supervisor) == LEDGER_HALTED);
+    ledger_close(engine);
+    ledger_close(supervisor);
 }
 
 static void test_stale_generation(void)
@@ -292,6 +361,9 @@ static void test_stale_generation(void)
     REQUIRE(ledger_gate(old, slot, nothing, ledger_now_ns()) == REJECT_STALE_GENERATION);
     REQUIRE(try_reserve(old, &slot, 2, 5 * USD, 0) == REJECT_STALE_GENERATION);
     REQUIRE(ledger_reprice(old, seven, seven, ledger_now_ns()) == -ESTALE);
+    /* Replaced between its own look and the lock: the lock's holder looks again. */
+    REQUIRE(rights_draw(old, seven, DRAW_ORDER, 0) == -ESTALE);
+    REQUIRE(rights_lower(old, nothing, 0) == -ESTALE);
     REQUIRE(view_of(supervisor).participants[ROLE_ENGINE].used_micros[0] == 0);
     ledger_close(old);
     ledger_close(new);
@@ -384,6 +456,9 @@ static void test_takeover_keeps_charges(void)
     REQUIRE(ledger_create(&next, &adopted, path, limit, headroom, ledger_now_ns()) == 0);
     REQUIRE(adopted == 1 && ledger_state_now(next) == LEDGER_INIT);
     REQUIRE(ledger_gate(engine, slot, nothing, ledger_now_ns()) == REJECT_NOT_ACTIVE);
+    /* The dead supervisor's lease is not the new one's. */
+    REQUIRE(ledger_set_state(next, LEDGER_ACTIVE, HALT_NONE, 0) > 0);
+    REQUIRE(try_reserve(engine, &slot, 2, 5 * USD, 0) == REJECT_LEASE_EXPIRED);
     ledger_halt(next, HALT_OPERATOR);
     ledger_close(next);
     REQUIRE(ledger_create(&next, &adopted, path, limit, headroom, ledger_now_ns()) == 0);
@@ -430,6 +505,7 @@ static void test_reclaim_and_rebuild(void)
     child_dies(send_three);
     REQUIRE(ledger_reclaim(supervisor, ROLE_ENGINE) == 2);
     REQUIRE(ledger_reclaim(supervisor, ROLE_ENGINE) == 2);
+    REQUIRE(view_of(supervisor).participants[ROLE_ENGINE].reconciled_ns == 0);
     REQUIRE(ledger_slots(supervisor, ROLE_ENGINE, slots, 4) == 2);
     REQUIRE(slots[0].state == SLOT_UNKNOWN && slots[1].state == SLOT_UNKNOWN);
     REQUIRE(view_of(supervisor).participants[ROLE_ENGINE].used_micros[0] == 3 * USD);
@@ -442,6 +518,26 @@ static void test_reclaim_and_rebuild(void)
     REQUIRE(ledger_find(engine, 12, &slot) == 0 && ledger_find(engine, 11, &slot) == -ENOENT);
     REQUIRE(view_of(supervisor).participants[ROLE_ENGINE].used_micros[0] == 1 * USD);
     audit_clean(supervisor);
+    ledger_close(engine);
+    ledger_close(supervisor);
+}
+
+/* A line taken over from a dead process that nobody reclaimed: its orders are UNKNOWN, and nothing
+ * leaves before the new owner has reconciled. */
+static void test_joining_after_a_death(void)
+{
+    struct ledger *supervisor = fresh();
+    struct ledger_slot slots[4];
+    struct ledger *engine;
+    uint32_t slot;
+
+    child_dies(send_three);
+    REQUIRE(ledger_open(&engine, path) == 0);
+    REQUIRE(ledger_join(engine, ROLE_ENGINE, ledger_now_ns()) == 0);
+    REQUIRE(ledger_slots(supervisor, ROLE_ENGINE, slots, 4) == 2);
+    REQUIRE(slots[0].state == SLOT_UNKNOWN && slots[1].state == SLOT_UNKNOWN);
+    REQUIRE(view_of(supervisor).participants[ROLE_ENGINE].reconciled_ns == 0);
+    REQUIRE(try_reserve(engine, &slot, 14, 4 * USD, 0) == REJECT_NOT_RECONCILED);
     ledger_close(engine);
     ledger_close(supervisor);
 }
@@ -606,6 +702,62 @@ static int killed_after(int instructions, void (*work)(struct ledger *))
     return 1;
 }
 
+/* rises_and_falls: marks carry what is used above the rights, and back. */
+static void rises_and_falls(struct ledger *engine)
+{
+    const int64_t above[2] = {1200 * USD, 5000 * USD};
+
+    (void)ledger_reprice(engine, above, above, 1);
+    (void)ledger_reprice(engine, nothing, nothing, 1);
+}
+
+/* watched: lets a child work instruction by instruction and looks at the ledger after each. */
+static int watched(struct ledger *supervisor, void (*work)(struct ledger *))
+{
+    int instructions = 0;
+    int status;
+    pid_t child = fork();
+
+    if (child == 0) {
+        struct ledger *engine = joined(ROLE_ENGINE);
+
+        ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+        raise(SIGSTOP);
+        work(engine);
+        _exit(0);
+    }
+    REQUIRE(waitpid(child, &status, 0) == child && WIFSTOPPED(status));
+    for (; WIFSTOPPED(status); instructions++) {
+        struct ledger_participant *line = &supervisor->shared->participants[ROLE_ENGINE];
+        int64_t charged = 0;
+
+        for (int s = 0; s < PROTOCOL_SLOTS; s++)
+            if (line->slots[s].state >= SLOT_SENT)
+                charged += line->slots[s].delta_micros[0];
+        REQUIRE(line->used_micros[0] >= charged && line->used_micros[0] >= *at_venue);
+        for (int d = 0; d < 2; d++)
+            REQUIRE(line->used_micros[d] <= line->alloc_micros[d] ||
+                    line->state == LEDGER_REDUCING);
+        REQUIRE(ptrace(PTRACE_SINGLESTEP, child, NULL, NULL) == 0);
+        REQUIRE(waitpid(child, &status, 0) == child);
+    }
+    REQUIRE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    return instructions;
+}
+
+/* After every instruction what is used covers each order that may be at the venue, and is within
+ * the rights unless the line says that it is reducing. */
+static void test_legal_after_every_instruction(void)
+{
+    struct ledger *supervisor = fresh();
+
+    ledger_heartbeat_supervisor(supervisor, 1, INT64_MAX / 2);
+    *at_venue = 0;
+    REQUIRE(watched(supervisor, one_order) > 500);
+    REQUIRE(watched(supervisor, rises_and_falls) > 100);
+    ledger_close(supervisor);
+}
+
 /* The stride keeps the test to about a second; STRIDE=1 in the environment visits every one. */
 static void test_killed_at_any_instruction(void)
 {
@@ -718,6 +870,8 @@ int main(void)
     snprintf(path, sizeof path, "%s/ledger", folder);
     test_life_of_an_order();
     test_denials();
+    test_rights_end_where_they_end();
+    test_lease_ends_at_its_deadline();
     test_slots_run_out();
     test_halt_between_reserve_and_gate();
     test_each_gets_nearly_everything_while_the_other_is_idle();
@@ -730,11 +884,13 @@ int main(void)
     test_zeroed_and_foreign_memory();
     test_takeover_keeps_charges();
     test_reclaim_and_rebuild();
+    test_joining_after_a_death();
     test_owner_killed_holding_the_lock();
     test_stopped_lock_holder_never_blocks_an_order();
     test_two_processes_hammering();
     test_killed_at_any_instruction();
     test_killed_while_the_limit_rises();
+    test_legal_after_every_instruction();
     test_join_is_exclusive();
     test_damage_is_found();
     (void)unlink(path);
