@@ -76,10 +76,16 @@ $(BUILD)/tests/%: tests/c/%.c $(BUILD)/libengine.a $(BUILD)/libbridge.a
 	@echo "  CC $<"
 	@$(CC) $(CFLAGS) -MMD -MP -o $@ $^ $(LIBS)
 
-$(BUILD)/benchmarks/%: benchmarks/%.c $(BUILD)/libengine.a $(BUILD)/libbridge.a
+# What the programs share, and simdjson's side of the comparison where it is installed.
+BENCH_OBJ := $(patsubst benchmarks/%.c,$(BUILD)/benchmarks/%.o,$(filter-out benchmarks/bench_%,$(wildcard benchmarks/*.c)))
+SIMDJSON := $(wildcard /usr/include/simdjson.h)
+$(BUILD)/benchmarks/simdjson_decode.o: benchmarks/simdjson_decode.cpp benchmarks/simdjson_decode.h
 	@mkdir -p $(@D)
-	@echo "  CC $<"
-	@$(CC) $(CFLAGS) -MMD -MP -o $@ $^ $(LIBS)
+	@echo "  CXX $<"
+	@g++ -std=c++17 $(OPT) -Wall -Wextra -c $< -o $@
+$(BENCHMARKS): $(BUILD)/benchmarks/%: $(BUILD)/benchmarks/%.o $(BENCH_OBJ) $(if $(SIMDJSON),$(BUILD)/benchmarks/simdjson_decode.o) $(BUILD)/libengine.a $(BUILD)/libbridge.a
+	@echo "  LD $@"
+	@$(CC) $(CFLAGS) -o $@ $^ $(LIBS) $(if $(SIMDJSON),-lsimdjson -lstdc++)
 
 ## heap-trap: bin/trader built to count heap calls between tick and order (build/heap-trap/bin)
 .PHONY: heap-trap

@@ -52,6 +52,49 @@ static void refuses(const char *text)
     CHECK(!(scan_skip(&scan) && scan_at_end(&scan)));
 }
 
+/* What scan_digits promises, said digit by digit. */
+static bool plain_digits(const char *text, size_t length, int64_t *out, size_t *used)
+{
+    size_t n = 0;
+    int64_t value = 0;
+    while (n < length && n < 18 && text[n] >= '0' && text[n] <= '9')
+        value = value * 10 + (text[n++] - '0');
+    *out = value;
+    *used = n;
+    return n > 0 && !(n < length && text[n] >= '0' && text[n] <= '9');
+}
+
+/* Every byte value in every place of numbers of every length; on the heap, to the byte, so that a
+ * sanitizer sees reads past the end. */
+static void reads_digits(void)
+{
+    static const char digits[] = "90817263544536271809";
+    for (size_t length = 0; length < sizeof digits; length++) {
+        char *text = malloc(length + 1);
+        CHECK(text != NULL);
+        for (size_t place = 0; place <= length; place++) {
+            for (int byte = 0; byte < 256; byte++) {
+                memcpy(text, digits, length);
+                if (place < length)
+                    text[place] = (char)byte;
+                char *exact = malloc(length > 0 ? length : 1);
+                CHECK(exact != NULL);
+                memcpy(exact, text, length);
+                struct scan scan;
+                int64_t value, expected;
+                size_t used;
+                scan_init(&scan, exact, length);
+                bool good = plain_digits(exact, length, &expected, &used);
+                CHECK(scan_digits(&scan, &value) == good);
+                CHECK(!good || (value == expected && scan.cursor == exact + used));
+                CHECK(good || scan.cursor == exact);
+                free(exact);
+            }
+        }
+        free(text);
+    }
+}
+
 static void reads_positions(void)
 {
     struct scan scan;
@@ -88,6 +131,7 @@ int main(void)
     char field[4];
     span_copy(field, sizeof field, (struct span){"abcdef", 6});
     CHECK(strcmp(field, "abc") == 0);
+    reads_digits();
     reads_positions();
     return 0;
 }

@@ -68,12 +68,32 @@ static inline bool scan_literal_n(struct scan *scan, const char *text, size_t n)
 }
 #define scan_literal(scan, text) scan_literal_n((scan), (text), sizeof(text) - 1)
 
-/* scan_digits: an unsigned integer of 1..18 digits at the cursor. */
+/* scan_eight_digits: the eight bytes at p as a number; false when one is no digit. Digits add up in
+ * pairs within the word: two, then four, then eight together. */
+static inline bool scan_eight_digits(const char *p, int64_t *out)
+{
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    v = __builtin_bswap64(v);
+#endif
+    v ^= 0x3030303030303030;
+    if (((v | (v + 0x0606060606060606)) & 0xf0f0f0f0f0f0f0f0) != 0)
+        return false;
+    v = (v * 10 + (v >> 8)) & 0x00ff00ff00ff00ff;
+    v = (v * 100 + (v >> 16)) & 0x0000ffff0000ffff;
+    *out = (int64_t)((v * 10000 + (v >> 32)) & 0xffffffff);
+    return true;
+}
+
+/* scan_digits: an unsigned integer of 1..18 digits at the cursor. Times and ids have thirteen. */
 static inline bool scan_digits(struct scan *scan, int64_t *out)
 {
     const char *p = scan->cursor;
     const char *limit = scan->end - p > 18 ? p + 18 : scan->end;
     int64_t v = 0;
+    if (limit - p >= 8 && scan_eight_digits(p, &v))
+        p += 8;
     while (p < limit && (unsigned char)(*p - '0') <= 9)
         v = v * 10 + (*p++ - '0');
     if (p == scan->cursor || (p < scan->end && (unsigned char)(*p - '0') <= 9))

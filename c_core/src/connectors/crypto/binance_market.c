@@ -1,143 +1,5 @@
 /* binance_market.c: market streams and the depth snapshot of binance_wire.h. */
-#include "binance_fields.h"
-
-#include "../../base/decimal.h"
-
-__extension__ typedef unsigned __int128 uint128;
-
-/* One grid of an instrument with the step for the number of decimals seen last: a venue prints all
- * prices of a symbol alike, so the general conversion runs once a message. */
-struct grid {
-    int64_t grid_e9;
-    int decimals;
-    int64_t step;     /* of the mantissa; 0: use the general conversion */
-    uint64_t inverse; /* 2^64 / step, rounded up: divides values below 2^32 exactly */
-};
-
-static void adapt(struct grid *grid, int decimals)
-{
-    int64_t power = decimals <= 9 ? decimal_power(9 - decimals) : 0;
-    bool divides = power != 0 && grid->grid_e9 % power == 0;
-    grid->decimals = decimals;
-    grid->step = divides ? grid->grid_e9 / power : 0;
-    if (grid->step > 1)
-        grid->inverse = UINT64_MAX / (uint64_t)grid->step + 1;
-}
-
-static bool convert(struct grid *grid, int64_t mantissa, int decimals, int64_t *out)
-{
-    if (decimals != grid->decimals)
-        adapt(grid, decimals);
-    if (grid->step == 1) {
-        *out = mantissa;
-        return true;
-    }
-    if (grid->step == 0)
-        return grid_count(out, mantissa, decimals, grid->grid_e9);
-    uint64_t value = (uint64_t)mantissa, step = (uint64_t)grid->step;
-    uint64_t count =
-        (value | step) >> 32 == 0 ? (uint64_t)((uint128)value * grid->inverse >> 64) : value / step;
-    *out = (int64_t)count;
-    return count * step == value;
-}
-
-static bool number(struct scan *scan, struct grid *grid, int64_t *out)
-{
-    int64_t mantissa;
-    int decimals;
-    return scan_mantissa(scan, &mantissa, &decimals) && convert(grid, mantissa, decimals, out);
-}
-
-/* `"price","quantity"` without the outer quotes' neighbours. */
-static bool pair(struct scan *scan, struct grid *price, struct grid *quantity, int64_t *ticks,
-                 int64_t *lots)
-{
-    return scan_literal(scan, "\"") && number(scan, price, ticks) && scan_literal(scan, "\",\"") &&
-           number(scan, quantity, lots) && scan_literal(scan, "\"");
-}
-
-struct level_array {
-    struct book_level *levels;
-    size_t count, capacity;
-    bool full;
-    struct grid price, quantity;
-};
-
-static struct level_array level_array_for(const struct instrument *instrument,
-                                          struct book_level *levels, size_t capacity)
-{
-    return (struct level_array){.levels = levels,
-                                .capacity = capacity,
-                                .price = {instrument->tick_e9, -1, 0, 0},
-                                .quantity = {instrument->lot_e9, -1, 0, 0}};
-}
-
-/* Positional: [["61800.20","2.909"],…], the opening bracket not consumed yet. */
-static bool levels_fast(struct scan *scan, struct level_array *array, size_t *added)
-{
-    size_t before = array->count;
-    if (!scan_literal(scan, "["))
-        return false;
-    if (scan_literal(scan, "]")) {
-        *added = 0;
-        return true;
-    }
-    do {
-        if (array->count == array->capacity) {
-            array->full = true;
-            return false;
-        }
-        struct book_level *level = &array->levels[array->count];
-        if (!scan_literal(scan, "[") ||
-            !pair(scan, &array->price, &array->quantity, &level->price.ticks,
-                  &level->quantity.lots) ||
-            !scan_literal(scan, "]"))
-            return false;
-        array->count++;
-    } while (scan_literal(scan, ","));
-    *added = array->count - before;
-    return scan_literal(scan, "]");
-}
-
-/* The same in any spelling that JSON allows. */
-static bool levels_any(struct span text, struct level_array *array, size_t *added)
-{
-    size_t before = array->count;
-    struct scan scan;
-    struct span value;
-    if (text.start == NULL)
-        return false;
-    scan_init(&scan, text.start, text.length);
-    if (!scan_array(&scan))
-        return false;
-    while (scan_next_item(&scan)) {
-        if (array->count == array->capacity) {
-            array->full = true;
-            return false;
-        }
-        struct book_level *level = &array->levels[array->count];
-        int64_t *fields[2] = {&level->price.ticks, &level->quantity.lots};
-        struct grid *grids[2] = {&array->price, &array->quantity};
-        size_t place = 0;
-        if (!scan_array(&scan))
-            return false;
-        while (scan_next_item(&scan)) {
-            struct scan inner;
-            if (!scan_number(&scan, &value))
-                return false;
-            scan_init(&inner, value.start, value.length);
-            if (place < 2 &&
-                (!number(&inner, grids[place], fields[place]) || inner.cursor != inner.end))
-                return false;
-            place++;
-        }
-        if (place < 2)
-            return false;
-        array->count++;
-    }
-    *added = array->count - before;
-    return scan_at_end(&scan);
-}
+#include "binance_levels.h"
 
 /* ---- positional messages ----------------------------------------------------------------------
  */
@@ -190,9 +52,10 @@ static bool depth_fast(struct scan *scan, struct binance_market_event *event,
     bool whole = scan_literal(scan, "\"U\":") && scan_digits(scan, &delta->first_id) &&
                  scan_literal(scan, ",\"u\":") && scan_digits(scan, &delta->last_id) &&
                  scan_literal(scan, ",\"pu\":") && scan_digits(scan, &delta->previous_id) &&
-                 scan_literal(scan, ",\"b\":") && levels_fast(scan, &array, &delta->bid_count) &&
-                 scan_literal(scan, ",\"a\":") && levels_fast(scan, &array, &delta->ask_count) &&
-                 tail(scan, combined);
+                 scan_literal(scan, ",\"b\":") &&
+                 levels_positional(scan, &array, &delta->bid_count) &&
+                 scan_literal(scan, ",\"a\":") &&
+                 levels_positional(scan, &array, &delta->ask_count) && tail(scan, combined);
     *full = array.full;
     delta->levels = levels;
     delta->event_ms = event->event_ms;
@@ -209,12 +72,14 @@ static bool ticker_fast(struct scan *scan, struct binance_market_event *event,
     event->kind = BINANCE_MARKET_TICKER;
     if (event->instrument == NULL)
         return true;
-    struct grid price = {event->instrument->tick_e9, -1, 0, 0};
-    struct grid quantity = {event->instrument->lot_e9, -1, 0, 0};
-    return scan_literal(scan, "\"b\":\"") && number(scan, &price, &top->bid.ticks) &&
-           scan_literal(scan, "\",\"B\":\"") && number(scan, &quantity, &top->bid_quantity.lots) &&
-           scan_literal(scan, "\",\"a\":\"") && number(scan, &price, &top->ask.ticks) &&
-           scan_literal(scan, "\",\"A\":\"") && number(scan, &quantity, &top->ask_quantity.lots) &&
+    struct grid price = grid_for(event->instrument->tick_e9);
+    struct grid quantity = grid_for(event->instrument->lot_e9);
+    return scan_literal(scan, "\"b\":\"") && grid_number(scan, &price, &top->bid.ticks) &&
+           scan_literal(scan, "\",\"B\":\"") &&
+           grid_number(scan, &quantity, &top->bid_quantity.lots) &&
+           scan_literal(scan, "\",\"a\":\"") && grid_number(scan, &price, &top->ask.ticks) &&
+           scan_literal(scan, "\",\"A\":\"") &&
+           grid_number(scan, &quantity, &top->ask_quantity.lots) &&
            scan_literal(scan, "\",\"T\":") && scan_digits(scan, &event->transaction_ms) &&
            scan_literal(scan, ",\"E\":") && scan_digits(scan, &event->event_ms) &&
            tail(scan, combined);

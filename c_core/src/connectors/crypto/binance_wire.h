@@ -7,8 +7,8 @@
  * know. Prices and quantities become ticks and lots exactly; a number off the instrument's grid is
  * a protocol error, not a rounding. Everything decoded points into no message: results are copies.
  *
- * Defined in binance_market.c, binance_orders.c, binance_reference.c, binance_request.c and
- * binance_error.c; binance_fields.h is what they share.
+ * Defined in binance_market.c (with binance_levels.c), binance_orders.c, binance_reference.c,
+ * binance_request.c and binance_error.c; binance_fields.h is what they share.
  *
  * Facts: Binance USD-M futures documentation (Websocket Market Streams, User Data Streams,
  * Websocket API General Info, New Order, Error Code), and recorded production and testnet frames.
