@@ -58,6 +58,8 @@ static void write_until_killed(void)
         content.day_micros = i;
         content.order_to_ack.max_ns = i;
         page_publish(writer, &content);
+        if (i % 4 == 0) /* a writer that never pauses leaves no time for a whole copy */
+            usleep(100);
     }
 }
 
