@@ -36,7 +36,7 @@ def money(row: dict[str, Any], fields: tuple[str, ...], late_fills: bool) -> dic
 
 
 def traded(
-    positions: list[dict[str, Any]], fields: tuple[str, ...], late_fills: bool
+    positions: list[dict[str, Any]], fields: tuple[str, ...], late_fills: bool = False
 ) -> dict[str, dict[str, int]]:
     """By asset, the integers of every position in which one of them is not zero."""
     rows = {p.get("asset_id", p["symbol"]): money(p, fields, late_fills) for p in positions}
