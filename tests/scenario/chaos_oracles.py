@@ -12,6 +12,7 @@ order at the venue is noted with its age, because it has to go once the faults a
 
 from __future__ import annotations
 
+import abc
 import threading
 import time
 from collections import Counter
@@ -53,7 +54,7 @@ class LedgerReader:
         return self._ledger
 
 
-class Watch(threading.Thread):
+class Watch(threading.Thread, abc.ABC):
     """A thread that looks again and again and keeps what it found wrong."""
 
     def __init__(self, system: System, every_s: float) -> None:
@@ -73,9 +74,9 @@ class Watch(threading.Thread):
                 self.violations.append(f"{type(self).__name__} cannot look: {type(error).__name__}: {error}")
                 return
 
+    @abc.abstractmethod
     def look(self) -> None:
         """One look."""
-        raise NotImplementedError
 
     def end(self) -> None:
         """Stop looking."""
