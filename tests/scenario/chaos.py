@@ -48,7 +48,7 @@ from control.words import PARTICIPANTS
 Json = dict[str, Any]
 VENUES = ("binance", "polymarket")
 CHILDREN = ("engine", "polymarket_bot", "sim-binance", "sim-polymarket")
-RESUME_S = 60.0  # from the end of the faults to orders on both venues, on a busy machine
+RESUME_S = 120.0  # from the end of the faults to orders on both venues, on a busy machine
 CHARGE_S = 100.0  # and to no charge that belongs to nothing: an unanswered order is looked for 80 s
 BOOKS_S = 90.0  # a fill whose event was lost is found by the reconcile of every minute at the latest
 LOOK_S = 0.2
