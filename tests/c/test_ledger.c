@@ -676,11 +676,9 @@ static void one_order(struct ledger *engine)
     (void)ledger_reprice(engine, nothing, nothing, 1);
 }
 
-/* killed_after: steps a child through work for so many instructions, then kills it. Returns 0 when
- * it had come to its end before. */
-static int killed_after(int instructions, void (*work)(struct ledger *))
+/* stopped_child: a process that joined as the engine and waits to be stepped through work. */
+static pid_t stopped_child(int *status, void (*work)(struct ledger *))
 {
-    int status;
     pid_t child = fork();
 
     if (child == 0) {
@@ -691,11 +689,26 @@ static int killed_after(int instructions, void (*work)(struct ledger *))
         work(engine);
         _exit(0);
     }
-    REQUIRE(waitpid(child, &status, 0) == child && WIFSTOPPED(status));
-    for (int i = 0; i < instructions && WIFSTOPPED(status); i++) {
-        REQUIRE(ptrace(PTRACE_SINGLESTEP, child, NULL, NULL) == 0);
-        REQUIRE(waitpid(child, &status, 0) == child);
-    }
+    REQUIRE(waitpid(child, status, 0) == child && WIFSTOPPED(*status));
+    return child;
+}
+
+/* step: lets the child run one instruction. */
+static void step(pid_t child, int *status)
+{
+    REQUIRE(ptrace(PTRACE_SINGLESTEP, child, NULL, NULL) == 0);
+    REQUIRE(waitpid(child, status, 0) == child);
+}
+
+/* killed_after: steps a child through work for so many instructions, then kills it. Returns 0 when
+ * it had come to its end before. */
+static int killed_after(int instructions, void (*work)(struct ledger *))
+{
+    int status;
+    pid_t child = stopped_child(&status, work);
+
+    for (int i = 0; i < instructions && WIFSTOPPED(status); i++)
+        step(child, &status);
     if (!WIFSTOPPED(status))
         return 0;
     REQUIRE(kill(child, SIGKILL) == 0 && waitpid(child, &status, 0) == child);
@@ -716,17 +729,8 @@ static int watched(struct ledger *supervisor, void (*work)(struct ledger *))
 {
     int instructions = 0;
     int status;
-    pid_t child = fork();
+    pid_t child = stopped_child(&status, work);
 
-    if (child == 0) {
-        struct ledger *engine = joined(ROLE_ENGINE);
-
-        ptrace(PTRACE_TRACEME, 0, NULL, NULL);
-        raise(SIGSTOP);
-        work(engine);
-        _exit(0);
-    }
-    REQUIRE(waitpid(child, &status, 0) == child && WIFSTOPPED(status));
     for (; WIFSTOPPED(status); instructions++) {
         struct ledger_participant *line = &supervisor->shared->participants[ROLE_ENGINE];
         int64_t charged = 0;
@@ -738,8 +742,7 @@ static int watched(struct ledger *supervisor, void (*work)(struct ledger *))
         for (int d = 0; d < 2; d++)
             REQUIRE(line->used_micros[d] <= line->alloc_micros[d] ||
                     line->state == LEDGER_REDUCING);
-        REQUIRE(ptrace(PTRACE_SINGLESTEP, child, NULL, NULL) == 0);
-        REQUIRE(waitpid(child, &status, 0) == child);
+        step(child, &status);
     }
     REQUIRE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     return instructions;

@@ -103,22 +103,7 @@ static __m128i load(const void *bytes)
 /* 0xff for each of the last n of 16 bytes. */
 static __m128i last_bytes(size_t n)
 {
-    static const unsigned char bytes[2 * TEXT_BYTES] = {[TEXT_BYTES] = 0xff,
-                                                        0xff,
-                                                        0xff,
-                                                        0xff,
-                                                        0xff,
-                                                        0xff,
-                                                        0xff,
-                                                        0xff,
-                                                        0xff,
-                                                        0xff,
-                                                        0xff,
-                                                        0xff,
-                                                        0xff,
-                                                        0xff,
-                                                        0xff,
-                                                        0xff};
+    static const unsigned char bytes[2 * TEXT_BYTES] = {[TEXT_BYTES... 2 * TEXT_BYTES - 1] = 0xff};
     return load(bytes + n);
 }
 
