@@ -268,9 +268,12 @@ static void write_slot(struct ledger *ledger, uint16_t index, const struct ledge
     for (int d = 0; d < 2; d++)
         slot->delta_micros[d] = used_after_micros[d] - ledger->line->used_micros[d];
     slot->sent_ns = 0;
+    slot->lands_until_ns = 0;
     memcpy(slot->symbol, order->symbol, sizeof slot->symbol);
+    memcpy(slot->query_id, order->query_id, sizeof slot->query_id);
     slot->crc = slot_checksum(slot);
     ledger->reducing[index] = order->reducing != 0;
+    ledger->window_ns[index] = order->window_ns;
     STORE(slot->state, SLOT_RESERVED);
 }
 
@@ -312,6 +315,14 @@ static struct ledger_slot *held_slot(struct ledger *ledger, uint32_t slot)
     return &ledger->line->slots[slot];
 }
 
+/* lands_until: a window that nobody named has no end. */
+static int64_t lands_until(int64_t window_ns, int64_t now_ns)
+{
+    if (window_ns <= 0 || window_ns >= LANDS_UNTIL_NONE - now_ns)
+        return LANDS_UNTIL_NONE;
+    return now_ns + window_ns;
+}
+
 int ledger_gate(struct ledger *ledger, uint32_t slot, const int64_t used_before_micros[2],
                 int64_t now_ns)
 {
@@ -327,6 +338,8 @@ int ledger_gate(struct ledger *ledger, uint32_t slot, const int64_t used_before_
     reason = judge(ledger, ledger->reducing[slot], now_ns);
     if (reason == REJECT_NONE) {
         STORE(held->sent_ns, now_ns);
+        STORE(held->lands_until_ns, lands_until(ledger->window_ns[slot], now_ns));
+        STORE(held->sent_crc, slot_sent_checksum(held));
         STORE(held->state, SLOT_SENT);
         return REJECT_NONE;
     }

@@ -132,7 +132,9 @@ struct ledger_order {
     uint8_t reserved0[3];
     int64_t price_e9;
     int64_t quantity_e9;
+    int64_t window_ns; /* how long after the gate it can land; 0, LANDS_UNTIL_NONE: no end */
     char symbol[32];
+    char query_id[32]; /* the id by which the venue can be asked for it; all zero: none */
 };
 
 /* ledger_reserve: FREE to RESERVED, and used becomes used_after. Draws rights when it must.
@@ -141,8 +143,9 @@ struct ledger_order {
 int ledger_reserve(struct ledger *ledger, uint32_t *slot, const struct ledger_order *order,
                    const int64_t used_after_micros[2], int64_t now_ns);
 
-/* ledger_gate: the last look before the bytes leave: RESERVED to SENT. On a denial the slot is FREE
- * again and used becomes used_before. */
+/* ledger_gate: the last look before the bytes leave: RESERVED to SENT, with the last instant at
+ * which the order can land (now plus its window) in the slot before that. On a denial the slot is
+ * FREE again and used becomes used_before. */
 int ledger_gate(struct ledger *ledger, uint32_t slot, const int64_t used_before_micros[2],
                 int64_t now_ns);
 

@@ -70,7 +70,9 @@ def client_order_id(role: int, generation: int, sequence: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What an order is, for its slot; reducing means that the worst case does not grow."""
+    """What an order is, for its slot; reducing means that the worst case does not grow. window_ns: how long
+    after the gate it can still land, 0 where the venue has no such window. query_id: at most 32 bytes by
+    which the venue can be asked for it."""
 
     client_order_id: int
     venue: VenueId
@@ -80,6 +82,8 @@ class Order:
     quantity_e9: int
     strategy: StrategyId = StrategyId.NONE
     reducing: bool = False
+    window_ns: int = 0
+    query_id: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,7 +348,9 @@ class Ledger:
         to.reducing = order.reducing
         to.price_e9 = order.price_e9
         to.quantity_e9 = order.quantity_e9
+        to.window_ns = order.window_ns
         to.symbol = order.symbol.encode()[:32]
+        ffi.memmove(to.query_id, order.query_id.ljust(32, b"\0"), 32)
         self._used[0], self._used[1] = used_after_micros
         at = lib.ledger_now_ns() if at_ns is None else at_ns
         reason: int = lib.ledger_reserve(self._ledger, self._slot, self._order, self._used, at)

@@ -34,6 +34,7 @@ struct ledger {
     uint16_t buckets[LEDGER_BUCKETS];
     uint16_t next[PROTOCOL_SLOTS];
     uint8_t reducing[PROTOCOL_SLOTS];
+    int64_t window_ns[PROTOCOL_SLOTS]; /* of the order that holds the slot */
 };
 
 /* How a draw behaves when not everything fits. */
@@ -95,6 +96,8 @@ uint16_t slots_find(const struct ledger *ledger, uint64_t client_order_id);
 void slots_take(struct ledger *ledger, uint16_t slot, uint64_t client_order_id);
 void slots_put_back(struct ledger *ledger, uint16_t slot);
 uint32_t slot_checksum(const struct ledger_slot *slot);
+/* slot_sent_checksum: of when it was sent and until when it can land. */
+uint32_t slot_sent_checksum(const struct ledger_slot *slot);
 /* slots_disown: a dead owner's slots: RESERVED becomes FREE (its bytes never left), SENT and LIVE
  * become UNKNOWN. Returns how many stay charged. */
 int slots_disown(struct ledger_participant *line);

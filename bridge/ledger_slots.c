@@ -68,10 +68,17 @@ uint32_t slot_checksum(const struct ledger_slot *slot)
     const size_t head = offsetof(struct ledger_slot, client_order_id);
     uint32_t crc;
 
-    /* client_order_id to quantity, the charge, and the symbol: what stays as long as the order. */
+    /* client_order_id to quantity, the charge and the names: what stays as long as the order. */
     crc = crc32c(&slot->client_order_id, offsetof(struct ledger_slot, filled_e9) - head);
     crc = crc32c_extend(crc, slot->delta_micros, sizeof slot->delta_micros);
-    return crc32c_extend(crc, slot->symbol, sizeof slot->symbol);
+    crc = crc32c_extend(crc, slot->symbol, sizeof slot->symbol);
+    return crc32c_extend(crc, slot->query_id, sizeof slot->query_id);
+}
+
+uint32_t slot_sent_checksum(const struct ledger_slot *slot)
+{
+    return crc32c_extend(crc32c(&slot->sent_ns, sizeof slot->sent_ns), &slot->lands_until_ns,
+                         sizeof slot->lands_until_ns);
 }
 
 int slots_disown(struct ledger_participant *line)

@@ -23,14 +23,17 @@ def _decode(data: bytes) -> str:
     return data.split(b"\0", 1)[0].decode(errors="replace")
 
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
+JOURNAL_VERSION = 1
 PROTOCOL_LEDGER_MAGIC = 5928222843049497936
 PROTOCOL_PAGE_MAGIC = 4992030525197997392
 PROTOCOL_FRAME_MAX = 512
 PROTOCOL_PARTICIPANTS = 4
 PROTOCOL_SLOTS = 256
 PROTOCOL_SYMBOL = 32
+PROTOCOL_QUERY_ID = 32
 PROTOCOL_TEXT = 160
+LANDS_UNTIL_NONE = 9223372036854775807
 PAGE_VENUES = 4
 PAGE_POSITIONS = 64
 PAGE_FILLS = 256
@@ -38,7 +41,7 @@ PAGE_REASONS = 64
 PAGE_SIGNALS = 8
 PAGE_COUNTERS = 64
 HISTOGRAM_BUCKETS = 976
-LAYOUT_HASH = 0xC19F189DAD721D11
+LAYOUT_HASH = 0x9CA3E8625ED69795
 
 
 class ParticipantRole(IntEnum):
@@ -156,6 +159,33 @@ class HaltReason(IntEnum):
     LATCH = 5
     VENUE = 6
     RESTARTS = 7
+    CASH = 8
+    FOREIGN = 9
+    LEDGER = 10
+    CLOCK = 11
+    JOURNAL = 12
+
+
+class CashKind(IntEnum):
+    """enum cash_kind."""
+
+    NONE = 0
+    FUNDING = 1
+    INSURANCE = 2
+    COMMISSION = 3
+    ADJUSTMENT = 4
+    REWARD = 5
+    REDEMPTION = 6
+    TRANSFER = 7
+    OTHER = 8
+
+
+class RollPhase(IntEnum):
+    """enum roll_phase."""
+
+    NONE = 0
+    PAUSE = 1
+    BEGIN = 2
 
 
 class SlotState(IntEnum):
@@ -209,6 +239,8 @@ class JournalKind(IntEnum):
     CANCEL = 4
     MARK = 5
     CONTROL = 6
+    CASH = 7
+    SEAL = 8
 
 
 class RejectReason(IntEnum):
@@ -256,6 +288,10 @@ class RejectReason(IntEnum):
     MODE = 39
     SIGNAL = 40
     BRIDGE = 41
+    DAY_ROLL = 42
+    CLOCK_JUMP = 43
+    FOREIGN = 44
+    CASH = 45
 
     @property
     def text(self) -> str:
@@ -306,17 +342,21 @@ _REASON_TEXTS = {
     RejectReason.MODE: "this mode sends no orders",
     RejectReason.SIGNAL: "no fresh reference price from the engine",
     RejectReason.BRIDGE: "the other process is not connected",
+    RejectReason.DAY_ROLL: "the day is being closed; orders go on in a moment",
+    RejectReason.CLOCK_JUMP: "the wall clock jumped and is not confirmed yet",
+    RejectReason.FOREIGN: "another Purser trades on this account",
+    RejectReason.CASH: "the venue's cash differs from the books",
 }
 
 
-_LEDGER_SLOT = Struct("<IIQHBBIqqq2qqI4x16x32s")
+_LEDGER_SLOT = Struct("<IIQHBBIqqq2qqIIq8x32s32s32x")
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerSlot:
-    """struct ledger_slot, 128 bytes."""
+    """struct ledger_slot, 192 bytes."""
 
-    SIZE: ClassVar[int] = 128
+    SIZE: ClassVar[int] = 192
 
     state: int = 0
     slot_generation: int = 0
@@ -331,7 +371,10 @@ class LedgerSlot:
     delta_micros: tuple[int, int] = (0, 0)
     sent_ns: int = 0
     crc: int = 0
+    sent_crc: int = 0
+    lands_until_ns: int = 0
     symbol: str = ""
+    query_id: str = ""
 
     def pack(self) -> bytes:
         """The bytes as they lie in C."""
@@ -349,7 +392,10 @@ class LedgerSlot:
             *self.delta_micros,
             self.sent_ns,
             self.crc,
+            self.sent_crc,
+            self.lands_until_ns,
             _encode(self.symbol, 32),
+            _encode(self.query_id, 32),
         )
 
     @classmethod
@@ -370,18 +416,21 @@ class LedgerSlot:
             (v[10], v[11]),
             v[12],
             v[13],
-            _decode(v[14]),
+            v[14],
+            v[15],
+            _decode(v[16]),
+            _decode(v[17]),
         )
 
 
-_PAGE_VENUE = Struct("<HHIqqqqqqq64s")
+_PAGE_VENUE = Struct("<HHIqqqqqqq64sqqqq32x")
 
 
 @dataclass(frozen=True, slots=True)
 class PageVenue:
-    """struct page_venue, 128 bytes."""
+    """struct page_venue, 192 bytes."""
 
-    SIZE: ClassVar[int] = 128
+    SIZE: ClassVar[int] = 192
 
     venue: int = 0
     state: int = 0
@@ -394,6 +443,10 @@ class PageVenue:
     disconnects: int = 0
     clock_offset_ns: int = 0
     text: str = ""
+    validity_window_ns: int = 0
+    wallet_e8: int = 0
+    books_e8: int = 0
+    wallet_ns: int = 0
 
     def pack(self) -> bytes:
         """The bytes as they lie in C."""
@@ -409,6 +462,10 @@ class PageVenue:
             self.disconnects,
             self.clock_offset_ns,
             _encode(self.text, 64),
+            self.validity_window_ns,
+            self.wallet_e8,
+            self.books_e8,
+            self.wallet_ns,
         )
 
     @classmethod
@@ -427,6 +484,10 @@ class PageVenue:
             v[8],
             v[9],
             _decode(v[10]),
+            v[11],
+            v[12],
+            v[13],
+            v[14],
         )
 
 

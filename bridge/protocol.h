@@ -25,13 +25,15 @@
 #define PROTOCOL_SIZE(type, size)
 #endif
 
-#define PROTOCOL_VERSION      1
+#define PROTOCOL_VERSION      2
+#define JOURNAL_VERSION       1 /* of journal_record: a journal outlives shared memory */
 #define PROTOCOL_LEDGER_MAGIC 0x5245474445525550 /* "PUREDGER", written last */
 #define PROTOCOL_PAGE_MAGIC   0x4547415052555550 /* "PUURPAGE", written last */
 #define PROTOCOL_FRAME_MAX    512 /* bytes of the longest channel message, header included */
 #define PROTOCOL_PARTICIPANTS 4   /* ledger lines: supervisor, engine, bot, one spare */
 #define PROTOCOL_SLOTS        256 /* open orders per participant */
 #define PROTOCOL_SYMBOL       32
+#define PROTOCOL_QUERY_ID     32
 #define PROTOCOL_TEXT         160
 
 /* ---- vocabulary -------------------------------------------------------------------------- */
@@ -120,6 +122,32 @@ enum halt_reason {
     HALT_LATCH = 5,    /* started with the latch file present or unreadable */
     HALT_VENUE = 6,    /* a venue refused our credentials or forced an order on us */
     HALT_RESTARTS = 7, /* a child died too often */
+    HALT_CASH = 8,     /* a venue's cash differs from our books, and nothing explains it */
+    HALT_FOREIGN = 9,  /* another Purser trades on the same account */
+    HALT_LEDGER = 10,  /* the limit in shared memory is not the one that was chosen */
+    HALT_CLOCK = 11,   /* the wall clock cannot be believed */
+    HALT_JOURNAL = 12, /* a day that traded has no journal, or one whose chain is broken */
+};
+
+/* Why money moved without a fill. All but CASH_TRANSFER belong to the day's result; a transfer
+ * moves the baseline of the account and is no result of trading. */
+enum cash_kind {
+    CASH_NONE = 0,
+    CASH_FUNDING = 1,
+    CASH_INSURANCE = 2,  /* insurance fund, liquidation fee */
+    CASH_COMMISSION = 3, /* fees and rebates that no fill carried */
+    CASH_ADJUSTMENT = 4, /* the venue changed a balance or a position by hand */
+    CASH_REWARD = 5,
+    CASH_REDEMPTION = 6, /* tokens turned into cash */
+    CASH_TRANSFER = 7,   /* deposit, withdrawal, transfer between wallets */
+    CASH_OTHER = 8,      /* of a type that we do not know: counted as a result */
+};
+
+/* The end of a day, led by the supervisor: every participant follows roll_phase of the header. */
+enum roll_phase {
+    ROLL_NONE = 0,
+    ROLL_PAUSE = 1, /* no new orders; cancel, and acknowledge once nothing can leave any more */
+    ROLL_BEGIN = 2, /* close the old day, begin the new one, acknowledge */
 };
 
 enum slot_state {
@@ -133,9 +161,16 @@ enum slot_state {
 /* Index of the two budget dimensions, reserved both or neither. */
 enum budget_dimension { BUDGET_LOSS = 0, BUDGET_NOTIONAL = 1 };
 
+/* A slot whose venue has no validity window: an order on its way may land at any time. */
+#define LANDS_UNTIL_NONE 0x7FFFFFFFFFFFFFFF
+
 /* One open order's reservation. Written by its owner; the supervisor may write after the owner is
  * certainly dead. crc covers what never changes while the order lives:
- * client_order_id..quantity_e9, delta_micros and symbol. Two cache lines. */
+ * client_order_id..quantity_e9, delta_micros, symbol and query_id. Three cache lines.
+ *
+ * lands_until_ns and query_id let anyone who can read this file, with every process dead, know
+ * until when the order may still appear at its venue and by which id to ask for it there. Both
+ * stand in the slot before its state becomes SENT. */
 struct ledger_slot {
     uint32_t state; /* enum slot_state */
     uint32_t slot_generation;
@@ -150,11 +185,16 @@ struct ledger_slot {
     int64_t delta_micros[2]; /* what the order added when it was reserved */
     int64_t sent_ns;
     uint32_t crc;
-    uint32_t reserved0;
-    int64_t reserved1[2];
+    uint32_t sent_crc; /* of sent_ns and lands_until_ns */
+    int64_t
+        lands_until_ns; /* the last instant at which it can land; LANDS_UNTIL_NONE: no such time */
+    int64_t reserved1;
     char symbol[PROTOCOL_SYMBOL];
+    char query_id[PROTOCOL_QUERY_ID]; /* Binance: the client order id as text; Polymarket: 32 bytes
+                                       * of the order's hash; all zero: none */
+    int64_t reserved2[4];
 };
-PROTOCOL_SIZE(ledger_slot, 128);
+PROTOCOL_SIZE(ledger_slot, 192);
 
 /* Owner's lines, then the rights lines that change only under the mutex. */
 struct ledger_participant {
@@ -168,7 +208,11 @@ struct ledger_participant {
     int64_t day;            /* UTC day number its loss belongs to */
     int64_t want_micros[2]; /* asks the others for this much; 0: nothing */
     int64_t reconciled_ns;  /* when truth at the venues was last confirmed; 0: not yet */
-    int64_t reserved0[5];
+    uint32_t roll_ack;      /* roll_sequence * 4 + the enum roll_phase that it has reached */
+    uint32_t reserved2;
+    int64_t journal_sequence; /* newest record that journal_head covers */
+    uint8_t journal_head[32]; /* SHA-256 chain of its journal */
+    int64_t reserved0[15];
     /* rights: under the mutex; lowered only by the owner or after its certain death */
     int64_t alloc_micros[2];
     uint32_t generation;
@@ -176,10 +220,12 @@ struct ledger_participant {
     int64_t pid;
     int64_t start_time; /* field 22 of /proc/PID/stat */
     int64_t joined_ns;
-    int64_t reserved1[2];
+    uint64_t
+        access_fingerprint; /* where it trades, in which environment, with which key; 0: not said */
+    int64_t reserved1[9];
     struct ledger_slot slots[PROTOCOL_SLOTS];
 };
-PROTOCOL_SIZE(ledger_participant, 192 + 128 * 256);
+PROTOCOL_SIZE(ledger_participant, 384 + 192 * 256);
 
 struct ledger_header {
     uint64_t magic; /* written last */
@@ -198,15 +244,24 @@ struct ledger_header {
     uint64_t alloc_sequence;   /* odd while a right changes */
     uint64_t mutex[8];         /* storage of a robust process-shared pthread mutex */
     int64_t ceiling_micros[2]; /* the most sum(alloc) may be: limit, or more after it was lowered */
-    int64_t reserved0[5];
+    uint64_t rights_checksum;  /* of limit, headroom, ceiling and every alloc; under the mutex */
+    /* the end of a day; supervisor writes */
+    int64_t day;            /* UTC day number that all participants count; 0: not said yet */
+    uint32_t roll_sequence; /* counts rolls */
+    uint32_t roll_phase;    /* enum roll_phase */
+    int64_t roll_ns;        /* when the phase began */
+    int64_t roll_wall_ns;   /* the one instant at which the new day begins */
+    int64_t
+        clock_doubt_ns; /* since when the wall clock is doubted: no new risk; 0: it is believed */
+    int64_t reserved0[31];
 };
-PROTOCOL_SIZE(ledger_header, 256);
+PROTOCOL_SIZE(ledger_header, 512);
 
 struct ledger_shared {
     struct ledger_header header;
     struct ledger_participant participants[PROTOCOL_PARTICIPANTS];
 };
-PROTOCOL_SIZE(ledger_shared, 256 + 4 * (192 + 128 * 256));
+PROTOCOL_SIZE(ledger_shared, 512 + 4 * (384 + 192 * 256));
 
 /* What ledger_snapshot copies out: one consistent picture, without the slots. */
 struct ledger_participant_view {
@@ -259,10 +314,16 @@ struct page_venue {
     int64_t fills;
     int64_t resyncs;
     int64_t disconnects;
-    int64_t clock_offset_ns; /* venue minus ours */
-    char text[64];           /* why it is not READY, for people */
+    int64_t clock_offset_ns;    /* venue minus ours */
+    char text[64];              /* why it is not READY, for people */
+    int64_t validity_window_ns; /* longest time that an order may be on its way; 0: the venue has
+                                   none */
+    int64_t wallet_e8;          /* cash at the venue as it was last told */
+    int64_t books_e8;           /* what our books expected there at that moment */
+    int64_t wallet_ns;          /* when; 0: never */
+    int64_t reserved0[4];
 };
-PROTOCOL_SIZE(page_venue, 128);
+PROTOCOL_SIZE(page_venue, 192);
 
 struct page_position {
     uint16_t venue;
@@ -332,10 +393,14 @@ struct participant_page {
     int64_t pid;
     int64_t started_wall_ns;
     int64_t updated_ns;
-    int64_t day_micros; /* P&L today: realized + unrealized - fees */
+    int64_t day_micros; /* P&L today: realized + unrealized - fees + cash */
     int64_t realized_micros;
     int64_t unrealized_micros;
-    int64_t fees_micros;             /* rounded up */
+    int64_t fees_micros;      /* rounded up */
+    int64_t cash_micros;      /* today, without a fill: funding, insurance, rewards …; in day */
+    int64_t transfers_micros; /* today: deposits less withdrawals; not in day */
+    int64_t day;              /* UTC day number that these are of */
+    int64_t reserved1[8];
     int64_t fills_total;             /* sequence of the newest entry of fills */
     int64_t refusals[PAGE_REASONS];  /* by enum reject_reason */
     int64_t counters[PAGE_COUNTERS]; /* meaning: names in the writer's own header */
@@ -534,6 +599,8 @@ enum journal_kind {
     JOURNAL_CANCEL = 4,  /* cancel intent */
     JOURNAL_MARK = 5,    /* P&L checkpoint */
     JOURNAL_CONTROL = 6, /* halt, resume, limit change, reconcile result */
+    JOURNAL_CASH = 7,    /* money that moved without a fill: cash_kind in type, amount in last_* */
+    JOURNAL_SEAL = 8, /* chain: the SHA-256 over every record since the last seal, and that seal */
 };
 
 /* 256 bytes; crc is CRC-32C over the record with crc = 0. A reader stops at the first record whose

@@ -49,7 +49,11 @@
     X(38, NO_LEDGER, "the shared risk ledger is missing or damaged")                               \
     X(39, MODE, "this mode sends no orders")                                                       \
     X(40, SIGNAL, "no fresh reference price from the engine")                                      \
-    X(41, BRIDGE, "the other process is not connected")
+    X(41, BRIDGE, "the other process is not connected")                                            \
+    X(42, DAY_ROLL, "the day is being closed; orders go on in a moment")                           \
+    X(43, CLOCK_JUMP, "the wall clock jumped and is not confirmed yet")                            \
+    X(44, FOREIGN, "another Purser trades on this account")                                        \
+    X(45, CASH, "the venue's cash differs from the books")
 
 #ifndef PURSER_CDEF
 enum reject_reason {

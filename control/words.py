@@ -21,6 +21,7 @@ EVENT_LEVELS = ("info", "warning", "error")
 
 HALT_REASONS = (
     "none", "operator", "daily_loss", "over_budget", "bug", "latch", "venue", "restarts",
+    "cash", "foreign", "ledger", "clock", "journal",
 )  # fmt: skip
 
 HALT_TEXTS = {
@@ -31,6 +32,11 @@ HALT_TEXTS = {
     "latch": "the halt of an earlier run was not lifted",
     "venue": "a venue refused our credentials, forced an order on us, or differs from our books",
     "restarts": "a process died too often",
+    "cash": "the cash at a venue differs from our books and nothing explains it",
+    "foreign": "another Purser trades on the same account",
+    "ledger": "the limit in shared memory is not the one that was chosen",
+    "clock": "the wall clock jumped and was not confirmed",
+    "journal": "a day that traded has no journal, or its chain is broken",
 }
 
 

@@ -58,7 +58,7 @@ def test_changed_layout_needs_a_new_version(copy: Path) -> None:
     header.write_text(text)
     done = generate(copy)
     assert done.returncode == 1 and "raise it to 2" in done.stderr
-    header.write_text(re.sub(r"(?m)^(#define PROTOCOL_VERSION +)1$", r"\g<1>2", text))
+    header.write_text(re.sub(r"(?m)^(#define PROTOCOL_VERSION +)2$", r"\g<1>3", text))
     assert generate(copy).returncode == 0
     assert len((copy / "layout.lock").read_text().splitlines()) == 2
 

@@ -171,6 +171,8 @@ static void read_record(void *context, const struct journal_record *record)
         break;
     case JOURNAL_OPEN:
     case JOURNAL_CANCEL:
+    case JOURNAL_CASH:
+    case JOURNAL_SEAL:
         break;
     }
 }

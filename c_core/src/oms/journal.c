@@ -118,7 +118,7 @@ static bool blank_from(const struct journal_record *records, size_t n, size_t co
 static bool is_good(const struct journal_record *record, const struct journal_replayed *so_far)
 {
     bool follows = so_far->records == 0 || record->sequence == so_far->last_sequence + 1;
-    return follows && journal_crc(record) == record->crc && record->version == PROTOCOL_VERSION;
+    return follows && journal_crc(record) == record->crc && record->version == JOURNAL_VERSION;
 }
 
 /* One segment. After damage only a segment goes on whose first record follows the last good one: it
@@ -217,7 +217,7 @@ static int segment_make(struct journal *journal, struct segment *segment, int nu
 
 static void write_record(struct journal *journal, struct journal_record *record)
 {
-    record->version = PROTOCOL_VERSION;
+    record->version = JOURNAL_VERSION;
     record->sequence = ++journal->sequence;
     record->crc = journal_crc(record);
     memcpy(&journal->current.records[journal->used++], record, RECORD);
