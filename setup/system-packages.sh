@@ -14,7 +14,8 @@ if [[ ${#missing[@]} -eq 0 ]]; then
     exit 0
 fi
 
-install=(apt-get install -y --no-install-recommends "${missing[@]}")
+# A new machine's own first update may hold the package manager's lock for a minute: wait for it.
+install=(apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "${missing[@]}")
 if ! command -v apt-get >/dev/null; then
     echo "This machine has no apt-get. Install what corresponds to these Debian packages, then run make again:" >&2
     echo "    ${missing[*]}" >&2
@@ -24,7 +25,7 @@ run=()
 if [[ $(id -u) -ne 0 ]]; then
     if ! command -v sudo >/dev/null || ! { sudo -n true 2>/dev/null || { [[ -t 0 ]] && sudo -v; }; }; then
         echo "Missing system packages, and this user may not install them. Ask an administrator to run:" >&2
-        echo "    sudo apt-get update && sudo ${install[*]}" >&2
+        echo "    sudo apt-get -o DPkg::Lock::Timeout=300 update && sudo ${install[*]}" >&2
         echo "then run make again." >&2
         exit 1
     fi
