@@ -65,6 +65,6 @@ def report_advice(code: int | None, log: Path, journal: Path | None) -> str:
         else ""
     )
     return (
-        f"{kept}. Keep both.{rebuild} Please report it with: the lines of the log from its last start on, what "
-        "`control version`, `uname -srm` and `control events` print, and what you had typed."
+        f"{kept}. Keep both.{rebuild} Please report it with: the lines of the log from its last start on, "
+        "what `control version`, `uname -srm` and `control events` print, and what you had typed."
     )

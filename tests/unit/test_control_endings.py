@@ -19,7 +19,9 @@ LOG, JOURNAL = Path("logs/engine.log"), Path("engine")
 def test_a_process_that_died_of_a_defect_is_called_one(number: signal.Signals) -> None:
     """The code that the operating system gives for a real death by the signal names it, as a bug, with what
     to keep and to report."""
-    program = f"import os, signal; signal.signal({int(number)}, signal.SIG_DFL); os.kill(os.getpid(), {int(number)})"
+    program = (
+        f"import os, signal; signal.signal({number:d}, signal.SIG_DFL); os.kill(os.getpid(), {number:d})"
+    )
     code = subprocess.run([sys.executable, "-c", program], check=False).returncode
     assert is_defect(code)
     assert number.name in ending(code) and "bug" in ending(code)
@@ -29,9 +31,16 @@ def test_a_process_that_died_of_a_defect_is_called_one(number: signal.Signals) -
 
 @pytest.mark.parametrize(
     ("code", "word"),
-    [(-9, "out of memory"), (-15, "somebody sent"), (-25, "ulimit -f"), (4, "code 4"), (-40, "signal 40"), (None, "learn how")],
-)  # fmt: skip
+    [
+        (-9, "out of memory"),
+        (-15, "somebody sent"),
+        (-25, "ulimit -f"),
+        (4, "code 4"),
+        (-40, "signal 40"),
+        (None, "learn how"),
+    ],
+)
 def test_other_ends_are_not_called_a_bug(code: int | None, word: str) -> None:
-    """A signal from outside, a limit, an exit code: each is told as what it is, and nothing is to be reported."""
+    """A signal from outside, a limit, an exit code: each is told as what it is, with nothing to report."""
     assert word in ending(code) and "bug" not in ending(code)
     assert report_advice(code, LOG, JOURNAL) == ""

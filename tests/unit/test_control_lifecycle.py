@@ -127,8 +127,8 @@ def test_failing_child_is_explained(desk: Desk, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("words", ["", "echo 'a last word' >&2;"])
 def test_a_child_that_dies_by_a_signal_is_told_in_words(desk: Desk, tmp_path: Path, words: str) -> None:
-    """The start names the process, the signal and that it is a bug, where the log and the journal are, and what
-    to report; it never speaks of a code."""
+    """The start names the process, the signal and that it is a bug, where the log and the journal are, and
+    what to report; it never speaks of a code."""
     program = tmp_path / "trader"
     program.write_text(
         f'#!/bin/sh\ncase "$*" in *--mode*) {words} kill -SEGV $$;; esac\nexec {trader_path()} "$@"\n'
