@@ -134,6 +134,8 @@ void page_publish(struct page *page, const struct participant_page *content)
 
     if (!page->writable)
         return;
+    /* The order of ledger_private.h's "sequence": no byte of the copy is visible before the odd
+     * number, none is missing once the even one is seen. */
     __atomic_store_n(&shared->sequence, sequence | 1, __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     shared->version = PROTOCOL_VERSION;
