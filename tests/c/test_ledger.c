@@ -58,6 +58,19 @@ static struct ledger *fresh(void)
     return supervisor;
 }
 
+/* without: what this machine cannot do, by the caller's word in the environment: "ptrace" (stepping
+ * is slow in a sanitized build, and an emulator has none), "robust" (an emulator does not tell the
+ * kernel which mutexes a process holds). Tests that need it are left out, and say so. */
+static int without(const char *what)
+{
+    const char *list = getenv("PURSER_TEST_WITHOUT");
+
+    if (list == NULL || strstr(list, what) == NULL)
+        return 0;
+    printf("left out: a test that needs %s\n", what);
+    return 1;
+}
+
 static struct ledger *joined(uint32_t participant)
 {
     struct ledger *ledger;
@@ -888,12 +901,15 @@ int main(void)
     test_takeover_keeps_charges();
     test_reclaim_and_rebuild();
     test_joining_after_a_death();
-    test_owner_killed_holding_the_lock();
+    if (!without("robust"))
+        test_owner_killed_holding_the_lock();
     test_stopped_lock_holder_never_blocks_an_order();
     test_two_processes_hammering();
-    test_killed_at_any_instruction();
-    test_killed_while_the_limit_rises();
-    test_legal_after_every_instruction();
+    if (!without("ptrace")) {
+        test_killed_at_any_instruction();
+        test_killed_while_the_limit_rises();
+        test_legal_after_every_instruction();
+    }
     test_join_is_exclusive();
     test_damage_is_found();
     (void)unlink(path);
