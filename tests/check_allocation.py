@@ -20,7 +20,7 @@ CALLS = "malloc|calloc|realloc|reallocarray|aligned_alloc|posix_memalign|memalig
 HEAP = re.compile(rf"\b({CALLS})\s*\(")
 # Declaring or defining one of them (a test that counts heap calls, the heap trap) takes nothing.
 DECLARED = re.compile(r"^\s*(?:void|int)\s*\*?\s*\w+\(")
-ALIGNED = re.compile(r"_Alignas\s*\(\s*([^)]*)\)|__attribute__\s*\(\(\s*(?:__)?aligned[^)]*\)")
+ALIGNED = re.compile(r"(?:_Alignas|__attribute__\s*\(\(\s*(?:__)?aligned(?:__)?)\s*(?:\(\s*([^)]*))?\)")
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"", re.S)
 
 MAY_CALL = {

@@ -43,6 +43,7 @@ def check(folder: Path, line: str) -> subprocess.CompletedProcess[str]:
         "    if ((*out = realloc (*out, n)) == NULL)",
         "    _Alignas(128) uint64_t head;",
         "    uint64_t head __attribute__((aligned(128)));",
+        "    uint64_t head __attribute__((aligned));",
     ],
 )
 def test_a_misplaced_object_is_refused(tmp_path: Path, line: str) -> None:
@@ -56,6 +57,7 @@ def test_a_misplaced_object_is_refused(tmp_path: Path, line: str) -> None:
     [
         "    struct engine *engine = ALLOCATE(struct engine);",
         "    _Alignas(64) _Atomic uint64_t head;",
+        "static unsigned char stack[64] __attribute__((aligned(16)));",
         "void *malloc(size_t size)",
         "    return __libc_malloc(size);",
         "    /* calloc (1, 2) gives 16 bytes */",
