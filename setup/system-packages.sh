@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Installs the Debian or Ubuntu packages that the build needs and that are missing. As root it calls
+# Installs the Debian or Ubuntu packages of a list (what the build needs) that are missing. As root it calls
 # apt-get itself, otherwise through sudo; where it may not, it prints the exact command and stops.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+list=${1:-setup/packages.txt}
 
 missing=()
 while read -r package; do
     [[ -z $package ]] && continue
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q '^install ok installed$' || missing+=("$package")
-done <setup/packages.txt
+done <"$list"
 if [[ ${#missing[@]} -eq 0 ]]; then
     echo "✓ compiler and libraries present"
     exit 0
