@@ -192,6 +192,6 @@ clean:
 .PHONY: help
 help:
 	@echo "Purser: one risk budget for every venue. First run: make trader && control start --paper"
-	@sed -n 's/^## \([a-z-]*\): /  \1\t/p' Makefile | expand -t 14
+	@sed -n 's/^## \([a-z0-9-]*\): /  \1\t/p' Makefile | expand -t 14
 
 -include $(shell find $(BUILD) -name sysroot -prune -o -name '*.d' -type f -print 2>/dev/null)
