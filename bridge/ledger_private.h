@@ -15,6 +15,10 @@
 #define LEDGER_BUCKETS    512
 #define LEDGER_NO_SLOT    0xFFFF
 
+/* The slot's reserved word holds sent_ns once more as soon as the venue has told of the order: it
+ * can land no more, and a later doubt (UNKNOWN) is about its end only. */
+#define SLOT_LANDED_NS reserved1
+
 /* Every shared field that changes is read and written through these two. */
 #define LOAD(field)         __atomic_load_n(&(field), __ATOMIC_ACQUIRE)
 #define STORE(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELEASE)

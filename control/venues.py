@@ -263,7 +263,7 @@ class PolymarketVenue:
     def __init__(self, ready: dict[str, Any], timeout_s: float) -> None:
         keys = ready["credentials"]
         self.wallet: dict[str, Any] = keys  # with the private key, for flatten
-        self._address: str = keys["address"]
+        self._address: str = keys["address"] if "address" in keys else _address_of(keys["private_key"])
         self._key: str = keys["api_key"]
         self._secret: bytes = base64.urlsafe_b64decode(keys["api_secret"])
         self._passphrase: str = keys["passphrase"]
@@ -362,6 +362,13 @@ class PolymarketVenue:
         if status != 200:
             raise VenueError(f"HTTP {status}: {_message(answer)}")
         return answer
+
+
+def _address_of(private_key: str) -> str:
+    """The signer's address, which the headers name; a key file need not tell it."""
+    from eth_account import Account
+
+    return str(Account.from_key(private_key).address)
 
 
 def _message(answer: Any) -> str:
