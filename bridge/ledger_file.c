@@ -1,3 +1,4 @@
+#include "allocate.h"
 #include "channel.h"
 #include "ledger_private.h"
 
@@ -15,6 +16,8 @@
 #include <unistd.h>
 
 #define FOLDER_TRIES 1000
+
+MAPPING_HOLDS(struct ledger_shared);
 
 /* map_memory: the file where it is long enough; else anonymous memory, the file over its beginning,
  * so that nobody who reads the rest of a cut file is killed for it. */
@@ -37,7 +40,7 @@ static void *map_memory(int fd, off_t size)
 
 int ledger_map(struct ledger **out, int fd, off_t size, uint64_t inode)
 {
-    struct ledger *ledger = calloc(1, sizeof *ledger);
+    struct ledger *ledger = ALLOCATE(struct ledger);
     void *memory;
 
     if (ledger == NULL)

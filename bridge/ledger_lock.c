@@ -24,6 +24,8 @@
 
 _Static_assert(sizeof(pthread_mutex_t) <= sizeof(((struct ledger_header *)0)->mutex),
                "the header must hold a mutex");
+_Static_assert(offsetof(struct ledger_header, mutex) % _Alignof(pthread_mutex_t) == 0,
+               "the mutex must be aligned: the mapping itself begins on a page");
 
 /* The bits of a futex word that hold the owner's thread id, and the kernel's word of its death. */
 #define OWNER_MASK 0x3FFFFFFFU
@@ -78,6 +80,16 @@ static int kind_made(void)
     return known;
 }
 
+/* relax: tells the processor that this thread only waits for another one's store. */
+static void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
 static int lock_once(struct ledger_shared *shared)
 {
     int error;
@@ -98,7 +110,7 @@ int ledger_lock_try(struct ledger_shared *shared)
 
     for (int attempt = 0; attempt < LOCK_TRIES && result == -EBUSY; attempt++) {
         if (attempt > 0)
-            __builtin_ia32_pause();
+            relax();
         result = lock_once(shared);
     }
     return result;

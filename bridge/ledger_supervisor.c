@@ -66,13 +66,17 @@ int64_t ledger_set_state(struct ledger *ledger, uint32_t state, uint32_t reason,
     do {
         /* The byte as it stands: one that is no state means HALTED, and is overwritten all the
          * same, so that nobody has to guess at it any longer. */
-        if (control_word_state(seen) == state)
-            return control_epoch(seen);
+        if (control_word_state(seen) == state) {
+            epoch = control_epoch(seen);
+            break;
+        }
         if (state < control_state(seen) && !by_person)
             return -EPERM;
         epoch = control_next_epoch(seen);
     } while (!__atomic_compare_exchange_n(control, &seen, control_make(epoch, reason, state), 0,
                                           __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+    /* The other half of the fence in ledger_gate, also for who found it halted already. */
+    ledger_fence_full();
     return epoch;
 }
 
