@@ -16,6 +16,7 @@ from control.latch import describe, is_latched
 from control.processes import FoundProcess, ProcessId
 from control.recorder import recorded_events, recorded_fills
 from control.records import Record, read_json
+from control.shapes import is_picture
 
 if TYPE_CHECKING:
     from bridge.paths import Paths
@@ -56,7 +57,7 @@ def snapshot(paths: Paths) -> Record:
         "running": running,
         "healthy": bool(running and about.get("healthy")),
         "halt": why_halted(paths, view),
-        "problems": (list(about.get("problems", [])) if running else []) + alone,
+        "problems": (list(about.get("problems", [])) if running else []) + alone + _damage(paths),
         "uptime_s": _uptime_s(about) if running else 0,
         "taken_wall_ns": time.time_ns(),
         "as_of_wall_ns": None if running or alone else _last_page_wall_ns(pages, now_ns),
@@ -77,6 +78,7 @@ def snapshot(paths: Paths) -> Record:
 def _kept(paths: Paths, found: list[FoundProcess]) -> Record:
     latched = is_latched(paths.latch)
     kept = read_json(paths.mode_home / "last.json")
+    kept = kept if is_picture(kept) else None
     state = "HALTED" if latched else "STOPPED"
     rows: list[Record] = []
     _add_found(rows, found)
@@ -224,6 +226,12 @@ def _add_found(rows: list[Record], found: list[FoundProcess]) -> None:
             rows.append(row)
         else:
             rows[gone] = row
+
+
+def _damage(paths: Paths) -> list[str]:
+    """A sentence when the ledger is not as it was written: what is shown of it is what could be read."""
+    text = shared.ledger_damage(paths)
+    return [f"{text}; `control kill` works all the same"] if text is not None else []
 
 
 def _left_running(found: list[FoundProcess]) -> list[str]:
