@@ -23,10 +23,6 @@ from typing import Any
 
 import httpx
 from rich.console import Console
-
-ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
-
 from test_control_kill import LIMIT, System
 
 from bridge import access
@@ -42,6 +38,7 @@ from control.status import snapshot
 from control.venues import BinanceVenue, PolymarketVenue
 from control.view import render
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 STAND_IN = ROOT / os.environ.get("BUILD", "build") / "tests" / "stand_in"
 HEADER_BITS = 8 * ffi.sizeof("struct ledger_header")
 LINE_AT = 8 * (ffi.sizeof("struct ledger_header") + ffi.sizeof("struct ledger_participant"))  # the engine's
@@ -100,8 +97,9 @@ class Bench:
         async with BinanceVenue(self.system.ready["binance"], 60.0) as venue:
             bid, _ = await venue.top("BTCUSDT")
             order = {
-                "symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "0.010",
-                "price": f"{int(bid.split('.')[0]) - 500}.0", "newClientOrderId": f"flip{self._number}",
+                "symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC",
+                "quantity": "0.010", "price": f"{int(bid.split('.')[0]) - 500}.0",
+                "newClientOrderId": f"flip{self._number}",
             }  # fmt: skip
             await venue._signed("POST", "/fapi/v1/order", order)
 
@@ -123,9 +121,9 @@ class Bench:
         exchange = EXCHANGE_NEG_RISK if self._token["neg_risk"] else EXCHANGE
         zero = "0x" + "0" * 64
         signed = {
-            "builder": zero, "expiration": "0", "maker": order.address, "makerAmount": str(order.maker_amount),
-            "metadata": zero, "salt": order.salt, "side": "BUY", "signatureType": 0, "signer": order.address,
-            "signature": sign(order_digest(order, exchange), keys["private_key"]),
+            "builder": zero, "expiration": "0", "maker": order.address, "metadata": zero,
+            "makerAmount": str(order.maker_amount), "salt": order.salt, "side": "BUY", "signatureType": 0,
+            "signer": order.address, "signature": sign(order_digest(order, exchange), keys["private_key"]),
             "takerAmount": str(order.taker_amount), "timestamp": str(order.timestamp_ms),
             "tokenId": str(order.token_id),
         }  # fmt: skip
@@ -255,9 +253,8 @@ def main() -> int:
         tally = run(Path(folder), bits, progress=True)
     for fault in tally.faults:
         print(fault)
-    print(
-        f"{tally.flips} flips in {time.monotonic() - began:.0f} s, {len(tally.faults)} faults, codes {tally.codes}"
-    )
+    seconds = time.monotonic() - began
+    print(f"{tally.flips} flips in {seconds:.0f} s, {len(tally.faults)} faults, codes {tally.codes}")
     return 1 if tally.faults else 0
 
 

@@ -1,4 +1,4 @@
-"""A kill and every view survive any flipped bit of a ledger in use: a drawn few of what `make flips` tries."""
+"""A kill and every view survive any flipped bit of a ledger in use: some of what `make flips` tries."""
 
 from __future__ import annotations
 
