@@ -26,6 +26,7 @@ from bridge.messages import (
     PageVenue,
     ParticipantRole,
     SessionState,
+    SlotState,
     VenueId,
 )
 from bridge.page import PageWriter
@@ -348,3 +349,31 @@ def test_a_flipped_state_byte_is_shown_as_halted(
     os.truncate(paths.ledger, 90_000)
     assert run("orders", monkeypatch) == 0
     assert "BTCUSDT" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("damage", ["magic", "limit", "cut"])
+def test_a_start_on_a_damaged_ledger_keeps_its_orders_and_halts(
+    damage: str, paths: Paths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is refused with the code for a halt and says why; the orders stand in the new ledger, of unknown
+    fate, and the damaged file is kept."""
+    write_ledger(paths)
+    size = paths.ledger.stat().st_size
+    with paths.ledger.open("r+b") as file:
+        if damage == "cut":
+            file.truncate(size - 60_000)
+        else:
+            file.seek({"magic": 1, "limit": 88}[damage])
+            file.write(b"\x7f")
+    assert run("start --paper", monkeypatch) == Exit.HALTED
+    said = capsys.readouterr().err
+    assert "damaged" in said and "1 orders" in said and "control resume" in said
+    with Ledger.open(paths.ledger) as ledger:
+        assert ledger.damage() is None
+        assert ledger.state == LedgerState.HALTED
+        assert ledger.snapshot().limit_micros.loss > 0
+        (slot,) = ledger.slots(ParticipantRole.ENGINE)
+        assert slot.client_order_id == 7 and slot.state == SlotState.UNKNOWN
+    assert paths.ledger.with_name("ledger.damaged-1").exists()
+    assert run("start --paper", monkeypatch) == Exit.HALTED
+    assert "the ledger was damaged" in capsys.readouterr().err
