@@ -114,7 +114,7 @@ class Paths:
 
     @property
     def markets(self) -> Path:
-        """The bot's table of markets with their outcome tokens, for commands that must do without a database."""
+        """The bot's table of markets and their tokens, for commands that must do without a database."""
         return self.mode_home / "markets.json"
 
     @property

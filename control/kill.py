@@ -30,12 +30,12 @@ from control.recorder import write_event
 
 if TYPE_CHECKING:
     from bridge.paths import Paths
+    from control.flatten import Closed
 
 ACK_WAIT_S = 0.05
 FIRST_SWEEP_S = 0.9  # from the start of the command
 TOTAL_S = 2.6  # of the three seconds that a kill may take, what is left after starting Python
 CALL_TIMEOUT_S = 0.6
-FLATTEN_S = 8.0  # whatever a venue answers, a flatten ends by then
 NO_VENUE = "no venue has anything of ours: none was asked"
 
 Say = Callable[[str, str], None]  # text, tone: good, bad, plain
@@ -50,32 +50,33 @@ class VenueResult:
     cancelled: int = 0
     open_orders: int = 0
     fills: int | None = None
-    flat: str = ""
+    closed: Closed | None = None  # of a flatten
     problem: str = ""  # why it is unverified
     nothing: str = ""  # why there can be no order of ours, when that is known without asking
     verified: int = 0  # how many sweeps ended with nothing open
 
     def line(self) -> str:
         """The venue's line of the report."""
+        flat = f", {self.closed.line()}" if self.closed is not None else ""
         if self.problem and self.nothing:
             return f"{self.name}{self.where}: {self.nothing} (asked all the same: {self.problem})"
         if self.problem:
-            return f"{self.name}{self.where}: UNVERIFIED, {self.problem}"
+            return f"{self.name}{self.where}: UNVERIFIED, {self.problem}{flat}"
         fills = "fills not asked" if self.fills is None else f"{self.fills} filled meanwhile"
         times = "twice" if self.verified > 1 else "once, after the last order in flight"
         state = f"{self.open_orders} STILL OPEN" if self.open_orders else f"no order open, verified {times}"
-        flat = f", {self.flat}" if self.flat else ""
         return f"{self.name}{self.where}: {self.cancelled} cancelled, {fills}, {state}{flat}"
 
     @property
     def unverified(self) -> bool:
-        """It could not be asked, and may have orders of ours."""
-        return bool(self.problem and not self.nothing)
+        """It could not be asked, and may have orders of ours, or positions that were to be closed."""
+        positions = self.closed is not None and bool(self.closed.unknown)
+        return positions or bool(self.problem and not self.nothing)
 
     @property
     def left_over(self) -> bool:
         """It was asked, and something is left there."""
-        return bool(self.open_orders or "NOT FLAT" in self.flat)
+        return bool(self.open_orders or (self.closed is not None and self.closed.left))
 
 
 @dataclass(slots=True)
@@ -134,6 +135,8 @@ class Kill:
         asked = self._venues()
         self._report.venues = asyncio.run(self._at_venues(asked))
         self._end_hard()
+        if self._flatten:
+            self._close_positions(asked)
         self._note_empty()
         for result in self._report.venues:
             self._say(result.line(), "bad" if result.unverified or result.left_over else "good")
@@ -261,6 +264,8 @@ class Kill:
             owners = [entry.process for entry in self._found if entry.name == words.OWNERS[name]]
             if not owners:
                 result.nothing = exposure.nothing_there(self._paths, name) or ""
+            if self._flatten and result.nothing != exposure.NEVER:
+                result.nothing = ""  # where no order rests, a position may be held
             ready = self._address(name, result, owners)
             if ready is None and result.nothing:
                 self._say(f"{name}: {result.nothing}", "good")
@@ -293,8 +298,6 @@ class Kill:
         try:
             async with venues.open_venue(result.name, ready, CALL_TIMEOUT_S) as venue:
                 await self._empty(venue, symbols, result)
-                if self._flatten:
-                    result.flat = await self._close_positions(venue)
         except Exception as error:  # whatever went wrong here, the other venue must still be emptied
             why = "no answer in time" if isinstance(error, TimeoutError) else str(error)
             result.problem = f"{why or type(error).__name__}; look at the venue itself, then kill again"
@@ -326,16 +329,14 @@ class Kill:
         reserved = self._reserved.get(venue.name, 0) - (result.fills or 0) - len(left)
         result.cancelled, result.open_orders = max(first + second, reserved), len(left)
 
-    async def _close_positions(self, venue: venues.BinanceVenue | venues.PolymarketVenue) -> str:
-        """Its failure takes nothing away from what was confirmed about the orders."""
-        from control.flatten import flatten
+    def _close_positions(self, asked: list[tuple[VenueResult, dict[str, Any] | None]]) -> None:
+        """Only now, with everybody dead who could trade against it."""
+        from control.flatten import close_all
 
-        try:
-            async with asyncio.timeout(FLATTEN_S):
-                return await flatten(venue, self._paths)
-        except Exception as error:
-            why = "no answer in time" if isinstance(error, TimeoutError) else str(error)
-            return f"NOT FLAT as far as is known: {why or type(error).__name__}"
+        addresses = {result.name: ready for result, ready in asked if ready is not None}
+        closed = close_all(self._paths, addresses, self._report.alive)
+        for result, _ in asked:
+            result.closed = closed.get(result.name)
 
     def _note_empty(self) -> None:
         """What was confirmed is kept, so that the next kill need not call unverified what is empty."""
