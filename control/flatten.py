@@ -13,11 +13,13 @@ cannot lose more than it cost, and it is no failure.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from control import accounting, executions, late_fills, shared
 from control.venues import BinanceVenue, Holding, PolymarketVenue, VenueError, open_venue
@@ -25,6 +27,7 @@ from control.venues import BinanceVenue, Holding, PolymarketVenue, VenueError, o
 if TYPE_CHECKING:
     from bridge.paths import Paths
 
+T = TypeVar("T")
 SLICE_USD = Decimal(5000)
 COLLAR = Decimal("0.01")
 OUTCOME_COLLAR = Decimal("0.1")  # outcome tokens trade in cents: one per cent is less than a tick
@@ -50,15 +53,19 @@ class Closed:
 
     def line(self) -> str:
         """Its part of the venue's line."""
-        words = "flat"
+        said = []
         if self.unknown:
-            words = f"POSITIONS UNVERIFIED: {self.unknown}; look at the venue itself"
-        elif self.left:
-            words = "NOT FLAT: " + ", ".join(sorted(self.left))
-        if self.dust:
-            words += " but for dust" if words == "flat" else ", and dust"
-            words += ": " + ", ".join(sorted(self.dust))
-        return f"{words}; our books do not follow ({self.books})" if self.books else words
+            said.append(f"POSITIONS UNVERIFIED, {self.unknown}; look at the venue itself")
+        if self.left:
+            said.append("NOT FLAT: " + ", ".join(sorted(self.left)))
+        dust = "dust: " + ", ".join(sorted(self.dust)) if self.dust else ""
+        if said:
+            said += [dust] if dust else []
+        else:
+            said.append(f"flat but for {dust}" if dust else "flat")
+        if self.books:
+            said.append(f"our books do not follow ({self.books})")
+        return "; ".join(said)
 
 
 def close_all(paths: Paths, addresses: dict[str, dict[str, Any]], alive: list[str]) -> dict[str, Closed]:
@@ -93,6 +100,15 @@ def _words(error: Exception) -> str:
     return str(error) if isinstance(error, VenueError) and str(error) else f"{type(error).__name__}: {error}"
 
 
+async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    """What is held decides the verdict: a question that failed is asked again, three times in all."""
+    for _ in range(2):
+        with contextlib.suppress(VenueError):
+            return await ask()
+        await asyncio.sleep(PAUSE_S)
+    return await ask()
+
+
 async def _follow(result: Closed, read: Callable[[], Awaitable[int]]) -> None:
     """Let our own books know what was sold. Its failure takes nothing away from what was closed."""
     try:
@@ -111,12 +127,12 @@ async def _close_perpetuals(venue: BinanceVenue, paths: Paths, result: Closed, o
     symbols = shared.held_symbols(paths, venue.name, flat_too=True)
     refusal = ""
     while True:
-        held = await venue.positions()
+        held = await _patiently(venue.positions)
         symbols |= {row.symbol for row in held}
         result.dust = []
         todo = []
         for row in held:
-            filters = await venue.filters(row.symbol)
+            filters = await _patiently(partial(venue.filters, row.symbol))
             if (least := _least_lots(filters)) > abs(Decimal(row.quantity)):
                 result.dust.append(f"{row.quantity} {row.symbol} (below the minimum of {least:f})")
             else:
@@ -202,14 +218,19 @@ class _Outcomes:
 
     async def _candidates(self) -> set[str]:
         """Every token of which something may be held. The Data API lags, so recent trades are read too;
-        without it, all of them."""
+        without it, all of them. When neither answers, what we know ourselves is closed all the same."""
         tokens = set(_tokens_of_table(self._paths))
         since_s = self._began_s - TRADES_S
         try:
-            tokens |= await self._venue.listed_tokens()
+            tokens |= await _patiently(self._venue.listed_tokens)
         except (VenueError, LookupError, TypeError, AttributeError):
             since_s = 0
-        for trade in await self._venue.trades(since_s):
+        try:
+            trades = await _patiently(lambda: self._venue.trades(since_s))
+        except VenueError as error:
+            self._result.unknown = f"its list of trades cannot be read ({error})"
+            return tokens
+        for trade in trades:
             legs = [leg for leg in trade.get("maker_orders") or [] if self._venue.is_ours(leg)]
             if self._venue.is_ours(trade):
                 legs.append(trade)
@@ -218,16 +239,21 @@ class _Outcomes:
 
     async def _not_final(self) -> int:
         """How many trades since the flatten began may still fail."""
-        trades = await self._venue.trades(self._began_s)
+        trades = await _patiently(lambda: self._venue.trades(self._began_s))
         return sum(executions.trade_status(trade) not in executions.FINAL for trade in trades)
 
     async def _close_token(self, token: str, deadline: float) -> bool:
         """Sell one token until none is left, or only dust. True when there was any."""
         async with self._gate:
-            held = await self._venue.token_balance(token)
-            if held <= 0:
+            try:
+                held = await _patiently(lambda: self._venue.token_balance(token))
+                if held <= 0:
+                    return False
+                rest, dust = await self._sell_out(token, held, deadline)
+            except VenueError as error:
+                name = executions.symbol_of(self._names, token)
+                self._result.unknown = f"how much there is of {name} cannot be read ({error})"
                 return False
-            rest, dust = await self._sell_out(token, held, deadline)
         if rest:
             (self._result.dust if dust else self._result.left).append(rest)
         return True
@@ -255,7 +281,7 @@ class _Outcomes:
             if time.monotonic() >= deadline:
                 return f"{amount} ({why or 'out of time'})", False
             await asyncio.sleep(PAUSE_S)
-            held = await self._venue.token_balance(token)
+            held = await _patiently(lambda: self._venue.token_balance(token))
         return "", False
 
     async def _read(self) -> int:

@@ -54,12 +54,7 @@ def record_unbooked(paths: Paths, executions: Iterable[Record]) -> int:
     """Keep those of the venue's executions that neither a page nor the kept fills nor this file knows.
     Returns how many. OSError passes."""
     known: Counter[Key] = Counter()
-    pages = [page for name in words.PARTICIPANTS[1:] if (page := shared.read_page(paths, name))]
-    for source in (
-        [fill for page in pages for fill in page.fills],
-        recorded_fills(paths.mode_home, KNOWN_FILLS),
-        recorded(paths),
-    ):
+    for source in (*_booked(paths), recorded(paths)):
         known |= Counter(key_of(fill) for fill in source if not fill["reversed"])
     file = RecordFile(paths.mode_home / FILE)
     seen: Counter[Key] = Counter()
@@ -76,6 +71,20 @@ def record_unbooked(paths: Paths, executions: Iterable[Record]) -> int:
         file.sync()
     file.close()
     return added
+
+
+def _booked(paths: Paths) -> list[list[Record]]:
+    """The fills that are in our books already, each list with one entry a fill."""
+    pages = [page for name in words.PARTICIPANTS[1:] if (page := shared.read_page(paths, name))]
+    kept = recorded_fills(paths.mode_home, KNOWN_FILLS)
+    if pages:
+        return [[fill for page in pages for fill in page.fills], kept]
+    # Our books are then the last picture, which is a little older than the last fills that were kept: it
+    # names the newest that it has in it.
+    shown = (read_json(paths.mode_home / "last.json") or {}).get("fills") or []
+    newest = {key_of(fill) for fill in shown}
+    oldest_ns = min((int(fill["wall_ns"]) for fill in shown), default=0)
+    return [[fill for fill in kept if key_of(fill) in newest or int(fill["wall_ns"]) < oldest_ns]]
 
 
 def recorded(paths: Paths) -> list[Record]:
