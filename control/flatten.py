@@ -203,10 +203,13 @@ class _Outcomes:
         """Sell, then wait until the chain has confirmed the sales; a sale that failed is made again."""
         began = time.monotonic()
         tokens = await self._candidates()
+        ever_held: set[str] = set()
         while True:
             self._result.left, self._result.dust = [], []
-            held = await asyncio.gather(*(self._close_token(token, began + DEADLINE_S) for token in tokens))
-            tokens = {token for token, any_seen in zip(tokens, held, strict=True) if any_seen}
+            deadline = min(time.monotonic() + DEADLINE_S, began + FINAL_S)
+            held = await asyncio.gather(*(self._close_token(token, deadline) for token in tokens))
+            ever_held |= {token for token, any_seen in zip(tokens, held, strict=True) if any_seen}
+            tokens = ever_held
             open_sales = await self._not_final() if tokens else 0
             if not open_sales:
                 break
