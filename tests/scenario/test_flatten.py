@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import asyncpg  # type: ignore[import-untyped]
 import pytest
-from conftest import Json, System
+from conftest import System
 from postgresql import running_cluster
 from test_bad_input import edited_config
 from test_main_job import assert_books_equal, hedges
@@ -91,6 +91,7 @@ def fills_at_venues(system: System) -> int:
 def hold_something_everywhere(system: System) -> None:
     """Start and trade until there is a hedge, and more outcome tokens than dust."""
     system.start()
+    system.admin("polymarket", "/market", {"takers_per_s": 20})
     system.wait(
         "positions at both venues",
         lambda: btc(system) and max(shares(system), default=0) >= 2 * LEAST_E9,
@@ -214,11 +215,12 @@ def test_fills_that_nobody_was_left_to_see_are_in_our_books_after_a_flatten(syst
     books equal the venues' without a start, and a start counts none of them twice."""
     hold_something_everywhere(system)
     seen = fills_at_venues(system)
-    # While the dead-man switch has not fired yet, the quotes of the killed bot are met.
     end_everything(system)
-    system.admin("polymarket", "/market", {"takers_per_s": 50, "pause": False})
-    system.wait("a fill that nobody saw", lambda: fills_at_venues(system) > seen)
-    system.admin("polymarket", "/market", {"takers_per_s": 1})
+    mine = next(row for row in system.account("polymarket")["open_orders"] if row["side"] == "BUY")
+    price, size = mine["price_e9"] / 1e9, mine["left_e9"] / 1e9
+    order = {"asset_id": mine["asset_id"], "side": "SELL", "price": price, "size": size}
+    system.admin("polymarket", "/orders", order)
+    assert fills_at_venues(system) > seen
     assert_only_named_dust(system, flatten(system))
     assert_views_tell_the_truth(system)
     system.control("resume", "--yes")
@@ -227,28 +229,18 @@ def test_fills_that_nobody_was_left_to_see_are_in_our_books_after_a_flatten(syst
     assert_views_tell_the_truth(system)
 
 
-def test_a_sale_that_fails_on_the_chain_is_made_again(system: System) -> None:
-    """The venue takes back a sale whose settlement failed: the flatten waits for that, and sells again."""
-    stop_with_positions(system)
-    system.admin("polymarket", "/faults", {"fail_trade": 1})
-    said = flatten(system)
-    assert_only_named_dust(system, said)
-    statuses = [row["status"] for row in system.account("polymarket")["fills"]]
-    assert "FAILED" in statuses
-    assert_views_tell_the_truth(system)
-
-
-def test_a_venue_that_takes_no_orders_is_not_called_flat(system: System) -> None:
+def test_what_the_venue_refuses_or_takes_back_is_sold_later(system: System) -> None:
     """Where sales are refused, what is left is named with the venue's reason (6), the other venue is closed
-    all the same; when it takes orders again a second flatten finishes."""
+    all the same, and our books follow. The next flatten waits for the chain, and sells again what the venue
+    took back because its settlement failed."""
     stop_with_positions(system)
-    held: Json = {"cancel_only": 1}
-    system.admin("polymarket", "/faults", held)
+    system.admin("polymarket", "/faults", {"cancel_only": 1})
     refused = system.control("kill", "--flatten", expect=None)
     assert refused.returncode == 6, refused.stdout
     assert "NOT FLAT" in refused.stdout and "cancel-only" in refused.stdout
     assert btc(system) == 0 and max(shares(system)) >= LEAST_E9
     assert_views_tell_the_truth(system)
-    system.admin("polymarket", "/faults", {"cancel_only": 0})
+    system.admin("polymarket", "/faults", {"cancel_only": 0, "fail_trade": 1})
     assert_only_named_dust(system, flatten(system))
+    assert "FAILED" in [row["status"] for row in system.account("polymarket")["fills"]]
     assert_views_tell_the_truth(system)
