@@ -44,12 +44,13 @@ class DataApi:
         if query.get("status", "OPEN") not in STATUSES:
             raise Refusal(400, "Invalid status")
         conditions = query["condition_id"].split(",") if "condition_id" in query else None
-        rows = [row for row in self._rows(query["user"]) if row["status"] == query.get("status", "OPEN")]
+        rows = [row for row in self.held_by(query["user"]) if row["status"] == query.get("status", "OPEN")]
         if conditions is not None:
             rows = [row for row in rows if row["condition_id"] in conditions]
         return _page(rows, query.get("limit", str(PAGE_DEFAULT)), query.get("cursor", ""))
 
-    def _rows(self, user: str) -> list[dict[str, Any]]:
+    def held_by(self, user: str) -> list[dict[str, Any]]:
+        """A row for each outcome token that the wallet has on the chain."""
         accounts = self._venue.accounts
         wallet = next((name for name in accounts.wallets if name.lower() == user.lower()), None)
         if wallet is None:
