@@ -36,7 +36,10 @@ _WORDS = ("participant", "venue", "symbol", "execution_id", "side", "reversed")
 
 def key_of(fill: Record) -> Key:
     """What tells two executions apart; two orders of ours in one trade share it and are counted."""
-    return (str(fill["venue"]), str(fill["symbol"]), str(fill["execution_id"]), str(fill["side"]))
+    venue, symbol, execution, side = (
+        str(fill.get(name, "")) for name in ("venue", "symbol", "execution_id", "side")
+    )
+    return venue, symbol, execution, side
 
 
 def unbooked_since_ns(paths: Paths, venue: str) -> int | None:
@@ -55,7 +58,7 @@ def record_unbooked(paths: Paths, executions: Iterable[Record]) -> int:
     Returns how many. OSError passes."""
     known: Counter[Key] = Counter()
     for source in (*_booked(paths), recorded(paths)):
-        known |= Counter(key_of(fill) for fill in source if not fill["reversed"])
+        known |= Counter(key_of(fill) for fill in source if not fill.get("reversed"))
     file = RecordFile(paths.mode_home / FILE)
     seen: Counter[Key] = Counter()
     added = 0
@@ -83,8 +86,8 @@ def _booked(paths: Paths) -> list[list[Record]]:
     # names the newest that it has in it.
     shown = (read_json(paths.mode_home / "last.json") or {}).get("fills") or []
     newest = {key_of(fill) for fill in shown}
-    oldest_ns = min((int(fill["wall_ns"]) for fill in shown), default=0)
-    return [[fill for fill in kept if key_of(fill) in newest or int(fill["wall_ns"]) < oldest_ns]]
+    oldest_ns = min((int(fill.get("wall_ns", 0)) for fill in shown), default=0)
+    return [[fill for fill in kept if key_of(fill) in newest or int(fill.get("wall_ns", 0)) < oldest_ns]]
 
 
 def recorded(paths: Paths) -> list[Record]:
