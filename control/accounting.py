@@ -7,9 +7,9 @@ fees_e8, cash_flow_micros.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from control import venues
+from control import access, venues
 from control.records import Record, read_json
 from control.status import snapshot
 
@@ -93,9 +93,9 @@ def accounts(paths: Paths) -> Record:
 
     result: Record = {}
     for name in venues.VENUES:
-        ready = venues.read_ready(paths.sim_ready(name))
-        account: Any = None
-        if ready is not None:
+        place = access.at(paths, name)
+        ready, account = place.ready, None
+        if ready is not None and place.simulator and not place.problem:
             try:
                 account = httpx.get(f"{ready['admin']}/account", timeout=5.0, trust_env=False).json()
             except (httpx.HTTPError, KeyError, ValueError):

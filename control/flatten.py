@@ -19,13 +19,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from control import accounting, executions, late_fills, shared
 from control.venues import BinanceVenue, Holding, PolymarketVenue, VenueError, open_venue
 
 if TYPE_CHECKING:
     from bridge.paths import Paths
+    from control.access import Place
 
 T = TypeVar("T")
 SLICE_USD = Decimal(5000)
@@ -50,6 +51,7 @@ class Closed:
     dust: list[str] = field(default_factory=list)  # below what the venue takes
     unknown: str = ""  # why it is not known what is held
     books: str = ""  # why our own books could not follow
+    in_books: bool = True  # whether they are to follow
 
     def line(self) -> str:
         """Its part of the venue's line."""
@@ -68,24 +70,26 @@ class Closed:
         return "; ".join(said)
 
 
-def close_all(paths: Paths, addresses: dict[str, dict[str, Any]], alive: list[str]) -> dict[str, Closed]:
-    """Close everything at these venues, all at the same time. Never raises: a result a venue."""
+def close_all(paths: Paths, places: list[Place], alive: list[str]) -> list[Closed]:
+    """Close everything at these places, all at the same time. Never raises: a result a place."""
     if alive:
-        return {
-            name: Closed(left=[f"nothing was sold, for {', '.join(alive)} still runs"]) for name in addresses
-        }
-    return asyncio.run(_close_all(paths, addresses))
+        running = ", ".join(alive)
+        return [Closed(left=[f"nothing was sold, for {running} still runs"]) for _ in places]
+    return asyncio.run(_close_all(paths, places))
 
 
-async def _close_all(paths: Paths, addresses: dict[str, dict[str, Any]]) -> dict[str, Closed]:
-    results = await asyncio.gather(*(_close_at(paths, name, ready) for name, ready in addresses.items()))
-    return dict(zip(addresses, results, strict=True))
+async def _close_all(paths: Paths, places: list[Place]) -> list[Closed]:
+    return list(await asyncio.gather(*(_close_at(paths, place) for place in places)))
 
 
-async def _close_at(paths: Paths, name: str, ready: dict[str, Any]) -> Closed:
-    result = Closed()
+async def _close_at(paths: Paths, place: Place) -> Closed:
+    # Our books are those of the present place; an account that an earlier run used is none of theirs.
+    result = Closed(in_books=not place.earlier)
+    if place.ready is None:
+        result.unknown = "its address is not known"
+        return result
     try:
-        async with asyncio.timeout(TOTAL_S), open_venue(name, ready, CALL_TIMEOUT_S) as venue:
+        async with asyncio.timeout(TOTAL_S), open_venue(place.venue, place.ready, CALL_TIMEOUT_S) as venue:
             offset_s = await venue.ping()
             if isinstance(venue, PolymarketVenue):
                 await _Outcomes(venue, paths, result, offset_s).close()
@@ -111,6 +115,8 @@ async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
 
 async def _follow(result: Closed, read: Callable[[], Awaitable[int]]) -> None:
     """Let our own books know what was sold. Its failure takes nothing away from what was closed."""
+    if not result.in_books:
+        return
     try:
         await read()
     except OSError as error:
