@@ -41,7 +41,7 @@ PAGE_REASONS = 64
 PAGE_SIGNALS = 8
 PAGE_COUNTERS = 64
 HISTOGRAM_BUCKETS = 976
-LAYOUT_HASH = 0x9CA3E8625ED69795
+LAYOUT_HASH = 0x5945B14E5D184C96
 
 
 class ParticipantRole(IntEnum):
@@ -1210,7 +1210,7 @@ class MessageHedge:
         )
 
 
-_JOURNAL_RECORD = Struct("<IHHQqQHBBBBBBBBHI32sqqqqqqqqqq48s48x")
+_JOURNAL_RECORD = Struct("<IHHQqQHBBBBBBBBHI32sqqqqqqqqqq48sqq32x")
 
 
 @dataclass(frozen=True, slots=True)
@@ -1248,6 +1248,8 @@ class JournalRecord:
     realized_micros: int = 0
     fees_e8: int = 0
     execution_id: str = ""
+    wallet_e8: int = 0
+    venue_wall_ns: int = 0
 
     def pack(self) -> bytes:
         """The bytes as they lie in C."""
@@ -1281,6 +1283,8 @@ class JournalRecord:
             self.realized_micros,
             self.fees_e8,
             _encode(self.execution_id, 48),
+            self.wallet_e8,
+            self.venue_wall_ns,
         )
 
     @classmethod
@@ -1317,6 +1321,8 @@ class JournalRecord:
             v[26],
             v[27],
             _decode(v[28]),
+            v[29],
+            v[30],
         )
 
 
