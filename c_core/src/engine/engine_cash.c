@@ -18,6 +18,7 @@
 #define CASH_PATIENCE_NS 10000000000
 #define CASH_TRIES       5 /* readings that something moved under, before the next minute */
 #define FILL_GRACE_NS    2000000000   /* between a position and the report of its fill */
+#define CLOCK_MARGIN_NS  1000000000   /* between the venue's clock and our idea of it */
 #define OVERLAP_NS       300000000000 /* rows this old are read again: some come late */
 
 /* ---- totals -----------------------------------------------------------------------------------
@@ -47,6 +48,14 @@ int64_t engine_transfers_micros(const struct engine *engine)
         if (has_cash(&engine->venues[n]))
             sum += cash_micros(cash_transfers_e8(&engine->venues[n].cash));
     return sum;
+}
+
+void engine_roll_cash(struct engine *engine, int64_t day)
+{
+    for (int n = 0; n < engine->venue_count; n++)
+        cash_roll(&engine->venues[n].cash, day);
+    for (int id = 0; id < RESTORED_VENUES; id++)
+        cash_roll(&engine->restored.cash[id], day);
 }
 
 /* ---- the journal ------------------------------------------------------------------------------
@@ -232,7 +241,10 @@ void engine_on_cash(void *context, struct venue *venue, const struct cash_report
                  cash_row(&ev->cash, report);
     if (!counts)
         return;
-    ev->movements++;
+    /* A row of what moved well before the wallet was asked for is in that wallet. */
+    bool in_wallet = !report->provisional && ev->wallet_told &&
+                     report->wall_ns + CLOCK_MARGIN_NS <= ev->wallet_wall_ns;
+    ev->movements += !in_wallet;
     engine_totals(engine);
     if (report->provisional)
         look_again(engine, ev, CASH_CONFIRM_NS);

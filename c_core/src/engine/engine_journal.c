@@ -203,8 +203,7 @@ static void settle_restored(struct engine *engine)
     engine->day = restored->day > today ? restored->day : today;
     if (restored->day != 0 && engine->day != restored->day)
         engine_roll_unclaimed(engine);
-    for (int id = 0; id < RESTORED_VENUES; id++)
-        cash_roll(&restored->cash[id], engine->day);
+    engine_roll_cash(engine, engine->day);
 }
 
 int engine_restore(struct engine *engine)

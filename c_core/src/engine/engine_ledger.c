@@ -107,10 +107,7 @@ static void watch_day(struct engine *engine)
         engine_market_changed(engine, ENGINE_MARKET(engine, n));
     }
     engine_roll_unclaimed(engine);
-    for (int n = 0; n < engine->venue_count; n++)
-        cash_roll(&engine->venues[n].cash, today);
-    for (int id = 0; id < RESTORED_VENUES; id++)
-        cash_roll(&engine->restored.cash[id], today);
+    engine_roll_cash(engine, today);
     engine_totals(engine);
     engine->day = today;
     engine->day_due_told = false;

@@ -182,6 +182,8 @@ struct engine_market *engine_market_of(struct engine *engine, const struct venue
 /* engine_cash.c */
 int64_t engine_cash_micros(const struct engine *engine);
 int64_t engine_transfers_micros(const struct engine *engine);
+/* engine_roll_cash: the day's sums begin again; movements of the new day that are known stay. */
+void engine_roll_cash(struct engine *engine, int64_t day);
 void engine_journal_cash(struct engine *engine);
 void engine_read_cash(struct engine *engine, const struct journal_record *record);
 void engine_read_wallet(struct engine *engine, const struct journal_record *record);
