@@ -377,12 +377,21 @@ static void remove_files(const char *path)
     closedir(directory);
 }
 
+/* The folder's files and what remembers them in the home folder. */
+static void lose_journal(void)
+{
+    char head[128];
+    remove_files(journal_folder);
+    snprintf(head, sizeof head, "%s.head", journal_folder);
+    unlink(head);
+}
+
 static void begin_with_limit(int64_t limit_usd)
 {
     const int64_t limit[2] = {limit_usd * USD, 20 * limit_usd * USD};
     const int64_t headroom[2] = {limit_usd * USD / 50, 20 * limit_usd * USD / 50};
     int adopted;
-    remove_files(journal_folder);
+    lose_journal();
     unlink(ledger_path);
     fake_init();
     now = ledger_now_ns();

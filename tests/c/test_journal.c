@@ -17,7 +17,7 @@
 #define BYTES  ((size_t)(64 * 1024)) /* 256 records a segment */
 #define RECORD sizeof(struct journal_record)
 
-static char folder[64];
+static char folder[64], head_file[80];
 
 static void empty_folder(void)
 {
@@ -29,6 +29,7 @@ static void empty_folder(void)
         unlink(path);
     }
     closedir(directory);
+    unlink(head_file);
 }
 
 struct reading {
@@ -54,10 +55,10 @@ static struct reading replay(struct journal_replayed *replayed)
     return reading;
 }
 
-static struct journal *open_journal(uint64_t last_sequence)
+static struct journal *open_journal(const struct journal_replayed *read)
 {
     struct journal *journal;
-    CHECK(journal_open(&journal, folder, last_sequence, 1, 7, BYTES, NULL, NULL) == 0);
+    CHECK(journal_open(&journal, folder, read, 1, 7, BYTES, NULL, NULL) == 0);
     return journal;
 }
 
@@ -74,9 +75,8 @@ static void goes_on_over_segments_and_restarts(void)
     struct journal_replayed replayed;
     empty_folder();
     int64_t number = 0;
-    uint64_t sequence = 0;
     for (int round = 0; round < 3; round++) {
-        struct journal *journal = open_journal(sequence);
+        struct journal *journal = open_journal(round ? &replayed : NULL);
         for (int n = 0; n < 400; n++) {
             append(journal, ++number);
             journal_do_work(journal, number);
@@ -84,7 +84,6 @@ static void goes_on_over_segments_and_restarts(void)
         journal_close(journal);
         struct reading reading = replay(&replayed);
         CHECK(reading.reports == number && reading.in_order && !replayed.damaged);
-        sequence = replayed.last_sequence;
     }
     CHECK(replayed.segments >= 6);
 }
@@ -94,10 +93,10 @@ static void survives_an_unclean_end(void)
 {
     struct journal_replayed replayed;
     empty_folder();
-    struct journal *journal = open_journal(0);
+    struct journal *journal = open_journal(NULL);
     append(journal, 1);
     replay(&replayed);
-    struct journal *next = open_journal(replayed.last_sequence);
+    struct journal *next = open_journal(&replayed);
     append(next, 2);
     struct reading reading = replay(&replayed);
     CHECK(reading.reports == 2 && reading.in_order && !replayed.damaged);
@@ -123,21 +122,21 @@ static void damage_stops_at_the_last_good_record(void)
     char path[128];
     empty_folder();
     snprintf(path, sizeof path, "%s/journal-00000001.bin", folder);
-    struct journal *journal = open_journal(0);
+    struct journal *journal = open_journal(NULL);
     for (int n = 1; n <= 10; n++)
         append(journal, n);
-    for (off_t at = 0; at < (off_t)(11 * RECORD); at++) {
+    for (off_t at = 0; at < (off_t)(12 * RECORD); at++) {
         flip(path, at);
         struct reading reading = replay(&replayed);
-        int whole = (int)((size_t)at / RECORD); /* records before the damage; the first is OPEN */
-        CHECK(reading.reports == (whole > 0 ? whole - 1 : 0));
+        int whole = (int)((size_t)at / RECORD); /* before the damage; OPEN and its SEAL come first */
+        CHECK(reading.reports == (whole > 1 ? whole - 2 : 0));
         CHECK(replayed.damaged && reading.in_order);
         flip(path, at);
     }
-    flip(path, 6 * (off_t)RECORD + 40);
+    flip(path, 7 * (off_t)RECORD + 40);
     struct reading reading = replay(&replayed);
     CHECK(reading.reports == 5);
-    struct journal *next = open_journal(replayed.last_sequence);
+    struct journal *next = open_journal(&replayed);
     append(next, 6);
     append(next, 7);
     reading = replay(&replayed);
@@ -153,15 +152,17 @@ static void truncation_loses_only_the_tail(void)
     char path[128];
     empty_folder();
     snprintf(path, sizeof path, "%s/journal-00000001.bin", folder);
-    struct journal *journal = open_journal(0);
+    struct journal *journal = open_journal(NULL);
     for (int n = 1; n <= 6; n++)
         append(journal, n);
     journal_close(journal);
-    for (off_t length = (off_t)(7 * RECORD); length >= 0; length -= 13) {
+    for (off_t length = (off_t)(9 * RECORD); length >= 0; length -= 13) {
         CHECK(truncate(path, length) == 0);
         struct reading reading = replay(&replayed);
-        int whole = (int)((size_t)length / RECORD);
-        CHECK(reading.reports == (whole > 0 ? whole - 1 : 0) && reading.in_order);
+        int whole = (int)((size_t)length / RECORD); /* OPEN, SEAL, six reports, SEAL */
+        int reports = whole > 1 ? whole - 2 : 0;
+        CHECK(reading.reports == (reports < 6 ? reports : 6) && reading.in_order);
+        CHECK(replayed.damaged == (whole < 9) && replayed.missing == (uint64_t)(9 - whole));
     }
 }
 
@@ -179,7 +180,7 @@ static void a_full_disk_loses_nothing(void)
 {
     struct journal_replayed replayed;
     empty_folder();
-    struct journal *journal = open_journal(0);
+    struct journal *journal = open_journal(NULL);
     int64_t number = 0, now_ns = 0;
     limit_file_size(4096);
     bool reserve = false, none = false;
@@ -217,7 +218,7 @@ static void refuses_to_begin_without_space(void)
     struct journal *journal;
     empty_folder();
     limit_file_size(4096);
-    CHECK(journal_open(&journal, folder, 0, 1, 7, BYTES, NULL, NULL) < 0);
+    CHECK(journal_open(&journal, folder, NULL, 1, 7, BYTES, NULL, NULL) < 0);
     limit_file_size(RLIM_INFINITY);
     struct journal_replayed replayed;
     CHECK(replay(&replayed).reports == 0 && replayed.segments == 0);
@@ -228,6 +229,7 @@ int main(void)
     signal(SIGXFSZ, SIG_IGN);
     snprintf(folder, sizeof folder, "/dev/shm/test-journal-XXXXXX");
     CHECK(mkdtemp(folder) != NULL);
+    snprintf(head_file, sizeof head_file, "%s.head", folder);
     goes_on_over_segments_and_restarts();
     survives_an_unclean_end();
     damage_stops_at_the_last_good_record();
