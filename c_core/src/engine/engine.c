@@ -72,11 +72,11 @@ static void judge_ledger_head(struct engine *engine)
     if (read->records == 0)
         engine_journal_missing(engine, "the journal is gone: the ledger remembers records of it");
     else if (sequence > read->last_sequence)
-        engine_say(engine, EVENT_ERROR, VENUE_NONE, REJECT_JOURNAL, 0, "journal_damaged",
-                   "%llu records are missing at the journal's end; the venue's records fill the rest",
-                   (unsigned long long)(sequence - read->last_sequence));
-    else if (sequence == read->chain.sealed &&
-             memcmp(head, read->chain.head, JOURNAL_DIGEST) != 0)
+        engine_say(
+            engine, EVENT_ERROR, VENUE_NONE, REJECT_JOURNAL, 0, "journal_damaged",
+            "%llu records are missing at the journal's end; the venue's records fill the rest",
+            (unsigned long long)(sequence - read->last_sequence));
+    else if (sequence == read->chain.sealed && memcmp(head, read->chain.head, JOURNAL_DIGEST) != 0)
         engine_halt(engine, HALT_JOURNAL, "the journal is another one than the ledger remembers");
 }
 

@@ -128,9 +128,8 @@ static int64_t opening_price_e9(struct engine *engine, const struct engine_marke
     if (told > 0)
         return told;
     int64_t mark_e9 = instrument_price_e9(market->instrument, market->pnl.mark);
-    int64_t price =
-        larger_loss(lots, instrument_price_e9(market->instrument, (struct price){entry_ticks}),
-                    first_e9);
+    int64_t price = larger_loss(
+        lots, instrument_price_e9(market->instrument, (struct price){entry_ticks}), first_e9);
     price = larger_loss(lots, price, mark_e9);
     engine_say(engine, EVENT_WARNING, market->instrument->venue, 0, 0, "opening_mark_unknown",
                "%.32s: the venue has no mark of 00:00 UTC; its entry price, the day's first fill "

@@ -186,9 +186,9 @@ static bool agrees_with_head(const struct walk *walk, const struct journal_recor
 {
     if (!walk->headed || record->sequence != walk->head.sequence)
         return true;
-    return record->kind == JOURNAL_SEAL && memcmp(journal_chain_digest(record),
-                                                  journal_chain_digest(&walk->head),
-                                                  JOURNAL_DIGEST) == 0;
+    return record->kind == JOURNAL_SEAL &&
+           memcmp(journal_chain_digest(record), journal_chain_digest(&walk->head),
+                  JOURNAL_DIGEST) == 0;
 }
 
 /* After damage only a segment goes on whose first record follows the last good one: it was begun by
@@ -237,10 +237,11 @@ static void judge_head(struct walk *walk)
             walk->segments[n].accepted = 0;
         journal_chain_init(&out->chain);
         out->last_sequence = 0;
-        snprintf(out->text, sizeof out->text,
-                 "the journal is another one than the head remembers (sequence %llu): nothing in it "
-                 "is believed",
-                 (unsigned long long)out->head_sequence);
+        snprintf(
+            out->text, sizeof out->text,
+            "the journal is another one than the head remembers (sequence %llu): nothing in it "
+            "is believed",
+            (unsigned long long)out->head_sequence);
         out->damaged = true;
     } else if (out->last_sequence < out->head_sequence) {
         out->missing = out->head_sequence - out->last_sequence;

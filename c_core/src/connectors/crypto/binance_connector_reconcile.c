@@ -1,7 +1,8 @@
 /*
  * What the venue holds of ours, asked step by step: open orders of each symbol, fills since the
- * last one that is booked (or, for a day without books, the mark it began at and all its fills), whose order each unknown fill belongs to, positions, the end. An answer
- * that fails is asked for again; a new run makes answers of an older one void.
+ * last one that is booked (or, for a day without books, the mark it began at and all its fills),
+ * whose order each unknown fill belongs to, positions, the end. An answer that fails is asked for
+ * again; a new run makes answers of an older one void.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,8 +10,8 @@
 
 #include "binance_connector_session.h"
 
-#define OWNERS_MAX  200 /* order queries of one run: each costs weight 1 */
-#define RETRY_FIRST 1
+#define OWNERS_MAX       200 /* order queries of one run: each costs weight 1 */
+#define RETRY_FIRST      1
 #define OPENING_REFUSALS 3
 /* A reconcile soon after another means that positions differed: a fill was missed before one that
  * came. All since the last agreement are looked at again, and in turn with them the newest, only so
@@ -265,7 +266,8 @@ static int positions_read(struct binance *b, const struct binance_answer *answer
     return STATUS_OK;
 }
 
-/* A venue that refuses the question has no mark to tell; one that does not answer is asked again. */
+/* A venue that refuses the question has no mark to tell; one that does not answer is asked again.
+ */
 static bool opening_read(struct binance *b, const struct binance_answer *answer)
 {
     struct binance_reconcile *r = &b->reconcile;
