@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from simulators.admin import RefereeError, RequestLog, admin_application
 from simulators.binance_account import Account, account_keys
 from simulators.binance_exchange import Exchange
+from simulators.binance_klines import Klines, klines_weight
 from simulators.binance_requests import RateLimits
 from simulators.binance_rest import RestApi
 from simulators.binance_rules import PROFILES as RULES
@@ -27,6 +28,7 @@ from simulators.binance_rules import Instrument, Profile, VenueError
 from simulators.binance_streams import PRIVATE, PUBLIC, StreamHub
 from simulators.binance_views import Views
 from simulators.binance_ws_api import WsApi
+from simulators.candles import Candles
 from simulators.clock import Clock
 from simulators.faults import Faults
 from simulators.market import Market, SyntheticMarket
@@ -110,9 +112,11 @@ class Venue:
         self.exchange.market = self.market
         self.market.start()
         self._views = Views(self.exchange, self.clock)
+        self._klines = Klines(self.exchange, self.clock, Candles(folder.folder))
         limits = RateLimits(profile, self.clock, self.faults)
         shared = (self.exchange, self._views, limits, self.clock, self.faults, self.log)
         self.rest = RestApi(*shared)
+        self.rest.add("GET /fapi/v1/markPriceKlines", klines_weight, self._klines.mark_price)
         self.ws_api = WsApi(*shared)
         self.ws_api.flush_events = self.streams.flush_user_events
         self._profile: Profile = profile
@@ -246,6 +250,7 @@ class Venue:
         while True:
             await asyncio.sleep(TIMER_S)
             self.exchange.check_timers()
+            self._klines.note()
             beats += 1
             if beats % 100 == 0:
                 self._publish_mark()
