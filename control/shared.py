@@ -133,6 +133,7 @@ class Page:
         self.unrealized_micros = int(content.unrealized_micros)
         self.fees_micros = int(content.fees_micros)
         self.fills_total = int(content.fills_total)
+        self.counters = tuple(int(count) for count in content.counters)
 
     @cached_property
     def refusals(self) -> list[int]:
