@@ -368,9 +368,7 @@ class Polymarket:
         if await self.winner(market) is None:
             return None
         async with _asking("resolution", READ_TIMEOUT_S):
-            pages = self._reading.list_markets(
-                condition_ids=market.condition_id, closed=True, page_size=20
-            )
+            pages = self._reading.list_markets(condition_ids=market.condition_id, closed=True, page_size=20)
             async for page in pages:
                 for item in page.items:
                     if item.condition_id == market.condition_id and item.state.closed_time is not None:

@@ -57,7 +57,7 @@ def test_any_rewritten_byte_is_named(folder: Path) -> None:
     rng = random.Random(20261128)
     paths = segments(folder)
     whole = {path: path.read_bytes() for path in paths}
-    for _ in range(150):
+    for _ in range(80):
         path = rng.choice(paths)
         number = rng.randrange(_count(path))
         rewrite(path, number, rng.randrange(4, SIZE), 1 << rng.randrange(8))
