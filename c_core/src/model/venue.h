@@ -75,8 +75,9 @@ struct venue {
     int64_t received_ns; /* while a frame is being worked on: when its bytes were read; else 0 */
     int64_t dead_man_armed_ns, dead_man_expires_ns;
     int64_t clock_offset_ns;
-    /* set by the engine while it has no books of the venue: reconcile tells of all fills since then,
-     * by the venue's wall clock, and of the mark at that time; 0: fills since since_execution_id */
+    /* set by the engine while it has no books of the venue: reconcile tells of all fills since
+     * then, by the venue's wall clock, and of the mark at that time; 0: fills since
+     * since_execution_id */
     int64_t history_from_ms;
     int64_t validity_window_ns; /* after which an unanswered order can no longer land */
     int64_t resyncs, disconnects;
