@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../../../bridge/allocate.h"
 #include "../base/clock.h"
 #include "journal_files.h"
 
@@ -320,7 +321,7 @@ int journal_open(struct journal **out, const char *folder, const struct journal_
                  void (*checkpoint)(void *context), void *context)
 {
     *out = NULL;
-    struct journal *journal = calloc(1, sizeof *journal);
+    struct journal *journal = ALLOCATE(struct journal);
     if (!journal)
         return -ENOMEM;
     snprintf(journal->folder, sizeof journal->folder, "%s", folder);

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../../../bridge/allocate.h"
 #include "../../../bridge/crc32c.h"
 #include "journal_files.h"
 
@@ -48,7 +49,7 @@ int journal_list(const char *folder, int **out)
             continue;
         if (count == room) {
             room = room ? 2 * room : 64;
-            int *grown = realloc(*out, (size_t)room * sizeof **out);
+            int *grown = ALLOCATE_GROWN(int, *out, room);
             if (!grown) {
                 closedir(directory);
                 return -ENOMEM;
@@ -69,6 +70,8 @@ void journal_segment_path(char out[JOURNAL_PATH], const char *folder, int number
 }
 
 /* ---- one segment ---------------------------------------------------------------------------- */
+
+MAPPING_HOLDS(struct journal_record);
 
 struct read_segment {
     const struct journal_record *records; /* NULL: shorter than one record */
@@ -274,7 +277,7 @@ int journal_replay(const char *folder, journal_reader *reader, void *context,
     int count = journal_list(folder, &numbers);
     int result = count < 0 ? count : journal_head_read(folder, &walk.head);
     walk.headed = result > 0;
-    walk.segments = count > 0 ? calloc((size_t)count, sizeof *walk.segments) : NULL;
+    walk.segments = count > 0 ? ALLOCATE_ARRAY(struct read_segment, count) : NULL;
     if (count > 0 && !walk.segments)
         result = -ENOMEM;
     for (; result >= 0 && walk.count < count; walk.count++) {
