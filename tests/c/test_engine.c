@@ -47,6 +47,10 @@ struct fake {
     int64_t entry_ticks;
     int64_t opening_e9; /* the mark at history_from_ms */
     char since[48];
+    bool tells_cash; /* wallet and rows are part of a reconcile */
+    int64_t wallet_e8;
+    struct cash_report rows[16];
+    int rows_count;
 };
 
 static struct fake fake;
@@ -297,6 +301,13 @@ static void answer_reconcile(void)
         }
     if (fake.venue.history_from_ms)
         events->on_opening(events->context, &fake.venue, &fake.instrument, fake.opening_e9);
+    if (fake.tells_cash) {
+        events->on_wallet(events->context, &fake.venue, fake.wallet_e8, wall);
+        for (int n = 0; n < fake.rows_count; n++)
+            if (fake.rows[n].wall_ns >= fake.venue.cash_since_ns)
+                events->on_cash(events->context, &fake.venue, &fake.rows[n]);
+        events->on_cash_read(events->context, &fake.venue, wall);
+    }
     for (int n = 0; n < fake.missed_count; n++)
         tell(&fake.missed[n]);
     if (fake.position_lots)
@@ -1624,6 +1635,398 @@ static void daily_loss_halts(void)
     end();
 }
 
+/* ---- money and positions without a fill --------------------------------------------------------
+ */
+
+#define E8 100000000LL
+
+static struct cash_report movement(int kind, int64_t usd)
+{
+    static uint64_t identity;
+    return (struct cash_report){
+        .kind = (uint8_t)kind,
+        .provisional = true,
+        .amount_e8 = usd * E8,
+        .wallet_e8 = usd * E8,
+        .wall_ns = wall,
+        .asset = "USDT",
+        .identity = ++identity,
+    };
+}
+
+static void tell_cash(const struct cash_report *report)
+{
+    fake.venue.events->on_cash(fake.venue.events->context, &fake.venue, report);
+}
+
+/* The venue's history knows of the movement from now on. */
+static struct cash_report row_of(const struct cash_report *event)
+{
+    struct cash_report row = *event;
+    row.provisional = false;
+    row.identity = 0;
+    snprintf(row.key, sizeof row.key, "TYPE%d:%d", row.kind, fake.rows_count + 1);
+    fake.rows[fake.rows_count++] = row;
+    return row;
+}
+
+static int64_t engine_used(void)
+{
+    struct ledger_view view;
+    ledger_snapshot(supervisor, &view, now);
+    return view.participants[ROLE_ENGINE].used_micros[BUDGET_LOSS];
+}
+
+static const struct participant_page *page_now(void)
+{
+    engine_publish(engine, now);
+    return engine_page(engine);
+}
+
+/* A venue whose wallet has been read, and an engine that quotes nothing. */
+static void begin_with_cash(void)
+{
+    begin_with_limit(1000);
+    config.quoter.enabled = false;
+    config.risk.daily_loss_micros = 10000 * USD;
+    fake.tells_cash = true;
+    fake.wallet_e8 = 100000 * E8;
+    begin_engine();
+    run(20);
+    CHECK(page_now()->venues[0].wallet_ns > 0);
+    CHECK(page_now()->venues[0].books_e8 == 100000 * E8);
+}
+
+static void look_at_wallet(void)
+{
+    run(6100); /* past the periodic reconcile */
+}
+
+/* An event counts at once, its row confirms it and counts nothing more, however often either is
+ * told; two charges of 600 under a limit of 1,000 halt. */
+static void funding_is_part_of_the_limit(void)
+{
+    begin_with_cash();
+    struct cash_report event = movement(CASH_FUNDING, -600);
+    fake.wallet_e8 -= 600 * E8;
+    tell_cash(&event);
+    turn(1 * MS);
+    CHECK(engine_used() == 600 * USD);
+    CHECK(page_now()->cash_micros == -600 * USD && page_now()->day_micros == -600 * USD);
+    CHECK(page_now()->venues[0].books_e8 == 99400 * E8);
+    tell_cash(&event);
+    struct cash_report row = row_of(&event);
+    tell_cash(&row);
+    tell_cash(&row);
+    tell_cash(&event);
+    turn(1 * MS);
+    CHECK(engine_used() == 600 * USD && page_now()->venues[0].books_e8 == 99400 * E8);
+    look_at_wallet();
+    CHECK(engine_used() == 600 * USD && ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    event = movement(CASH_FUNDING, -600);
+    fake.wallet_e8 -= 600 * E8;
+    tell_cash(&event);
+    for (int n = 0; n < 200; n++) {
+        ledger_heartbeat_supervisor(supervisor, now, now + 2 * SECOND);
+        turn(10 * MS);
+    }
+    CHECK(ledger_state_now(supervisor) == LEDGER_HALTED);
+    CHECK(page_now()->day_micros == -1200 * USD);
+    end();
+}
+
+/* A row whose event was lost counts when it is read; a late event of it counts nothing more. */
+static void a_lost_event_is_found_in_the_history(void)
+{
+    begin_with_cash();
+    struct cash_report event = movement(CASH_INSURANCE, -70);
+    fake.wallet_e8 -= 70 * E8;
+    row_of(&event);
+    look_at_wallet();
+    CHECK(page_now()->cash_micros == -70 * USD && ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    tell_cash(&event);
+    run(2);
+    CHECK(page_now()->cash_micros == -70 * USD);
+    CHECK(page_now()->venues[0].books_e8 == fake.wallet_e8);
+    end();
+}
+
+/* Deposits and withdrawals move the wallet and what the books expect, never the result. */
+static void transfers_are_no_result(void)
+{
+    begin_with_cash();
+    struct cash_report deposit = movement(CASH_TRANSFER, 5000);
+    fake.wallet_e8 += 5000 * E8;
+    tell_cash(&deposit);
+    run(2);
+    CHECK(page_now()->transfers_micros == 5000 * USD && page_now()->day_micros == 0);
+    CHECK(engine_used() == 0);
+    row_of(&deposit);
+    struct cash_report withdrawal = movement(CASH_TRANSFER, -200);
+    fake.wallet_e8 -= 200 * E8;
+    row_of(&withdrawal);
+    look_at_wallet();
+    CHECK(page_now()->transfers_micros == 4800 * USD && page_now()->day_micros == 0);
+    CHECK(page_now()->venues[0].books_e8 == 104800 * E8 && engine_used() == 0);
+    CHECK(ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    end();
+}
+
+/* One event for two positions and a row for each are the same money. */
+static void sums_of_one_moment_match(void)
+{
+    begin_with_cash();
+    struct cash_report event = movement(CASH_FUNDING, -30);
+    fake.wallet_e8 -= 30 * E8;
+    tell_cash(&event);
+    struct cash_report part = movement(CASH_FUNDING, -10);
+    row_of(&part);
+    part = movement(CASH_FUNDING, -20);
+    row_of(&part);
+    look_at_wallet();
+    CHECK(page_now()->cash_micros == -30 * USD);
+    CHECK(page_now()->venues[0].books_e8 == fake.wallet_e8);
+    CHECK(ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    end();
+}
+
+/* Killed after a row and after an event without one: each counts exactly once afterwards, and so
+ * does what moved while the engine was away, fills included. */
+static void cash_survives_a_restart(void)
+{
+    begin_with_cash();
+    uint64_t id;
+    CHECK(manual(SIDE_BUY, BTC * 10, 10, &id) == REJECT_NONE);
+    struct execution_report bought = fill(0, 10, true);
+    bought.wallet_told = 1;
+    bought.wallet_e8 = -12000000;
+    fake.wallet_e8 -= 12000000;
+    tell(&bought);
+    struct cash_report first = movement(CASH_FUNDING, -5);
+    fake.wallet_e8 -= 5 * E8;
+    tell_cash(&first);
+    row_of(&first);
+    look_at_wallet();
+    CHECK(page_now()->cash_micros == -5 * USD);
+    struct cash_report second = movement(CASH_FUNDING, -6);
+    fake.wallet_e8 -= 6 * E8;
+    tell_cash(&second);
+    engine_free(engine);
+    ledger_close(ledger);
+    ledger_reclaim(supervisor, ROLE_ENGINE);
+    row_of(&second);
+    wall += 3600 * SECOND;
+    struct cash_report third = movement(CASH_TRANSFER, 100);
+    fake.wallet_e8 += 100 * E8;
+    row_of(&third);
+    start_engine();
+    CHECK(page_now()->cash_micros == -5 * USD);
+    connect_venue();
+    run(20);
+    CHECK(page_now()->cash_micros == -11 * USD && page_now()->transfers_micros == 100 * USD);
+    CHECK(page_now()->venues[0].books_e8 == fake.wallet_e8);
+    CHECK(books()->position_lots == 10);
+    tick(BTC * 10);
+    run(2);
+    CHECK(manual(SIDE_BUY, BTC * 10 - 10, 2, &id) == REJECT_NONE);
+    end();
+}
+
+/* Money that nothing explains: no new risk at once, exits go on, and trading halts when it stays;
+ * after a person's resume the books follow, and the loss is today's. */
+static void an_unexplained_difference_halts(void)
+{
+    begin_with_cash();
+    uint64_t id;
+    CHECK(manual(SIDE_BUY, BTC * 10, 10, &id) == REJECT_NONE);
+    struct execution_report bought = fill(0, 10, true);
+    bought.wallet_told = 1;
+    tell(&bought);
+    run(2);
+    fake.wallet_e8 -= 2; /* one smallest unit would be tolerated */
+    for (int n = 0; n < 6100 && page_now()->venues[0].text[0] != 'i'; n++) {
+        tick(BTC * 10);
+        run(1);
+    }
+    CHECK(page_now()->venues[0].text[0] == 'i'); /* its cash differs … */
+    tick(BTC * 10);
+    CHECK(ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    CHECK(manual(SIDE_BUY, BTC * 10 - 10, 2, &id) == REJECT_CASH);
+    CHECK(manual(SIDE_SELL, BTC * 10 + 1, 2, &id) == REJECT_NONE);
+    run(1400);
+    CHECK(ledger_state_now(supervisor) == LEDGER_HALTED);
+    struct ledger_view view;
+    ledger_snapshot(supervisor, &view, now);
+    CHECK(view.reason == HALT_CASH);
+    CHECK(ledger_set_state(supervisor, LEDGER_ACTIVE, HALT_NONE, 1) > 0);
+    run(1000);
+    CHECK(ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    CHECK(page_now()->venues[0].books_e8 == fake.wallet_e8);
+    CHECK(page_now()->cash_micros == -1); /* never in our favour */
+    tick(BTC * 10);
+    run(2);
+    CHECK(manual(SIDE_BUY, BTC * 10 - 10, 2, &id) == REJECT_NONE);
+    end();
+}
+
+/* A difference that a later row explains lifts the doubt without a person. */
+static void a_late_row_lifts_the_doubt(void)
+{
+    begin_with_cash();
+    struct cash_report event = movement(CASH_FUNDING, -7);
+    fake.wallet_e8 -= 7 * E8;
+    look_at_wallet();
+    uint64_t id;
+    tick(BTC * 10);
+    CHECK(manual(SIDE_BUY, BTC * 10, 2, &id) == REJECT_CASH);
+    row_of(&event);
+    run(400);
+    tick(BTC * 10);
+    CHECK(manual(SIDE_BUY, BTC * 10, 2, &id) == REJECT_NONE);
+    CHECK(page_now()->cash_micros == -7 * USD);
+    end();
+}
+
+/* A fill that did not tell what it did to the wallet is completed by its rows. */
+static void a_fill_without_its_money_is_completed(void)
+{
+    begin_with_cash();
+    uint64_t id;
+    CHECK(manual(SIDE_BUY, BTC * 10, 10, &id) == REJECT_NONE);
+    struct execution_report bought = fill(0, 10, true);
+    fake.wallet_e8 -= 12000000;
+    fake.rows[fake.rows_count++] = (struct cash_report){
+        .kind = CASH_NONE,
+        .amount_e8 = -12000000,
+        .wallet_e8 = -12000000,
+        .wall_ns = wall,
+        .asset = "USDT",
+        .key = "COMMISSION:9",
+        .trade_id = strtoll(bought.execution_id, NULL, 10),
+    };
+    tell(&bought);
+    look_at_wallet();
+    CHECK(page_now()->venues[0].books_e8 == fake.wallet_e8);
+    CHECK(page_now()->cash_micros == 0 && ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    end();
+}
+
+/* Money of the next day counts before and after the roll; of a day that is closed, today. */
+static void cash_belongs_to_its_day(void)
+{
+    begin_with_cash();
+    int64_t day_ns = 86400 * SECOND, left = day_ns - wall % day_ns;
+    struct cash_report before = movement(CASH_FUNDING, -1);
+    before.provisional = false;
+    snprintf(before.key, sizeof before.key, "A:1");
+    tell_cash(&before);
+    struct cash_report after = movement(CASH_FUNDING, -2);
+    after.provisional = false;
+    after.wall_ns = wall + left + 1;
+    snprintf(after.key, sizeof after.key, "A:2");
+    tell_cash(&after);
+    CHECK(page_now()->cash_micros == -3 * USD);
+    ledger_halt(supervisor, HALT_OPERATOR);
+    run(5);
+    wall += left;
+    run(2);
+    CHECK(page_now()->cash_micros == -2 * USD);
+    struct cash_report late = movement(CASH_FUNDING, -4);
+    late.provisional = false;
+    late.wall_ns = wall - 10 * SECOND;
+    snprintf(late.key, sizeof late.key, "A:3");
+    tell_cash(&late);
+    CHECK(page_now()->cash_micros == -6 * USD);
+    engine_free(engine);
+    ledger_close(ledger);
+    ledger_reclaim(supervisor, ROLE_ENGINE);
+    start_engine();
+    CHECK(page_now()->cash_micros == -6 * USD);
+    engine_free(engine);
+    ledger_close(ledger);
+    ledger_reclaim(supervisor, ROLE_ENGINE);
+    wall += day_ns;
+    start_engine();
+    CHECK(page_now()->cash_micros == 0);
+    end();
+}
+
+static void tell_position(int64_t lots, int64_t entry_usd, bool after_fill)
+{
+    fake.venue.events->on_position_changed(fake.venue.events->context, &fake.venue,
+                                           &fake.instrument, (struct quantity){lots},
+                                           entry_usd * 1000000000, after_fill);
+}
+
+/* A position that the venue changed by hand is charged in the same cycle; the reconcile that
+ * follows settles the books without a profit, and trading goes on. */
+static void a_position_changed_by_hand_is_charged_at_once(void)
+{
+    begin_with_cash();
+    fake.position_lots = 40;
+    fake.entry_ticks = BTC * 10;
+    tell_position(40, BTC, false);
+    turn(1 * MS);
+    CHECK(books()->position_lots == 0);
+    CHECK(engine_used() == 240 * USD); /* 0.04 BTC at 60,000 and a shock of 10 % */
+    run(200);
+    CHECK(books()->position_lots == 40 && books()->cost_micros == 2400 * USD);
+    CHECK(engine_used() == 240 * USD && books()->realized_micros == 0);
+    CHECK(page_now()->day_micros == 0 && ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    /* Taken away again: the worse of both is charged until the venue's answer settles it. */
+    fake.position_lots = 10;
+    tell_position(10, BTC, false);
+    turn(1 * MS);
+    CHECK(engine_used() == 240 * USD);
+    run(200);
+    CHECK(books()->position_lots == 10 && books()->cost_micros == 600 * USD);
+    CHECK(engine_used() == 60 * USD);
+    engine_free(engine);
+    ledger_close(ledger);
+    ledger_reclaim(supervisor, ROLE_ENGINE);
+    start_engine();
+    connect_venue();
+    run(20);
+    CHECK(books()->position_lots == 10 && ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    end();
+}
+
+/* The position of a fill may be told before or after its report: neither is a difference. One
+ * whose report does not come is charged after the grace, and the fill is looked for. */
+static void a_fills_position_waits_for_its_report(void)
+{
+    begin_with_cash();
+    uint64_t id;
+    CHECK(manual(SIDE_BUY, BTC * 10, 10, &id) == REJECT_NONE);
+    run(2);
+    int reconciles = fake.reconciles;
+    struct execution_report first = fill(0, 4, true);
+    first.wallet_told = 1;
+    tell_position(4, BTC, true);
+    int64_t used = engine_used();
+    turn(1 * MS);
+    CHECK(engine_used() <= used);
+    tell(&first);
+    run(250);
+    CHECK(books()->position_lots == 4 && fake.reconciles == reconciles);
+    struct execution_report second = fill(0, 4, true);
+    second.wallet_told = 1;
+    tell(&second);
+    tell_position(8, BTC, true);
+    run(250);
+    CHECK(fake.reconciles == reconciles);
+    struct execution_report lost = fill(0, 2, true);
+    lost.wallet_told = 1;
+    fake.missed[fake.missed_count++] = lost;
+    tell_position(10, BTC, true);
+    run(150);
+    CHECK(books()->position_lots == 8);
+    run(150);
+    CHECK(books()->position_lots == 10 && fake.reconciles > reconciles);
+    CHECK(ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    end();
+}
+
 /* Telemetry messages carry the layout's kinds and sizes, and signals their numbers. */
 static void telemetry_and_signals(void)
 {
@@ -1691,6 +2094,17 @@ int main(void)
     daily_loss_halts();
     a_replaced_engine_stops();
     telemetry_and_signals();
+    funding_is_part_of_the_limit();
+    a_lost_event_is_found_in_the_history();
+    transfers_are_no_result();
+    sums_of_one_moment_match();
+    cash_survives_a_restart();
+    an_unexplained_difference_halts();
+    a_late_row_lifts_the_doubt();
+    a_fill_without_its_money_is_completed();
+    cash_belongs_to_its_day();
+    a_position_changed_by_hand_is_charged_at_once();
+    a_fills_position_waits_for_its_report();
     remove_files(journal_folder);
     rmdir(journal_folder);
     unlink(ledger_path);

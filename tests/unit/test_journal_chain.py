@@ -100,7 +100,7 @@ def test_a_lost_folder_or_head_is_told(folder: Path) -> None:
 def test_another_newest_seal_is_told(folder: Path) -> None:
     """A journal whose newest seal is not the one of the head is another journal."""
     last = segments(folder)[-1]
-    rewrite(last, _count(last) - 1, 210, 1)  # not even the newest seal may be another one
+    rewrite(last, _count(last) - 1, SIZE - 20, 1)  # not even the newest seal may be another one
     assert any("head remembers" in problem for problem in verify_journal(folder).problems)
 
 

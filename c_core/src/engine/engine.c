@@ -172,6 +172,7 @@ bool engine_add_venue(struct engine *engine, struct venue *venue, bool delegated
         ev->reconcile.adopt = !engine->restored.known[venue->id];
         memcpy(ev->reconcile.since, engine->restored.since[venue->id], sizeof ev->reconcile.since);
     }
+    engine_claim_cash(engine, ev);
     engine_listen(engine, venue);
     return true;
 }
@@ -220,6 +221,7 @@ int engine_do_work(struct engine *engine, int64_t now_ns)
     for (int n = 0; n < engine->venue_count; n++)
         work += engine->venues[n].venue->operations->do_work(engine->venues[n].venue, now_ns);
     work += engine_reconcile_work(engine);
+    engine_watch_positions(engine);
     for (int n = 0; n < engine->strategy_count; n++)
         if (engine->strategies[n]->operations->on_timer)
             engine->strategies[n]->operations->on_timer(engine->strategies[n], now_ns);

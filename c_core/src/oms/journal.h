@@ -41,6 +41,16 @@
  * micros. With a strategy set, position_e9 alone: the part of the position that this strategy's
  * fills made. */
 
+/* CASH records carry one movement of money: the kind in type, its worth in USD in last_quantity_e9,
+ * the change of the wallet in last_price_e9, the coin in symbol, its key in execution_id, the
+ * venue's time in venue_wall_ns. With type CASH_NONE they carry a venue's sums instead, which
+ * replace what was added up: today's result in last_quantity_e9 and transfers in last_price_e9 (in
+ * quantity_e9 and price_e9 the part of them that belongs to the next day), until when movements are
+ * none of ours in position_e9, until when they are in the wallet that the books began with in
+ * cumulative_e9 (0: the books have not begun), how far the history was read in venue_wall_ns. Times
+ * are wall nanoseconds. wallet_e8 holds the cash that the books expect, in every record of a fill
+ * or movement. */
+
 /* Meaning of JOURNAL_CONTROL records: in execution_type. */
 enum journal_control {
     JOURNAL_CONTROL_HALT = 1,

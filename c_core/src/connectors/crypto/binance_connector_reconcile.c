@@ -1,8 +1,8 @@
 /*
- * What the venue holds of ours, asked step by step: open orders of each symbol, fills since the
- * last one that is booked (or, for a day without books, the mark it began at and all its fills),
- * whose order each unknown fill belongs to, positions, the end. An answer that fails is asked for
- * again; a new run makes answers of an older one void.
+ * What the venue holds of ours, asked step by step: open orders of each symbol, the wallet, the
+ * history of cash, fills since the last one that is booked (or, for a day without books, the mark
+ * it began at and all its fills), whose order each unknown fill belongs to, positions, the end. An
+ * answer that fails is asked for again; a new run makes answers of an older one void.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -103,6 +103,8 @@ static int step_ask(struct binance *b, int64_t now_ns)
         snprintf(parameters, sizeof parameters, "symbol=%s&interval=1m&startTime=%lld&limit=1",
                  symbol, (long long)r->from_ms);
         return binance_call(b, BINANCE_CALL_OPENING, r->symbol, r->run, 0, parameters, now_ns);
+    case BINANCE_RECONCILE_WALLET:
+        return binance_wallet_ask(b, now_ns);
     case BINANCE_RECONCILE_FILLS:
         if (binance_fills_from(b, r->symbol) > 0)
             snprintf(parameters, sizeof parameters, "symbol=%s&fromId=%lld&limit=%d", symbol,
@@ -120,6 +122,8 @@ static int step_ask(struct binance *b, int64_t now_ns)
         return binance_call(b, BINANCE_CALL_OWNER, r->symbol, r->run, 0, parameters, now_ns);
     case BINANCE_RECONCILE_POSITIONS:
         return binance_call(b, BINANCE_CALL_POSITIONS, 0, r->run, 0, "", now_ns);
+    case BINANCE_RECONCILE_INCOME:
+        return binance_income_ask(b, now_ns);
     case BINANCE_RECONCILE_IDLE:
         break;
     }
@@ -192,6 +196,8 @@ static void fill_report(struct binance *b, const struct binance_fill *fill,
         .last_quantity = fill->quantity,
         .wall_ns = fill->time_ms * CLOCK_NS_PER_MS,
     };
+    binance_fill_wallet(&report, fill->has_realized, fill->realized_e8, true, fill->commission_e8,
+                        fill->commission_asset);
     report.fee_e8 =
         binance_commission_e8(fill->instrument, fill->commission_e8, fill->commission_asset, true,
                               fill->maker, fill->price, fill->quantity);
@@ -286,6 +292,11 @@ static bool opening_read(struct binance *b, const struct binance_answer *answer)
     return true;
 }
 
+static int after_cash(const struct binance_reconcile *r)
+{
+    return r->from_ms > 0 ? BINANCE_RECONCILE_OPENING : BINANCE_RECONCILE_FILLS;
+}
+
 /* step_answer: false when the answer was no use and the step must be asked again. */
 static bool step_answer(struct binance *b, const struct binance_answer *answer, int64_t now_ns)
 {
@@ -305,7 +316,18 @@ static bool step_answer(struct binance *b, const struct binance_answer *answer, 
         if (open_orders_read(b, answer) != STATUS_OK)
             return false; /* half a list is no list: an order could be missing */
         if (++r->symbol == b->symbols_count)
-            reconcile_next(b, r->from_ms > 0 ? BINANCE_RECONCILE_OPENING : BINANCE_RECONCILE_FILLS);
+            reconcile_next(b,
+                           binance_cash_due(b, now_ns) ? BINANCE_RECONCILE_WALLET : after_cash(r));
+    } else if (r->step == BINANCE_RECONCILE_WALLET) {
+        if (!binance_wallet_read(b, answer))
+            return false;
+        binance_income_begin(b);
+        reconcile_next(b, BINANCE_RECONCILE_INCOME);
+    } else if (r->step == BINANCE_RECONCILE_INCOME) {
+        int end = binance_income_read(b, answer, now_ns);
+        if (end > 0)
+            reconcile_next(b, after_cash(r));
+        return end >= 0;
     } else if (r->step == BINANCE_RECONCILE_FILLS) {
         if (fills_read(b, answer) != STATUS_OK)
             return false;
