@@ -6,7 +6,7 @@
 
 #include "protocol.h"
 
-#define PROTOCOL_LAYOUT_HASH 0x5945B14E5D184C96ULL
+#define PROTOCOL_LAYOUT_HASH 0xF9C7D05092FCEC67ULL
 
 #define LAYOUT_AT(type, field, offset) \
     _Static_assert(offsetof(struct type, field) == (offset), #type "." #field)
