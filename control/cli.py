@@ -472,12 +472,19 @@ def account(
 def events(
     count: Count = 30,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on showing new ones.")] = False,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Check the chains of the journals; ends with 1 when one is broken."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """What happened, newest last: starts, deaths, refusals, halts, limit changes."""
     from control.status import newest_events
 
     paths = open_paths()
+    if verify:
+        _verify(paths, as_json)
+        return
     show = (lambda row: sys.stdout.write(json.dumps(row) + "\n")) if as_json else _event_line
     rows = newest_events(paths, count)
     for row in rows:
@@ -497,6 +504,20 @@ def events(
                     last = row["wall_ns"]
     except KeyboardInterrupt:
         return
+
+
+def _verify(paths: Paths, as_json: bool) -> None:
+    from control.verify import sentences
+    from control.verify import verify as check
+
+    result = check(paths)
+    if as_json:
+        emit(result)
+    else:
+        for sentence in sentences(result):
+            typer.echo(printable(sentence))
+    if not result["whole"]:
+        raise typer.Exit(int(Exit.ERROR))
 
 
 def _event_line(row: dict[str, Any]) -> None:

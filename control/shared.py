@@ -135,6 +135,7 @@ class Page:
         self.cash_micros = int(content.cash_micros)
         self.transfers_micros = int(content.transfers_micros)
         self.fills_total = int(content.fills_total)
+        self.counters = tuple(int(count) for count in content.counters)
 
     @cached_property
     def refusals(self) -> list[int]:

@@ -13,6 +13,7 @@ from bridge.ledger import LedgerView
 from bridge.messages import LedgerState
 from control import processes, shared, words
 from control.latch import describe, is_latched
+from control.lost_records import lost_records
 from control.processes import FoundProcess, ProcessId
 from control.recorder import recorded_events, recorded_fills
 from control.records import Record, read_json
@@ -56,7 +57,7 @@ def snapshot(paths: Paths) -> Record:
         "running": running,
         "healthy": bool(running and about.get("healthy")),
         "halt": why_halted(paths, view),
-        "problems": (list(about.get("problems", [])) if running else []) + alone,
+        "problems": ([*about.get("problems", []), *lost_records(pages).values()] if running else []) + alone,
         "uptime_s": _uptime_s(about) if running else 0,
         "taken_wall_ns": time.time_ns(),
         "as_of_wall_ns": None if running or alone else _last_page_wall_ns(pages, now_ns),

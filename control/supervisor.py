@@ -37,6 +37,7 @@ from control.errors import ControlError, Exit
 from control.guard import Guard
 from control.keeper import Keeper, StartFailed
 from control.latch import describe, is_latched, set_latch
+from control.lost_records import lost_records
 from control.processes import ProcessId
 from control.recorder import EventLog, FillRecorder
 from control.records import write_atomically
@@ -71,6 +72,7 @@ class Supervisor:
         self._keeper = Keeper(self)
         self._started_wall_ns = time.time_ns()
         self._fills_problem: str | None = None
+        self._lost_told: set[str] = set()
         self._unverified: list[str] = []  # venues where a stop did not see that nothing is open
         self.earlier = shared.about_supervisor(paths)
         self._sweeps: set[asyncio.Task[str]] = set()
@@ -248,6 +250,15 @@ class Supervisor:
             self.record_fills_now()
             await asyncio.sleep(BEAT_S)
 
+    def _note_lost_records(self) -> None:
+        """Told once, also when the participant said so before anybody listened to it."""
+        pages = {name: shared.read_page(self.paths, name) for name in words.PARTICIPANTS[1:]}
+        lost = lost_records({name: page for name, page in pages.items() if page and not page.torn})
+        for name, text in lost.items():
+            if name not in self._lost_told:
+                self.events.write("supervisor", name, level="error", text=text)
+        self._lost_told = set(lost)
+
     def record_fills_now(self) -> None:
         """Copy new fills of both pages into fills.jsonl; a full disk is an event, not an end."""
         for name in words.PARTICIPANTS[1:]:
@@ -269,6 +280,7 @@ class Supervisor:
 
     async def _write_snapshots(self) -> None:
         while True:
+            self._note_lost_records()
             self.write_snapshot()
             self.write_supervisor_json()
             for child in self.children:

@@ -31,6 +31,7 @@ from polymarket_bot.errors import BotError, ConfigurationError, HaltedError, Led
 from polymarket_bot.execution.budget import LedgerBudget
 from polymarket_bot.execution.dry_run import DryRunBudget, DryRunExchange
 from polymarket_bot.execution.engine import EngineSettings, ExecutionEngine
+from polymarket_bot.execution.history import DayHistory
 from polymarket_bot.execution.reconcile import UNKNOWN_WINDOW_NS
 from polymarket_bot.execution.settlement import Settlement, day_of
 from polymarket_bot.ipc.integration import Integration
@@ -205,8 +206,13 @@ class App:
 
     async def _start(self, endpoints: Endpoints, credentials: Credentials | None) -> None:
         database, wall = self._database, self._clock.wall_ns()
-        self._settlement = Settlement(await database.load_day() or day_of(wall))
-        self._settlement.load(await database.load_openings(self._settlement.day), await database.load_fills())
+        day = await database.load_day()
+        self._settlement = Settlement(day or day_of(wall))
+        self._history: DayHistory | None = None
+        self._day_unknown = day is None and self._mode != "dry-run"
+        if not self._day_unknown:
+            openings = await database.load_openings(self._settlement.day)
+            self._settlement.load(openings, await database.load_fills())
         trades_read_s = await database.load_trades_read()
         self._integration = Integration(
             self._paths,
@@ -322,14 +328,26 @@ class App:
     async def _reconcile_at_start(self) -> None:
         """Until the venue has answered everything once: nothing open, no fill missed, balances compared."""
         await self._markets.load()
-        openings = self._engine.account.roll_day()
-        self._database.save_openings(self._settlement.day, openings or self._settlement.openings())
+        if self._day_unknown:
+            self._history = DayHistory(
+                self._engine.account,
+                self._engine.reconciler,
+                self._exchange,
+                self._database,
+                self._integration,
+            )
+        else:
+            openings = self._engine.account.roll_day()
+            self._database.save_openings(self._settlement.day, openings or self._settlement.openings())
         self._database.prune_orders(self._clock.wall_ns() - KEEP_ORDERS_NS)
         while True:
             try:
                 found = await self._engine.reconciler.fence()
                 self._integration.earlier = await self._database.load_orders(open_only=True)
                 known = list(self._integration.earlier)
+                if self._history is not None and self._day_unknown:
+                    self._page.fills_rebuilt = await self._history.rebuild()
+                    self._day_unknown = False
                 if await self._engine.reconciler.reconcile():
                     unclear = await self._adopt_unclear()
                     await self._database.end_orders(order for order in known if order not in unclear)

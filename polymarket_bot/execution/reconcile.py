@@ -100,7 +100,7 @@ class Reconciler:
             open_now = {update.order_id: update for update in await self._exchange.open_orders()}
             read_s = self._clock.wall_ns() // 1_000_000_000
             trades = await self._exchange.trades(self._trades_from_s() - TRADE_OVERLAP_S)
-            if await self._learn_markets(trades):  # once more: their fees are known only now
+            if await self.learn_markets(trades):  # once more: their fees are known only now
                 trades = await self._exchange.trades(self._trades_from_s() - TRADE_OVERLAP_S)
         except VenueAccountError as error:
             self._report.event(2, "account_refused", str(error))
@@ -152,7 +152,7 @@ class Reconciler:
         known = self._account.settlement.latest_match_s()
         return min(known, self.trades_read_s) if self.trades_read_s else known
 
-    async def _learn_markets(self, trades: Iterable[TradeUpdate]) -> bool:
+    async def learn_markets(self, trades: Iterable[TradeUpdate]) -> bool:
         """The terms of markets in which we have traded and which no list has named. True when there were."""
         learned = False
         fills = (fill for trade in trades for fill in trade.fills)
