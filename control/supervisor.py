@@ -67,6 +67,7 @@ class Supervisor:
         self.adopted = False
         self.stopping = asyncio.Event()
         self.stop_simulators = True
+        self.keep_venues = False  # after a stop that leaves them up
         self.exit_code = Exit.OK
         self._lock = -1
         self._keeper = Keeper(self)
@@ -340,7 +341,7 @@ class Supervisor:
             self._unverified = [f"{n}: {word}" for n, word in said.items() if not word.endswith(", 0 open")]
             self._note_empty({name for name, word in said.items() if word.endswith(", 0 open")})
         self.write_snapshot()
-        if self.stop_simulators:
+        if self.stop_simulators and not self.keep_venues:
             await self._stop_simulators()
         self.write_supervisor_json()
 

@@ -110,7 +110,8 @@ class App:
 
     async def _run_joined(self, endpoints: Endpoints, credentials: Credentials | None) -> int:
         storage = self._settings.storage.file
-        self._database = await Database.open(Path(storage) if storage else self._paths.bot_db)
+        path = Path(storage) if storage else self._paths.bot_db
+        self._database = await Database.open(path, self._paths.markets)
         writer = asyncio.create_task(self._database.writer())
         try:
             async with asyncio.TaskGroup() as group:
