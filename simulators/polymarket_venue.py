@@ -153,9 +153,11 @@ class Venue:
             return False
         now_ms = self.clock.now_ms()
         market.winner = winner
-        record: dict[str, Any] = {"event": "resolved", "market": market.condition_id, "winner": winner, "time_ms": now_ms,
-                  "paid": not self.faults.value("manual_redeem"),
-                  "cached": bool(self.faults.value("balance_cache"))}  # fmt: skip
+        record: dict[str, Any] = {
+            "event": "resolved", "market": market.condition_id, "winner": winner, "time_ms": now_ms,
+            "paid": not self.faults.value("manual_redeem"),
+            "cached": bool(self.faults.value("balance_cache")),
+        }  # fmt: skip
         note_redemptions(self, self.accounts.settle(market, winner, now_ms, record["paid"]), record)
         self._records.append(record)
         self._news.append(("resolved", market))

@@ -136,7 +136,9 @@ class OrderDesk:
             return False
         self._account.refresh_day()
         reducing = self._account.risk.add_order(intent)
-        reason, slot = self._budget.reserve(intent, reducing, self._account.risk.used(), now)
+        reason, slot = RejectReason.CASH, -1
+        if reducing or not self._account.risk.cash_differs:
+            reason, slot = self._budget.reserve(intent, reducing, self._account.risk.used(), now)
         if reason is not RejectReason.NONE:
             self._account.risk.remove_order(intent)
             self._report.refused(intent, reason, "")
@@ -159,7 +161,10 @@ class OrderDesk:
             return False
         self._account.risk.remove_order(order.intent)
         before = self._account.risk.used()
-        self._account.risk.add_order(order.intent)
+        reducing = self._account.risk.add_order(order.intent)
+        if self._account.risk.cash_differs and not reducing:
+            self._drop(order, RejectReason.CASH, "")
+            return False
         now = self._clock.now_ns()
         reason = self._budget.gate(order.slot, before, now)
         if reason is RejectReason.NONE:
