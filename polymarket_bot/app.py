@@ -274,6 +274,7 @@ class App:
             self._clock,
             self._settings.cash.every_s,
         )
+        engine.desk.balance_doubted = self._cash.wanted.set
         self._duty = DutyCycle(
             self._settings,
             self._mode,

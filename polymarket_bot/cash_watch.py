@@ -42,6 +42,7 @@ TOLERANCE_MICROS = 1  # one unit of pUSD
 ATTEMPTS = 8
 ATTEMPT_PAUSE_S = 1.0
 SOON_S = 5.0  # until the next look when this one could not compare
+LOOK_PAUSE_S = 1.0
 SAME_READINGS, ANY_READINGS = 2, 3
 UNREAD_LIMIT_NS = 300 * SECOND_NS
 
@@ -94,9 +95,10 @@ class CashWatch:
         self._read_s = 0  # up to where it was read
         self._baseline_s = 0  # what happened before is part of the baseline
         self._halted_micros: int | None = None  # for which the last run was halted
-        self._strikes = 0
+        self._strikes = self._first_ns = 0  # looks in a row with a difference, and when the first was
         self._conclusive = False  # the last look could compare
         self._compared_ns = clock.now_ns()
+        self.wanted = asyncio.Event()
         self.doubt = ""  # why only reducing orders are placed, for people
         self.wallet_micros = self.books_micros = self.read_ns = 0
 
@@ -116,13 +118,16 @@ class CashWatch:
         await self.look(LONG_OVERLAP_S)
 
     async def run(self) -> None:
-        """A look every minute; sooner when the last one could not compare."""
+        """A look every minute; sooner when the last one could not compare, and at once when the venue says
+        that tokens or dollars of ours are not there."""
         while True:
-            settled = (
-                self._compared_ns and not self._tokens.skipped and self._book.baseline_micros is not None
-            )
-            await asyncio.sleep(self._every_s if settled else min(SOON_S, self._every_s))
+            settled = self._conclusive and not self._tokens.skipped
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._every_s if settled else min(SOON_S, self._every_s)):
+                    await self.wanted.wait()
+            self.wanted.clear()
             await self.look(OVERLAP_S)
+            await asyncio.sleep(LOOK_PAUSE_S)  # refusals in a row are one doubt
 
     async def look(self, overlap_s: int) -> None:
         """Activity, then tokens, then the wallet: what explains comes before what is explained."""
@@ -288,6 +293,10 @@ class CashWatch:
             self._accept(difference)
             return
         self._forget_halt()
+        now = self._clock.now_ns()
+        if self._strikes and now - self._first_ns < self._every_s * SECOND_NS * 9 // 10:
+            return  # a look out of turn: the activity has not had its minute yet
+        self._first_ns = self._first_ns if self._strikes else now
         self._strikes += 1
         missing = "missing" if difference < 0 else "too many"
         amount = f"{format_scaled(abs(difference))} USD"

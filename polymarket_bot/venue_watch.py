@@ -66,6 +66,7 @@ class VenueWatch:
             for token in market.tokens:
                 ours = self._settlement.position(token).quantity
                 try:
+                    await self._exchange.refresh_balance(token)  # the order book caches what is on chain
                     theirs = await self._exchange.balance(token)
                 except VenueError as error:
                     log.warning("balance_unknown", error=str(error)[:160])
@@ -79,12 +80,11 @@ class VenueWatch:
                 await self._adopt_balance(market, token)
 
     async def _adopt_balance(self, market: Market, token: str) -> None:
-        """The CLOB caches balances, and a trade may have come between: adopt only what is still there
-        after the cache is refreshed and trades are read once more."""
+        """A trade may have come between: adopt only what is still there after trades are read once more."""
         try:
-            await self._exchange.refresh_balance(token)
             before = await self._exchange.balance(token)
             read = await self._engine.reconciler.reconcile()
+            await self._exchange.refresh_balance(token)
             after = await self._exchange.balance(token)
         except VenueError as error:
             log.warning("balance_unknown", error=str(error)[:160])

@@ -62,6 +62,7 @@ class OrderDesk:
         self.stopping = False
         self.check_wanted = asyncio.Event()  # something is in doubt: reconcile
         self.market_doubted: Callable[[str], None] = lambda condition_id: None  # the venue refuses it
+        self.balance_doubted: Callable[[], None] = lambda: None  # the venue misses tokens or dollars of ours
         self._cancelling: set[str] = set()
         self._withdrawn: set[int] = set()  # cancelled before they were sent
 
@@ -239,6 +240,8 @@ class OrderDesk:
             self.market_doubted(order.intent.condition_id)  # closed, or not open yet: ask, do not insist
         elif result.reason is not RejectReason.POST_ONLY_CROSS:
             self._account.risk.note_rejected(now)
+            if result.reason is RejectReason.INSUFFICIENT_BALANCE:
+                self.balance_doubted()
 
     # --- cancelling ---
 
@@ -359,6 +362,8 @@ class OrderDesk:
         if not update.live:
             if update.status == "CANCELED_MARKET_RESOLVED":
                 self.market_doubted(order.intent.condition_id)
+            if update.status == "CANCELED_NOT_ENOUGH_BALANCE":
+                self.balance_doubted()
             known = update.matched > 0 or update.status.startswith("CANCELED")
             self.ended(order, update.matched if known else None)
         elif order.state in (OrderState.PENDING_NEW, OrderState.UNKNOWN):

@@ -12,16 +12,17 @@ from typing import Any
 
 import pytest
 from polymarket.models.data.activity import parse_activity
-from test_bot_execution import MARKET, SHARE, START_S, Desk, fill_of
+from test_bot_execution import MARKET, SHARE, START_S, Desk, fill_of, update
 
 import polymarket_bot.cash_watch as cash_watch
 from bridge.messages import CashKind, HaltReason, LedgerState, RejectReason
 from polymarket_bot.api.activity import Movement, read_movements
+from polymarket_bot.api.errors_table import SubmitResult, Verdict
 from polymarket_bot.cash_watch import CashWatch
 from polymarket_bot.errors import VenueError
 from polymarket_bot.execution.cash import CashBook
 from polymarket_bot.execution.settlement import DAY_NS, day_of
-from polymarket_bot.model import Direction, Market, Side, TradeUpdate
+from polymarket_bot.model import Direction, Market, Price, Side, TradeUpdate
 from polymarket_bot.storage.cash import CashRecords
 from polymarket_bot.storage.database import Database
 from polymarket_bot.venue_watch import VenueWatch
@@ -49,6 +50,7 @@ class Bank:
         self.rows: list[Movement] = []
         self.markets: dict[str, Market] = {}
         self.fails = ""
+        self.unseen: dict[str | None, int] = {}  # what the venue's cache of balances does not show
         self.asked_from: list[int] = []
         self.on_balance: Callable[[], None] = lambda: None
 
@@ -61,11 +63,11 @@ class Bank:
             raise VenueError("the test's venue is away")
         if token is None:
             self.on_balance()
-            return self.cash
-        return self.tokens.get(token, 0)
+            return self.cash - self.unseen.get(None, 0)
+        return self.tokens.get(token, 0) - self.unseen.get(token, 0)
 
     async def refresh_balance(self, token: str | None) -> None:
-        return None
+        self.unseen.pop(token, None)
 
     async def activity(self, after_s: int) -> list[Movement]:
         if self.fails == "activity":
@@ -171,6 +173,7 @@ def test_a_reward_is_a_result_and_a_withdrawal_is_none(play: Play) -> None:
         assert not case.reduces
         case.bank.pay(row("REWARD", 5))
         case.bank.pay(row("WITHDRAWAL", 100, 2))
+        case.bank.unseen[None] = -95 * USD
         for _ in range(3):
             await case.look()
         assert (case.day, case.desk.engine.account.cash.transfers_micros(DAY)) == (5 * USD, -100 * USD)
@@ -257,6 +260,9 @@ def test_missing_dollars_reduce_at_once_and_halt_at_the_second_look(play: Play) 
         await case.desk.settle_down()
         assert len(case.desk.script.sent) == 1
         await case.look()
+        assert case.desk.budget.state() is LedgerState.ACTIVE  # out of turn: the feed has not had its minute
+        case.later(60)
+        await case.look()
         assert case.desk.budget.state() is LedgerState.HALTED
         assert case.desk.ledger.snapshot().reason is HaltReason.CASH
         assert "cash_unexplained" in case.events
@@ -280,6 +286,7 @@ def test_too_many_dollars_are_unexplained_as_well(play: Play) -> None:
         case.bank.cash += 3 * USD
         await case.look()
         assert case.reduces
+        case.later(60)
         await case.look()
         assert case.desk.budget.state() is LedgerState.HALTED
         case.restart()
@@ -365,9 +372,10 @@ def test_tokens_that_vanish_are_charged_at_once(play: Play) -> None:
     async def story(case: Case) -> None:
         await case.start()
         case.trade("t1", 20)
-        case.desk.risk.set_prices("0xc", cash_watch_price(44), cash_watch_price(46))
+        case.desk.risk.set_prices("0xc", cents(44), cents(46))
         assert case.day == 0
         case.bank.tokens["111"] -= 10 * SHARE
+        case.bank.unseen["111"] = -10 * SHARE
         await case.look()
         assert case.desk.settlement.position("111").quantity == 10 * SHARE
         assert case.day == -4_500_000 and "position_differed" in case.events
@@ -379,9 +387,63 @@ def test_tokens_that_vanish_are_charged_at_once(play: Play) -> None:
     play(story)
 
 
-def cash_watch_price(cents: int) -> Any:
-    """A price in micros."""
-    return cents * 10_000
+def test_a_refusal_for_want_of_balance_is_looked_into_at_once(play: Play) -> None:
+    """The venue refuses a sale because the tokens are not there, or ends one: the running watch finds and
+    charges it without waiting for its minute, and nothing more of them is offered."""
+
+    async def story(case: Case) -> None:
+        await case.start()
+        case.trade("t1", 20)
+        case.desk.engine.desk.balance_doubted = case.watch.wanted.set
+        watching = case.desk.spawn(case.watch.run())
+        found = asyncio.Event()
+        tell = case.desk.script.event
+
+        def told(level: int, name: str, text: str, order_id: int = 0) -> None:
+            tell(level, name, text, order_id)
+            if name == "position_differed":
+                found.set()
+
+        case.desk.script.event = told  # type: ignore[method-assign]
+        await case.desk.settle_down()
+        case.bank.tokens["111"] = 0
+        case.desk.script.answer = SubmitResult(
+            Verdict.REJECTED, RejectReason.INSUFFICIENT_BALANCE, "not enough balance / allowance"
+        )
+        case.desk.place(10, 60, Side.SELL)
+        await asyncio.wait_for(found.wait(), 30)
+        assert case.desk.settlement.position("111").quantity == 0 and not watching.done()
+        case.watch.wanted.clear()
+        case.desk.script.answer = SubmitResult(Verdict.ACCEPTED)
+        case.desk.budget.beat(False, case.desk.script.now_ns())
+        order = await case.desk.live(10)
+        case.desk.engine.desk.on_order(update(order, 0, False, "CANCELED_NOT_ENOUGH_BALANCE"))
+        assert case.watch.wanted.is_set()
+
+    play(story)
+
+
+def test_a_resolution_that_is_not_redeemed_is_no_difference(play: Play) -> None:
+    """The winners are booked and nobody has redeemed: the dollars are not expected in the wallet yet."""
+
+    async def story(case: Case) -> None:
+        await case.start()
+        case.trade("t1", 10)
+        case.desk.script.winning = 0
+        await case.desk.engine.reconciler.settle(OPEN)
+        case.desk.engine.drop_market("0xc")
+        await case.look()
+        assert (case.day, case.reduces) == (5_500_000, False)
+        case.bank.pay(row("REDEEM", 10, condition_id="0xc"))
+        await case.look()
+        assert (case.day, case.reduces) == (5_500_000, False)
+
+    play(story)
+
+
+def cents(number: int) -> Price:
+    """A price."""
+    return Price(number * 10_000)
 
 
 def test_tokens_that_come_are_charged_and_no_gain(play: Play) -> None:
@@ -389,7 +451,7 @@ def test_tokens_that_come_are_charged_and_no_gain(play: Play) -> None:
 
     async def story(case: Case) -> None:
         await case.start()
-        case.desk.risk.set_prices("0xc", cash_watch_price(44), cash_watch_price(46))
+        case.desk.risk.set_prices("0xc", cents(44), cents(46))
         used = case.desk.used()
         case.bank.tokens["111"] = 20 * SHARE
         await case.look()
@@ -418,7 +480,7 @@ def test_a_split_and_a_merge_are_nobodys_gain(play: Play) -> None:
 
     async def story(case: Case) -> None:
         await case.start()
-        case.desk.risk.set_prices("0xc", cash_watch_price(29), cash_watch_price(31))
+        case.desk.risk.set_prices("0xc", cents(29), cents(31))
         for number, (kind, late) in enumerate((("SPLIT", False), ("MERGE", True))):
             sign = 1 if kind == "SPLIT" else -1
             for token in OPEN.tokens:
