@@ -12,7 +12,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../../bridge/allocate.h"
 #include "../../bridge/crc32c.h"
+#include "access_record.h"
 #include "base/clock.h"
 #include "base/heap_trap.h"
 #include "base/log.h"
@@ -157,6 +159,18 @@ static int ledger_make(struct trader *t, char *error)
     return TRADER_OK;
 }
 
+/* After the join, so that an engine that another one keeps out does not overwrite the other's. */
+static int access_record(struct trader *t, char *error)
+{
+    char text[CONFIG_ERROR];
+    uint64_t fingerprint = 0;
+    if (access_record_write(&fingerprint, &t->paths, &t->access, &t->config, t->mode,
+                            ledger_generation(t->ledger), text) != STATUS_OK)
+        return fail(TRADER_ERROR, error, "%s", text);
+    ledger_set_access(t->ledger, fingerprint);
+    return TRADER_OK;
+}
+
 static int ledger_take(struct trader *t, char *error)
 {
     if (!supervised()) {
@@ -187,7 +201,7 @@ static int ledger_take(struct trader *t, char *error)
         return fail(TRADER_ERROR, error, "the ledger %s refused the engine: %s", t->paths.ledger,
                     strerror(-status));
     t->joined = true;
-    return TRADER_OK;
+    return access_record(t, error);
 }
 
 static void halt_on_bug(void *context)
@@ -352,7 +366,7 @@ static int bridge_make(struct trader *t, char *error)
 static int engine_make(struct trader *t, char *error)
 {
     struct engine_config settings = engine_settings(t);
-    struct participant_page *previous = calloc(1, sizeof *previous);
+    struct participant_page *previous = ALLOCATE(struct participant_page);
     int status = previous != NULL ? page_create(&t->page, t->paths.page, previous) : -ENOMEM;
     if (status == 0 && (t->engine = engine_new(&settings)) != NULL) {
         engine_attach_ledger(t->engine, t->ledger);
@@ -408,7 +422,7 @@ static int parts_make(struct trader *t, char *error)
 int trader_create(struct trader **out, const struct trader_options *options,
                   char error[TRADER_ERROR_TEXT])
 {
-    struct trader *t = calloc(1, sizeof *t);
+    struct trader *t = ALLOCATE(struct trader);
     *out = NULL;
     if (t == NULL)
         return fail(TRADER_ERROR, error, "no memory");

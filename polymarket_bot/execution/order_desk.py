@@ -137,9 +137,10 @@ class OrderDesk:
             return False
         self._account.refresh_day()
         reducing = self._account.risk.add_order(intent)
+        used = self._account.risk.used()
         reason, slot = RejectReason.CASH, -1
         if reducing or not self._account.risk.cash_differs:
-            reason, slot = self._budget.reserve(intent, reducing, self._account.risk.used(), now)
+            reason, slot = self._budget.reserve(intent, reducing, used, now, item.order_id)
         if reason is not RejectReason.NONE:
             self._account.risk.remove_order(intent)
             self._report.refused(intent, reason, "")
