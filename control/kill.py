@@ -39,7 +39,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bridge.ledger import Ledger, now_ns
+from bridge.ledger import Ledger, LedgerError, now_ns
 from bridge.messages import HaltReason
 from control import access, exposure, flight, processes, shared, sweep, venues, words
 from control.access import Place
@@ -191,13 +191,24 @@ class Kill:
     # ---- 1, 2: halt and latch --------------------------------------------------------------
 
     def _halt(self) -> None:
+        """Whatever stands in the ledger: it is halted and its orders are read. A halt that failed is said;
+        then nobody can acknowledge it, so that every process is ended all the same."""
         try:
-            self._ledger = shared.open_ledger(self._paths)
+            self._ledger = shared.read_ledger(self._paths)
+            damage = self._ledger.damage()
             self._report.epoch = self._ledger.halt(HaltReason.OPERATOR)
-            self._say(f"ledger HALTED (epoch {self._report.epoch})", "good")
-        except OSError as error:
-            self._report.ledger = str(error)
-            self._say("ledger missing or damaged: every process will be ended instead", "plain")
+        except (OSError, LedgerError, ValueError, LookupError, TypeError, AttributeError) as error:
+            self._ledger, self._report.ledger = None, str(error)
+            self._say(
+                f"ledger could NOT be halted: ledger missing or damaged ({error}). Its processes are ended "
+                "instead",
+                "plain",
+            )
+            return
+        self._say(f"ledger HALTED (epoch {self._report.epoch})", "good")
+        if damage is not None:
+            self._report.ledger = damage
+            self._say(f"ledger missing or damaged: {damage}. Its orders are read all the same", "plain")
 
     def _latch(self) -> None:
         try:

@@ -169,6 +169,18 @@ class Database:
             return lite.on_conflict_do_update(index_elements=columns, set_=changes)
         return lite.on_conflict_do_nothing(index_elements=columns)
 
+    def save_meta(self, name: str, value: str) -> None:
+        """One named fact; the newest counts."""
+        self._put(self._upsert(schema.meta, {"name": name, "value": value}, ("value",)))
+
+    def save_row(self, table: sa.Table, values: dict[str, Any]) -> None:
+        """A row that is written once, however often it is asked for."""
+        self._put(self._upsert(table, values))
+
+    async def load_rows(self, query: sa.Select[Any]) -> list[Any]:
+        async with self._engine.connect() as connection:
+            return list((await connection.execute(query)).all())
+
     def save_order(self, order: Order) -> None:
         intent = order.intent
         values = {
@@ -241,7 +253,7 @@ class Database:
 
     async def load_trades_read(self) -> int:
         """0 when no process has read them yet."""
-        value = await self._meta("trades_read_s")
+        value = await self.load_meta("trades_read_s")
         return 0 if value is None else int(value)
 
     async def load_markets(self) -> list[Market]:
@@ -288,10 +300,10 @@ class Database:
 
     async def load_day(self) -> int | None:
         """The day whose openings were last recorded."""
-        value = await self._meta("day")
+        value = await self.load_meta("day")
         return None if value is None else int(value)
 
-    async def _meta(self, name: str) -> str | None:
+    async def load_meta(self, name: str) -> str | None:
         query = sa.select(schema.meta.c.value).where(schema.meta.c.name == name)
         async with self._engine.connect() as connection:
             value: str | None = (await connection.execute(query)).scalar_one_or_none()

@@ -11,7 +11,9 @@ import asyncpg  # type: ignore[import-untyped]
 import pytest
 from postgresql import Cluster, running_cluster
 
+from bridge.messages import CashKind
 from polymarket_bot.errors import BotError, ConfigurationError
+from polymarket_bot.execution.cash import CashRow
 from polymarket_bot.execution.settlement import Position, Settlement
 from polymarket_bot.model import (
     Direction,
@@ -28,6 +30,7 @@ from polymarket_bot.model import (
     Size,
     TradeUpdate,
 )
+from polymarket_bot.storage.cash import BASELINE, HALTED, CashRecords
 from polymarket_bot.storage.database import Database
 
 MARKET = Market(
@@ -151,6 +154,34 @@ def test_fills_markets_and_openings_come_back(empty: str) -> None:
         assert await database.load_markets() == [MARKET]
         assert await database.load_trades_read() == 1_763_900_000
 
+    with_database(write)
+    with_database(read)
+
+
+def test_cash_rows_come_back_also_in_a_database_of_before(cluster: Cluster, empty: str) -> None:
+    """A database of before this table opens as it is; a row that is written twice is there once."""
+    key = "COMBO_TRADE:0x" + "a" * 64 + ":0x" + "c" * 64 + "#2"
+    row = CashRow(key, 20_000, CashKind.REWARD, "COMBO_TRADE", 2**60, -(2**60), MARKET.condition_id, 2**62)
+
+    async def nothing(database: Database) -> None:
+        return None
+
+    async def write(database: Database) -> None:
+        records = CashRecords(database)
+        records.save(row)
+        records.save(row)
+        records.note(BASELINE, -5)
+        records.note(HALTED, 7)
+        records.note(HALTED, None)
+        await records.flush()
+
+    async def read(database: Database) -> None:
+        records = CashRecords(database)
+        assert await records.load() == [row]
+        assert (await records.fact(BASELINE), await records.fact(HALTED)) == (-5, None)
+
+    with_database(nothing)
+    query(cluster, empty, "drop table cash")
     with_database(write)
     with_database(read)
 
