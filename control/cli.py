@@ -213,11 +213,23 @@ def _refuse_other_modes(testnet: bool, live: bool) -> None:
 
 
 @app.command()
-def stop() -> None:
-    """Stop gracefully: cancel every order, keep positions, end every process."""
+def stop(
+    keep_venues: Annotated[
+        bool,
+        typer.Option(
+            "--keep-venues",
+            help="Leave the simulated venues up, as real ones would be: for `control kill --flatten`, which "
+            "must be able to ask them, or for the next start. A later `control stop` ends them.",
+        ),
+    ] = False,
+) -> None:
+    """Stop gracefully: cancel every order, keep positions, end every process.
+
+    To close positions too: control stop --keep-venues   then   control kill --flatten
+    """
     from control.stop import stop as stop_all
 
-    stop_all(open_paths(), say)
+    stop_all(open_paths(), say, keep_venues)
 
 
 KILL_HELP = (
@@ -231,7 +243,14 @@ KILL_HELP = (
 
 @app.command(help=KILL_HELP)
 def kill(
-    flatten: Annotated[bool, typer.Option("--flatten", help="Close positions too, reduce-only.")] = False,
+    flatten: Annotated[
+        bool,
+        typer.Option(
+            "--flatten",
+            help="Close positions too, reduce-only, at every venue that was ever used; works after a stop as "
+            "well, as long as the venues can be asked (simulated ones: `control stop --keep-venues`).",
+        ),
+    ] = False,
     venue: Annotated[
         str | None,
         typer.Option(
@@ -472,12 +491,19 @@ def account(
 def events(
     count: Count = 30,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on showing new ones.")] = False,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Check the chains of the journals; ends with 1 when one is broken."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """What happened, newest last: starts, deaths, refusals, halts, limit changes."""
     from control.status import newest_events
 
     paths = open_paths()
+    if verify:
+        _verify(paths, as_json)
+        return
     show = (lambda row: sys.stdout.write(json.dumps(row) + "\n")) if as_json else _event_line
     rows = newest_events(paths, count)
     for row in rows:
@@ -497,6 +523,20 @@ def events(
                     last = row["wall_ns"]
     except KeyboardInterrupt:
         return
+
+
+def _verify(paths: Paths, as_json: bool) -> None:
+    from control.verify import sentences
+    from control.verify import verify as check
+
+    result = check(paths)
+    if as_json:
+        emit(result)
+    else:
+        for sentence in sentences(result):
+            typer.echo(printable(sentence))
+    if not result["whole"]:
+        raise typer.Exit(int(Exit.ERROR))
 
 
 def _event_line(row: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from simulators.admin import RefereeError, RequestLog, admin_application
 from simulators.binance_account import Account, account_keys
 from simulators.binance_cash import CASH_VERBS, Cash
 from simulators.binance_exchange import Exchange
+from simulators.binance_klines import Klines, klines_weight
 from simulators.binance_requests import RateLimits
 from simulators.binance_rest import RestApi
 from simulators.binance_rules import PROFILES as RULES
@@ -28,6 +29,7 @@ from simulators.binance_rules import Instrument, Profile, VenueError
 from simulators.binance_streams import PRIVATE, PUBLIC, StreamHub
 from simulators.binance_views import Views
 from simulators.binance_ws_api import WsApi
+from simulators.candles import Candles
 from simulators.clock import Clock
 from simulators.faults import Faults
 from simulators.market import Market, SyntheticMarket
@@ -116,9 +118,11 @@ class Venue:
         self.market.start()
         self.cash = Cash(self.exchange, self.clock, self.faults)
         self._views = Views(self.exchange, self.cash, self.clock)
+        self._klines = Klines(self.exchange, self.clock, Candles(folder.folder))
         limits = RateLimits(profile, self.clock, self.faults)
         shared = (self.exchange, self._views, limits, self.clock, self.faults, self.log)
         self.rest = RestApi(*shared)
+        self.rest.add("GET /fapi/v1/markPriceKlines", klines_weight, self._klines.mark_price)
         self.ws_api = WsApi(*shared)
         self.ws_api.flush_events = self.streams.flush_user_events
         self._profile: Profile = profile
@@ -252,6 +256,7 @@ class Venue:
         while True:
             await asyncio.sleep(TIMER_S)
             self.exchange.check_timers()
+            self._klines.note()
             self.cash.check_funding()
             beats += 1
             if beats % 100 == 0:

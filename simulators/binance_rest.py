@@ -67,6 +67,10 @@ class RestApi:
         self._log = log
         self._routes = self._table()
 
+    def add(self, name: str, weight: Callable[[Params], int], answer: Callable[[Params], Any]) -> None:
+        """One more public call, such as "GET /fapi/v1/…"."""
+        self._routes[name] = Route(NONE, weight, answer)
+
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """One request, from literal bytes to the venue's answer."""
         path, _, query = request.raw_path.partition("?")

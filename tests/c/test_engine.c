@@ -11,6 +11,7 @@
 
 #include "../../c_core/src/book/order_book.h"
 #include "../../c_core/src/engine/engine.h"
+#include "../../c_core/src/oms/journal.h"
 
 #define MS     1000000LL
 #define SECOND 1000000000LL
@@ -44,6 +45,7 @@ struct fake {
     int left_count;
     int64_t position_lots;
     int64_t entry_ticks;
+    int64_t opening_e9; /* the mark at history_from_ms */
     char since[48];
     bool tells_cash; /* wallet and rows are part of a reconcile */
     int64_t wallet_e8;
@@ -297,6 +299,8 @@ static void answer_reconcile(void)
             report.cumulative.lots = fake.filled[n];
             events->on_open_order(events->context, &fake.venue, &report);
         }
+    if (fake.venue.history_from_ms)
+        events->on_opening(events->context, &fake.venue, &fake.instrument, fake.opening_e9);
     if (fake.tells_cash) {
         events->on_wallet(events->context, &fake.venue, fake.wallet_e8, wall);
         for (int n = 0; n < fake.rows_count; n++)
@@ -388,12 +392,21 @@ static void remove_files(const char *path)
     closedir(directory);
 }
 
+/* The folder's files and what remembers them in the home folder. */
+static void lose_journal(void)
+{
+    char head[128];
+    remove_files(journal_folder);
+    snprintf(head, sizeof head, "%s.head", journal_folder);
+    unlink(head);
+}
+
 static void begin_with_limit(int64_t limit_usd)
 {
     const int64_t limit[2] = {limit_usd * USD, 20 * limit_usd * USD};
     const int64_t headroom[2] = {limit_usd * USD / 50, 20 * limit_usd * USD / 50};
     int adopted;
-    remove_files(journal_folder);
+    lose_journal();
     unlink(ledger_path);
     fake_init();
     now = ledger_now_ns();
@@ -483,6 +496,11 @@ static int manual(int side, int64_t ticks, int64_t lots, uint64_t *id)
         .quantity_e9 = lots * 1000000,
     };
     return engine_submit(engine, &order, id);
+}
+
+static int64_t counter(enum engine_counter counter)
+{
+    return engine_page(engine)->counters[counter];
 }
 
 static const struct pnl *books(void)
@@ -1051,7 +1069,7 @@ static void adopts_after_an_early_end(void)
     end();
 }
 
-/* An empty journal takes the venue's position over; fills inside it are not booked again. */
+/* An empty journal takes the venue's position over; fills inside it are booked once. */
 static void adopts_a_first_position(void)
 {
     begin_with_limit(1000);
@@ -1065,7 +1083,9 @@ static void adopts_a_first_position(void)
     snprintf(report.execution_id, sizeof report.execution_id, "900");
     fake.missed[fake.missed_count++] = report;
     begin_engine();
+    run(20);
     CHECK(books()->position_lots == -3 && books()->cost_micros == -180 * USD);
+    CHECK(counter(COUNTER_JOURNAL_MISSING) == 1);
     CHECK(open_of(STRATEGY_QUOTER, -1) == 2);
     CHECK(ledger_state_now(supervisor) == LEDGER_ACTIVE);
     /* Told again after a restart they are still known. */
@@ -1076,6 +1096,187 @@ static void adopts_a_first_position(void)
     connect_venue();
     run(20);
     CHECK(books()->position_lots == -3 && engine_page(engine)->fills_total == 0);
+    end();
+}
+
+static int newest_segment(char path[512])
+{
+    int newest = 0;
+    DIR *directory = opendir(journal_folder);
+    CHECK(directory != NULL);
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+        int number = 0;
+        if (sscanf(entry->d_name, "journal-%d.bin", &number) == 1 && number > newest)
+            newest = number;
+    }
+    closedir(directory);
+    snprintf(path, 512, "%s/journal-%08d.bin", journal_folder, newest);
+    return newest;
+}
+
+static void keep_as_missed(const struct execution_report *report)
+{
+    CHECK(fake.missed_count < 8);
+    fake.missed[fake.missed_count++] = *report;
+    fake.missed[fake.missed_count - 1].client_order_id = 0;
+    fake.missed[fake.missed_count - 1].wall_ns = wall;
+}
+
+static void restart_without_journal(void)
+{
+    kill_and_restart();
+    engine_free(engine);
+    ledger_close(ledger);
+    ledger_reclaim(supervisor, ROLE_ENGINE);
+    lose_journal();
+    start_engine();
+    connect_venue();
+}
+
+/* A day with a loss whose journal is gone has the same realized, fees and cost after the next
+ * start, to the micro, however often the venue tells of its fills; and it says that the journal was
+ * lost. */
+static void a_lost_day_is_made_of_the_venues_fills(void)
+{
+    begin_with_limit(1000);
+    config.quoter.enabled = false;
+    begin_engine();
+    uint64_t id;
+    const int64_t prices[] = {BTC * 10, BTC * 10 - 90, BTC * 10 - 55, BTC * 10 - 140};
+    const int sides[] = {SIDE_BUY, SIDE_SELL, SIDE_BUY, SIDE_SELL};
+    const int64_t lots[] = {9, 4, 7, 10};
+    for (int n = 0; n < 4; n++) {
+        CHECK(manual(sides[n], prices[n], lots[n], &id) == REJECT_NONE);
+        struct execution_report report = fill(n, lots[n], n % 2 == 0);
+        tell(&report);
+        keep_as_missed(&report);
+        run(1);
+    }
+    struct pnl before = *books();
+    CHECK(before.realized_micros < 0 && before.fees_e8 > 0 && before.position_lots == 2);
+    CHECK(counter(COUNTER_JOURNAL_MISSING) == 0);
+    restart_without_journal();
+    turn(10 * MS);
+    CHECK(manual(SIDE_BUY, BTC * 10 - 10, 2, &id) == REJECT_NOT_RECONCILED);
+    run(30);
+    CHECK(books()->realized_micros == before.realized_micros);
+    CHECK(books()->fees_e8 == before.fees_e8 && books()->cost_micros == before.cost_micros);
+    CHECK(books()->position_lots == 2 && books()->volume_micros == before.volume_micros);
+    CHECK(books()->cash_flow_micros == before.cash_flow_micros);
+    CHECK(counter(COUNTER_JOURNAL_MISSING) == 1 && line_is_reconciled());
+    /* Written down: the next start knows it without the venue's history. */
+    kill_and_restart();
+    connect_venue();
+    run(20);
+    CHECK(books()->realized_micros == before.realized_micros && books()->position_lots == 2);
+    CHECK(counter(COUNTER_JOURNAL_MISSING) == 0);
+    end();
+}
+
+/* What was held at midnight had cost its mark of then: from the venue, or what loses more. */
+static void a_carried_position_opens_at_the_venues_mark(void)
+{
+    const int64_t marks_e9[] = {60010500000000, 0};
+    for (int n = 0; n < 2; n++) {
+        begin_with_limit(1000);
+        config.quoter.enabled = false;
+        fake.opening_e9 = marks_e9[n];
+        fake.position_lots = 2;
+        fake.entry_ticks = 599000;
+        struct order old = {.client_order_id = 0, .side = SIDE_SELL, .price = {600200}};
+        struct execution_report report = report_on(&old, EXEC_TRADE);
+        report.last_price = old.price;
+        report.last_quantity.lots = 3;
+        report.fee_e8 = 500;
+        report.wall_ns = wall;
+        snprintf(report.execution_id, sizeof report.execution_id, "900");
+        fake.missed[fake.missed_count++] = report;
+        begin_engine();
+        run(20);
+        /* Five lots were carried: at 60,010.5 of the venue; else at 60,020, the first fill, which
+         * is above the entry of 59,900 and the mark of 60,000. */
+        int64_t unit = n == 0 ? 60010500 : 60020000;
+        CHECK(books()->position_lots == 2 && books()->cost_micros == 5 * unit - 3 * unit);
+        CHECK(books()->realized_micros == 3 * 60020000 - 3 * unit);
+        CHECK(books()->fees_e8 == 500 && line_is_reconciled());
+        end();
+    }
+}
+
+/* A fill that comes between the venue's answers is counted once, and yesterday's not at all. */
+static void a_fill_between_the_answers_counts_once(void)
+{
+    begin_with_limit(1000);
+    config.quoter.enabled = false;
+    struct order old = {.client_order_id = 0, .side = SIDE_BUY, .price = {600000}};
+    struct execution_report report = report_on(&old, EXEC_TRADE);
+    report.last_price = old.price;
+    report.last_quantity.lots = 3;
+    report.wall_ns = wall - 86400 * SECOND;
+    snprintf(report.execution_id, sizeof report.execution_id, "800");
+    fake.missed[fake.missed_count++] = report;
+    report.wall_ns = wall;
+    snprintf(report.execution_id, sizeof report.execution_id, "900");
+    fake.missed[fake.missed_count++] = report;
+    fake.position_lots = 7; /* the venue has one more fill than it has listed */
+    fake.entry_ticks = 600000;
+    fake.opening_e9 = 59990000000000;
+    start_engine();
+    connect_venue();
+    run(3);
+    CHECK(books()->position_lots == 0 && !line_is_reconciled());
+    report.last_quantity.lots = 1;
+    snprintf(report.execution_id, sizeof report.execution_id, "901");
+    tell(&report);
+    fake.missed[fake.missed_count++] = report;
+    CHECK(books()->position_lots == 0);
+    run(40);
+    CHECK(books()->position_lots == 7 && line_is_reconciled());
+    CHECK(books()->cost_micros == 3 * 59990000 + 4 * 60000000);
+    end();
+}
+
+/* A record rewritten with its checksum takes the books back to the last seal before it; the venue's
+ * fills since then make the same day again. */
+static void a_rewritten_record_is_found(void)
+{
+    begin_with_limit(1000);
+    config.quoter.enabled = false;
+    begin_engine();
+    uint64_t id;
+    for (int n = 0; n < 4; n++) {
+        CHECK(manual(n % 2 ? SIDE_SELL : SIDE_BUY, BTC * 10 - 30 * n, 3, &id) == REJECT_NONE);
+        struct execution_report report = fill(n, 3, true);
+        tell(&report);
+        keep_as_missed(&report);
+        run(15);
+    }
+    struct pnl before = *books();
+    engine_free(engine);
+    char path[512];
+    newest_segment(path);
+    FILE *file = fopen(path, "r+");
+    CHECK(file != NULL);
+    struct journal_record record;
+    int changed = 0;
+    while (fread(&record, sizeof record, 1, file) == 1 && record.sequence)
+        if (record.kind == JOURNAL_REPORT && record.fees_e8 > 0) {
+            record.realized_micros = record.fees_e8 = 0;
+            record.crc = journal_crc(&record);
+            CHECK(fseek(file, -(long)sizeof record, SEEK_CUR) == 0);
+            CHECK(fwrite(&record, sizeof record, 1, file) == 1 && fflush(file) == 0);
+            CHECK(fseek(file, 0, SEEK_CUR) == 0);
+            changed++;
+        }
+    CHECK(fclose(file) == 0 && changed >= 4);
+    ledger_close(ledger);
+    ledger_reclaim(supervisor, ROLE_ENGINE);
+    start_engine();
+    connect_venue();
+    run(30);
+    CHECK(counter(COUNTER_JOURNAL_DAMAGED) == 1);
+    CHECK(books()->realized_micros == before.realized_micros && line_is_reconciled());
+    CHECK(books()->fees_e8 == before.fees_e8 && before.realized_micros < 0);
     end();
 }
 
@@ -1352,21 +1553,6 @@ static void the_day_rolls_at_a_restart(void)
     run(2);
     CHECK(books()->day == day + 1);
     end();
-}
-
-static int newest_segment(char path[512])
-{
-    int newest = 0;
-    DIR *directory = opendir(journal_folder);
-    CHECK(directory != NULL);
-    for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
-        int number = 0;
-        if (sscanf(entry->d_name, "journal-%d.bin", &number) == 1 && number > newest)
-            newest = number;
-    }
-    closedir(directory);
-    snprintf(path, 512, "%s/journal-%08d.bin", journal_folder, newest);
-    return newest;
 }
 
 /* Killed after any record of the new day's first checkpoint, yesterday's gain is not today's. */
@@ -1892,6 +2078,10 @@ int main(void)
     unconfigured_results_roll_too();
     adopts_after_an_early_end();
     adopts_a_first_position();
+    a_lost_day_is_made_of_the_venues_fills();
+    a_carried_position_opens_at_the_venues_mark();
+    a_fill_between_the_answers_counts_once();
+    a_rewritten_record_is_found();
     mismatch_halts();
     hedges_to_a_target();
     a_flattened_account_stays_flat();

@@ -277,8 +277,10 @@ void engine_cash_asked(struct engine *engine, struct engine_venue *ev)
 {
     struct cash *cash = &ev->cash;
     int64_t venue_wall_ns = engine_wall_ns(engine) + ev->venue->clock_offset_ns;
+    /* Without a journal the whole day's movements are wanted, as the whole day's fills are. */
     if (cash->from_ns == 0)
-        cash->from_ns = venue_wall_ns;
+        cash->from_ns =
+            ev->reconcile.adopt ? engine_day_start_ms(engine) * 1000000 - 1 : venue_wall_ns;
     int64_t since = cash->read_ns > 0 ? cash->read_ns - OVERLAP_NS : cash->from_ns;
     ev->venue->cash_since_ns = since > cash->from_ns ? since : cash->from_ns;
     ev->movements_when_asked = ev->movements;

@@ -213,6 +213,8 @@ int engine_restore(struct engine *engine)
     if (result < 0)
         return result;
     settle_restored(engine);
+    if (engine->replayed.head_generation > engine->restored.generation)
+        engine->restored.generation = engine->replayed.head_generation;
     engine->content.counters[COUNTER_JOURNAL_DAMAGED] = engine->replayed.damaged;
     return 0;
 }

@@ -8,6 +8,7 @@
  *   engine_ledger.c   totals, reprice, halts, leases, the day
  *   engine_cash.c     money and positions that move without a fill; the wallet
  *   engine_journal.c  what a restart restores, and the checkpoint
+ *   engine_history.c  the day of which no journal tells, made of the venue's own records
  *   engine_page.c     status page and telemetry
  */
 #ifndef PURSER_ENGINE_ENGINE_PRIVATE_H
@@ -21,6 +22,7 @@
 #define RESTORED_BOOKS      64
 #define RESTORED_ORDERS     OMS_ORDERS
 #define RESTORED_STRATEGIES 8
+#define HISTORY_FILLS       65536
 #define RESTORED_VENUES     16 /* by enum venue_id */
 
 /* One instrument's books as the journal left them, until the venue tells of the instrument. */
@@ -50,6 +52,28 @@ struct restored {
     char since[RESTORED_VENUES][48]; /* newest execution per venue */
     struct cash cash[RESTORED_VENUES];
     bool cash_claimed[RESTORED_VENUES];
+};
+
+/* A fill of today at the venue; in the order of the venue's numbers. */
+struct history_fill {
+    int64_t execution;
+    int64_t lots; /* signed */
+    struct price price;
+    int64_t fee_e8;
+    uint16_t market;
+};
+
+/* What the venue tells of a day that has no journal. */
+struct history {
+    bool told;     /* the missing journal was said to be missing */
+    bool overflow; /* the day had more fills than fit */
+    int passes;
+    int count, count_before;
+    struct {
+        int64_t opening_e9; /* the venue's mark at 00:00 UTC; 0: not known */
+        int64_t lots_before;
+    } markets[ENGINE_MARKETS];
+    struct history_fill fills[HISTORY_FILLS];
 };
 
 struct engine_venue {
@@ -98,6 +122,8 @@ struct engine {
     struct journal *journal;
     struct journal_replayed replayed;
     struct restored restored;
+    struct history history;
+    uint64_t sealed_told; /* sequence of the seal that the ledger holds */
     struct risk_runaway runaway;
     bool runaway_told;
 
@@ -228,6 +254,19 @@ void engine_journal_marks(struct engine *engine);
 void engine_roll_unclaimed(struct engine *engine);
 const char *engine_unclaimed_symbol(const struct engine *engine);
 int64_t engine_unclaimed_day_micros(const struct engine *engine);
+
+/* engine_history.c: while a venue's reconcile adopts. fill, opening: what it is told; settled: the
+ * last pass brought nothing new; rebuild: then makes the books; again: asks once more. */
+void engine_history_fill(struct engine *engine, const struct engine_market *market,
+                         const struct execution_report *report);
+void engine_history_opening(struct engine *engine, const struct engine_market *market,
+                            int64_t mark_e9);
+bool engine_history_settled(struct engine *engine, const struct engine_venue *ev);
+void engine_history_rebuild(struct engine *engine, struct engine_venue *ev);
+void engine_history_again(struct engine *engine, struct engine_venue *ev);
+int64_t engine_day_start_ms(const struct engine *engine);
+/* engine_journal_missing: said once, and counted for the page. */
+void engine_journal_missing(struct engine *engine, const char *why);
 
 /* engine_page.c */
 void engine_record_fill(struct engine *engine, const struct page_fill *fill);

@@ -73,7 +73,8 @@ static void book_fill(struct engine *engine, struct engine_venue *ev, struct eng
                       const struct order *order, const struct execution_report *report)
 {
     bool reversed = report->execution_type == EXEC_TRADE_REVERSED;
-    if (!market->delegated) {
+    /* While there are no books of the venue, they are made of the whole day at once, later. */
+    if (!market->delegated && !ev->reconcile.adopt) {
         if (reversed)
             pnl_reverse(&market->pnl, report->side, report->last_price, report->last_quantity,
                         report->fee_e8);
@@ -265,9 +266,7 @@ static void handle_stranger(struct engine *engine, struct engine_venue *ev,
     engine->content.counters[COUNTER_FOREIGN_REPORTS]++;
     bool trade =
         report->execution_type == EXEC_TRADE || report->execution_type == EXEC_TRADE_REVERSED;
-    if (trade && ev->reconcile.adopt) { /* part of the position that will be adopted */
-        reconcile_execution(&ev->reconcile, report->execution_id);
-        engine_journal_adopted(engine, market, report);
+    if (trade && ev->reconcile.adopt) { /* engine_history.c books it */
         adopt_rest(engine, market, report);
         return;
     }
@@ -373,6 +372,8 @@ void engine_on_execution(void *context, struct venue *venue, const struct execut
         engine_want_reconcile(engine, ev);
         return;
     }
+    if (ev->reconcile.adopt && report->execution_type == EXEC_TRADE)
+        engine_history_fill(engine, market, report);
     struct oms_result result;
     oms_apply(&engine->oms, report, engine->now_ns, &result);
     if (result.effect == OMS_DUPLICATE) {

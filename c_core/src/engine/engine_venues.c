@@ -214,27 +214,13 @@ static void on_position(void *context, struct venue *venue, const struct instrum
                                 position.lots, entry.ticks);
 }
 
-/* No books of this venue yet: its positions are taken as they are. */
-static void adopt_positions(struct engine *engine, struct engine_venue *ev)
+static void on_opening(void *context, struct venue *venue, const struct instrument *instrument,
+                       int64_t mark_e9)
 {
-    for (int n = 0; n < engine->market_count; n++) {
-        struct engine_market *market = ENGINE_MARKET(engine, n);
-        const struct reconcile_position *told = &ev->reconcile.positions[n];
-        if (market->venue != ev->venue)
-            continue;
-        int64_t cost = told->lots * told->entry_ticks * market->pnl.unit_micros;
-        pnl_adopt(&market->pnl, told->lots, cost);
-        memset(market->strategy_lots, 0, sizeof market->strategy_lots);
-        market->strategy_lots[STRATEGY_NONE] = told->lots;
-        engine_market_changed(engine, market);
-        engine_journal_control(engine, JOURNAL_CONTROL_ADOPTED, market, ev->venue->id, told->lots);
-        if (told->lots)
-            engine_say(engine, EVENT_WARNING, ev->venue->id, 0, 0, "position_adopted",
-                       "the journal is empty: took over %lld lots of %.32s", (long long)told->lots,
-                       market->instrument->symbol);
-    }
-    ev->reconcile.adopt = false;
-    engine_journal_marks(engine);
+    struct engine *engine = context;
+    struct engine_market *market = engine_market_of(engine, venue, instrument);
+    if (market)
+        engine_history_opening(engine, market, mark_e9);
 }
 
 /* The first position that differs. One that the venue had told to have changed by hand is settled:
@@ -288,8 +274,14 @@ static void on_reconciled(void *context, struct venue *venue)
     struct engine_venue *ev = engine_venue_of(engine, venue);
     if (ev->reconcile.phase != RECONCILE_ASKED)
         return;
+    if (ev->reconcile.adopt && !engine_history_settled(engine, ev)) {
+        engine_history_again(engine, ev);
+        return;
+    }
     if (ev->reconcile.adopt)
-        adopt_positions(engine, ev);
+        engine_history_rebuild(engine, ev);
+    if (ev->reconcile.adopt)
+        return;
     engine_judge_cash(engine, ev);
     struct engine_market *mismatch = find_mismatch(engine, ev);
     if (mismatch) {
@@ -317,6 +309,7 @@ static int reconcile_one(struct engine *engine, struct engine_venue *ev)
         reconcile_want(reconcile, engine->now_ns);
     if (reconcile_due(reconcile, engine->now_ns)) {
         ev->fills_when_asked = ev->fills;
+        ev->venue->history_from_ms = reconcile->adopt ? engine_day_start_ms(engine) : 0;
         ev->next_cash_ns = 0;
         engine_cash_asked(engine, ev);
         int result = ev->venue->operations->reconcile(ev->venue, reconcile->since, engine->now_ns);
@@ -360,6 +353,7 @@ void engine_listen(struct engine *engine, struct venue *venue)
         .on_execution = engine_on_execution,
         .on_open_order = engine_on_open_order,
         .on_position = on_position,
+        .on_opening = on_opening,
         .on_reconciled = on_reconciled,
         .on_cash = engine_on_cash,
         .on_wallet = engine_on_wallet,

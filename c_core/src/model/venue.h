@@ -34,6 +34,9 @@ struct venue_events {
     void (*on_open_order)(void *context, struct venue *venue, const struct execution_report *order);
     void (*on_position)(void *context, struct venue *venue, const struct instrument *instrument,
                         struct quantity position, struct price entry);
+    /* The mark at history_from_ms, in 1e-9 of the quote currency; 0: the venue knows none. */
+    void (*on_opening)(void *context, struct venue *venue, const struct instrument *instrument,
+                       int64_t mark_e9);
     void (*on_reconciled)(void *context, struct venue *venue);
     /* Money moved without a fill: by an event at once, or as a row of the history. */
     void (*on_cash)(void *context, struct venue *venue, const struct cash_report *report);
@@ -92,6 +95,10 @@ struct venue {
     int64_t received_ns; /* while a frame is being worked on: when its bytes were read; else 0 */
     int64_t dead_man_armed_ns, dead_man_expires_ns;
     int64_t clock_offset_ns;
+    /* set by the engine while it has no books of the venue: reconcile tells of all fills since
+     * then, by the venue's wall clock, and of the mark at that time; 0: fills since
+     * since_execution_id */
+    int64_t history_from_ms;
     int64_t validity_window_ns; /* how long after its gate an order can still land; 0: no end */
     int64_t resyncs, disconnects;
     char text[64];

@@ -98,6 +98,7 @@ struct binance_order_id {
 enum binance_reconcile_step {
     BINANCE_RECONCILE_IDLE = 0,
     BINANCE_RECONCILE_ORDERS,
+    BINANCE_RECONCILE_OPENING,
     BINANCE_RECONCILE_WALLET,
     BINANCE_RECONCILE_INCOME,
     BINANCE_RECONCILE_FILLS,
@@ -122,6 +123,7 @@ struct binance_reconcile {
     int64_t retry_ns;
     int failures;
     int64_t since;     /* newest trade id that is booked; 0: none */
+    int64_t from_ms;   /* all fills since this time are wanted, whatever is booked; 0: no */
     int64_t page_from; /* newest trade id of a full page */
     int fill;          /* next fill of the page to report */
     int fills_count;
@@ -260,6 +262,7 @@ enum binance_call {
     BINANCE_CALL_FILLS,
     BINANCE_CALL_OWNER,
     BINANCE_CALL_POSITIONS,
+    BINANCE_CALL_OPENING,
     BINANCE_CALL_BALANCE,
     BINANCE_CALL_INCOME,
 };

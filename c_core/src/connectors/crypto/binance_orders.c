@@ -178,6 +178,28 @@ int binance_wire_fill_next(struct scan *list, struct binance_fill *out,
     return bad ? status_set(STATUS_PROTOCOL, "a fill in an answer is malformed") : 1;
 }
 
+int binance_wire_opening(int64_t *mark_e9, int64_t from_ms, const char *bytes, size_t length)
+{
+    struct scan list;
+    int64_t opened_ms = 0;
+    *mark_e9 = 0;
+    scan_init(&list, bytes, length);
+    if (!scan_array(&list))
+        return status_set(STATUS_PROTOCOL, "a list of candles is none");
+    if (!scan_next_item(&list))
+        return list.failed ? status_set(STATUS_PROTOCOL, "a list of candles is malformed")
+                           : STATUS_OK;
+    struct span open = {0};
+    bool whole = scan_array(&list) && scan_next_item(&list) && scan_int(&list, &opened_ms) &&
+                 scan_next_item(&list) && scan_number(&list, &open);
+    int64_t price_e9 = 0;
+    if (!whole || !decimal_parse_half_up(&price_e9, open.start, open.length, 9) || price_e9 <= 0)
+        return status_set(STATUS_PROTOCOL, "a candle is malformed");
+    if (opened_ms >= from_ms && opened_ms < from_ms + 60000)
+        *mark_e9 = price_e9;
+    return STATUS_OK;
+}
+
 int binance_wire_position_next(struct scan *list, struct binance_position *out,
                                const struct binance_symbols *symbols)
 {

@@ -183,6 +183,9 @@ int binance_wire_order(struct binance_order *out, const struct binance_symbols *
 int binance_wire_list(struct scan *list, const char *bytes, size_t length);
 int binance_wire_order_next(struct scan *list, struct binance_order *out,
                             const struct binance_symbols *symbols);
+/* binance_wire_opening: GET /fapi/v1/markPriceKlines with interval 1m: the open of the first candle
+ * in 1e-9, 0 when there is none or it began more than a minute after from_ms. */
+int binance_wire_opening(int64_t *mark_e9, int64_t from_ms, const char *bytes, size_t length);
 int binance_wire_fill_next(struct scan *list, struct binance_fill *out,
                            const struct binance_symbols *symbols);
 int binance_wire_position_next(struct scan *list, struct binance_position *out,
