@@ -14,6 +14,7 @@
 
 #include "../../bridge/allocate.h"
 #include "../../bridge/crc32c.h"
+#include "../../bridge/instance.h"
 #include "base/clock.h"
 #include "base/heap_trap.h"
 #include "base/log.h"
@@ -44,6 +45,7 @@ struct trader {
     struct ipc_client bridge;
     struct ipc_client_events bridge_events;
     struct telemetry *telemetry;
+    uint32_t instance, instance_fate;
     bool loop_made, bridge_made, joined;
     bool standalone; /* no supervisor: this process holds the ledger and its own lease */
     int64_t steady_ns, counters_ns;
@@ -98,6 +100,19 @@ static int latch_check(const struct trader *t, char *error)
     return TRADER_OK;
 }
 
+/* Which Purser this is: without an answer no order could be told from another's. */
+static int instance_take(struct trader *t, char *error)
+{
+    int status = instance_read(&t->instance, &t->instance_fate, t->paths.home);
+    if (status == 0)
+        return TRADER_OK;
+    return fail(TRADER_CONFIG, error,
+                "%s/" INSTANCE_FILE " cannot be read or made (%s): it tells this Purser's orders "
+                "from others' on the account; it must be a file of this user in a folder that can "
+                "be written",
+                t->paths.home, strerror(-status));
+}
+
 static int world_read(struct trader *t, const struct trader_options *options, char *error)
 {
     char text[CONFIG_ERROR] = "";
@@ -111,6 +126,8 @@ static int world_read(struct trader *t, const struct trader_options *options, ch
         STATUS_OK)
         return fail(TRADER_CONFIG, error, "%s", text);
     result = latch_check(t, error);
+    if (result == TRADER_OK)
+        result = instance_take(t, error);
     if (result != TRADER_OK)
         return result;
     if (engine_access_resolve(&t->access, &t->config, &t->paths, options->simulator_wait_ms,
@@ -200,8 +217,7 @@ static void halt_on_bug(void *context)
 
 /* --- building --------------------------------------------------------------------------------- */
 
-/* Which machine: a part of every client order id, so that the start-up fence of one machine leaves
- * another's orders alone. */
+/* Which machine: a part of the client order ids of release 0.1.0, by which its orders are known. */
 static uint16_t host_number(void)
 {
     char text[64] = "purser";
@@ -229,6 +245,7 @@ static int venue_make(struct trader *t, char *error)
         .api_key = t->access.api_key,
         .api_secret = t->access.api_secret,
         .environment = environment_letter(&t->config),
+        .instance = t->instance,
         .host = host_number(),
         .recv_window_ms = t->config.session.recv_window_ms,
         .dead_man_timeout_ms = t->config.session.dead_man_timeout_s * 1000,

@@ -136,6 +136,7 @@ bool engine_add_venue(struct engine *engine, struct venue *venue, bool delegated
         memcpy(ev->reconcile.since, engine->restored.since[venue->id], sizeof ev->reconcile.since);
     }
     engine_listen(engine, venue);
+    engine_foreign_begin(engine);
     return true;
 }
 
@@ -173,6 +174,7 @@ int engine_do_work(struct engine *engine, int64_t now_ns)
     for (int n = 0; n < engine->strategy_count; n++)
         if (engine->strategies[n]->operations->on_timer)
             engine->strategies[n]->operations->on_timer(engine->strategies[n], now_ns);
+    work += engine_foreign_work(engine);
     work += engine_sweep(engine);
     work += engine_settle_ledger(engine);
     work += journal_work(engine);

@@ -277,6 +277,7 @@ static void on_reconciled(void *context, struct venue *venue)
     struct engine_venue *ev = engine_venue_of(engine, venue);
     if (ev->reconcile.phase != RECONCILE_ASKED)
         return;
+    engine_strangers_answered(engine, ev);
     if (ev->reconcile.adopt)
         adopt_positions(engine, ev);
     const struct engine_market *mismatch = find_mismatch(engine, ev);
@@ -305,6 +306,7 @@ static int reconcile_one(struct engine *engine, struct engine_venue *ev)
     if (reconcile_due(reconcile, engine->now_ns)) {
         ev->fills_when_asked = ev->fills;
         int result = ev->venue->operations->reconcile(ev->venue, reconcile->since, engine->now_ns);
+        engine_strangers_asked(engine, ev);
         reconcile_asked(reconcile, result == STATUS_OK, engine->now_ns, &engine->oms, ev->venue);
         engine->content.counters[COUNTER_RECONCILES] += result == STATUS_OK;
         return 1;
