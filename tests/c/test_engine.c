@@ -1083,7 +1083,10 @@ static void another_pursers_history_does_not_halt(void)
     tell(&fill);
     saw_other(100);
     CHECK(ledger_set_state(supervisor, LEDGER_ACTIVE, HALT_NONE, 1) >= 0);
-    run(200);
+    dead_man_ack();
+    run(100);
+    tick(BTC * 10);
+    run(5);
     CHECK(ledger_state_now(supervisor) == LEDGER_ACTIVE && open_of(STRATEGY_QUOTER, -1) > 0);
     fill = strangers_fill(OWNER_PURSER, 9007, 4);
     tell(&fill);
