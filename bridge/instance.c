@@ -41,10 +41,10 @@ static int home_mark_take(struct home_mark *out, int folder)
     if (statx(folder, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &info) != 0)
         return -errno;
     out->inode = info.stx_ino;
-    out->born = (info.stx_mask & STATX_BTIME) != 0
-                    ? (unsigned long long)info.stx_btime.tv_sec * 1000000000 +
-                          info.stx_btime.tv_nsec
-                    : (unsigned long long)info.stx_dev_major << 32 | info.stx_dev_minor;
+    out->born =
+        (info.stx_mask & STATX_BTIME) != 0
+            ? (unsigned long long)info.stx_btime.tv_sec * 1000000000 + info.stx_btime.tv_nsec
+            : (unsigned long long)info.stx_dev_major << 32 | info.stx_dev_minor;
     out->machine = machine_mark();
     return 0;
 }
@@ -57,6 +57,15 @@ static int file_check(int fd)
     if (!S_ISREG(info.st_mode))
         return -EISDIR;
     return info.st_uid == geteuid() && (info.st_mode & 022) == 0 ? 0 : -EPERM;
+}
+
+/* The last line is the CRC-32C of those before it. */
+static size_t file_text(char out[TEXT_MAX], uint32_t id, const struct home_mark *home)
+{
+    int length = snprintf(out, TEXT_MAX, FORMAT, id, home->inode, home->born, home->machine);
+    uint32_t sum = crc32c(out, (size_t)length);
+    length += snprintf(out + length, TEXT_MAX - (size_t)length, "sum %08x\n", sum);
+    return (size_t)length;
 }
 
 /* The id in the file and whose it is. -ENOENT: there is no file. */
@@ -79,8 +88,7 @@ static int file_read(uint32_t *id, uint32_t *fate, int folder, const struct home
     *fate = INSTANCE_DAMAGED;
     if (sscanf(text, FORMAT, &number, &written.inode, &written.born, &written.machine) != 4)
         return 0;
-    snprintf(expected, sizeof expected, FORMAT, number, written.inode, written.born,
-             written.machine);
+    file_text(expected, number, &written);
     if (number == 0 || strcmp(text, expected) != 0)
         return 0;
     bool same = written.inode == home->inode && written.born == home->born &&
@@ -113,13 +121,13 @@ static int file_fill(int fd, const char *text, size_t length)
 static int file_write(uint32_t id, int folder, const struct home_mark *home)
 {
     char text[TEXT_MAX], name[64];
-    int length = snprintf(text, sizeof text, FORMAT, id, home->inode, home->born, home->machine);
+    size_t length = file_text(text, id, home);
     snprintf(name, sizeof name, INSTANCE_FILE ".%lld", (long long)getpid());
     unlinkat(folder, name, 0); /* of an earlier process with this number */
     int fd = openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return -errno;
-    int status = file_fill(fd, text, (size_t)length);
+    int status = file_fill(fd, text, length);
     close(fd);
     if (status == 0 && renameat(folder, name, folder, INSTANCE_FILE) != 0)
         status = -errno;

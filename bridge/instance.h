@@ -1,6 +1,6 @@
 /*
- * instance.h: which Purser this is. Client order ids carry the instance id, so that every order of an
- * account can be told apart: ours, another Purser's, a person's.
+ * instance.h: which Purser this is. Client order ids carry the instance id, so that every order of
+ * an account can be told apart: ours, another Purser's, a person's.
  *
  * The id is 32 random bits (never zero), written once into PURSER_HOME/instance and tied there to
  * this very folder: its inode and the instant of its making (its device where the file system does
@@ -8,8 +8,8 @@
  *   - a home that is moved on its file system keeps its id,
  *   - a copied or restored one (cp, tar, rsync, another disk, another machine) gets a new id at its
  *     next start: the original may be trading still,
- *   - a block-for-block clone of the whole disk on a machine with the same machine-id cannot be told
- *     from its original. Delete the file in one of the two.
+ *   - a block-for-block clone of the whole disk on a machine with the same machine-id cannot be
+ * told from its original. Delete the file in one of the two.
  *
  * Several processes of one home may ask at the same time: they get the same answer. The file is on
  * disk before the id is given away, because an order may carry it the next moment.

@@ -48,6 +48,8 @@ def read_instance(home: Path) -> Instance:
     number, fate = ffi.new("uint32_t *"), ffi.new("uint32_t *")
     code = -lib.instance_read(number, fate, os.fsencode(home))
     if code:
-        advice = _ADVICE.get(code, "the folder must be writable: it tells this Purser from others on the account")
+        advice = _ADVICE.get(
+            code, "the folder must be writable: it tells this Purser from others on the account"
+        )
         raise InstanceError(f"{home / 'instance'}: {os.strerror(code)}; {advice}")
     return Instance(number[0], Fate(fate[0]))

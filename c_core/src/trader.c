@@ -553,10 +553,30 @@ static void drain(struct trader *t)
                   "its dead-man switch cancels the rest");
 }
 
+/* Who finds a new id here is told why orders of before are no longer taken for ours. */
+static void instance_say(const struct trader *t)
+{
+    static const char *const why[] = {
+        [INSTANCE_KEPT] = "this home's own",
+        [INSTANCE_MADE] = "new: the home had none",
+        [INSTANCE_COPIED] = "new: the home is a copy, or was restored or moved to another disk",
+        [INSTANCE_DAMAGED] = "new: the old one could not be read",
+    };
+    CHECK(t->instance_fate < sizeof why / sizeof why[0]);
+    bool loud = t->instance_fate >= INSTANCE_COPIED;
+    log_event(loud ? LOG_WARNING : LOG_INFO, "instance_known", "%08x, %s", (unsigned)t->instance,
+              why[t->instance_fate]);
+    if (loud)
+        engine_say(t->engine, EVENT_WARNING, VENUE_NONE, 0, 0, "instance_changed",
+                   "instance %08x is %s; orders of the old id are another Purser's",
+                   (unsigned)t->instance, why[t->instance_fate]);
+}
+
 int trader_run(struct trader *t)
 {
     int result = TRADER_OK;
     atomic_store(&t->running, 1);
+    instance_say(t);
     log_event(LOG_INFO, "engine_started", "%s, %s, %s", engine_mode_name(t->mode), t->config.path,
               t->standalone ? "standalone" : "supervised");
     while (!atomic_load_explicit(&t->stopping, memory_order_relaxed)) {

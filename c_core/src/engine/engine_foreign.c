@@ -1,10 +1,11 @@
-/* Orders of the account that are not ours: a person's are charged and told, another Purser's halt. */
+/* Orders of the account that are not ours: a person's are charged and told, another Purser's halt.
+ */
 #include "engine_private.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define STRANGERS_PER_MARKET 24          /* that may rest: the other places are for our own orders */
+#define STRANGERS_PER_MARKET 24 /* that may rest: the other places are for our own orders */
 #define HALT_LATEST_NS       10000000000 /* after another Purser was seen */
 #define CARD_PATIENCE_NS     1500000000  /* from when an order of ours could leave */
 #define CARD_RETRY_NS        100000000
@@ -96,7 +97,8 @@ static void tell(struct engine *engine, const struct engine_market *market,
                    "%.32s: an order that is not ours: %.64s", instrument->symbol, report->text);
 }
 
-/* ---- another Purser --------------------------------------------------------------------------- */
+/* ---- another Purser ---------------------------------------------------------------------------
+ */
 
 /* What lies on the account from before is no second system at work: a fill of before our start, or
  * the end of an order. An order that is open, placed or filled now is. */
@@ -128,8 +130,8 @@ static void other_purser(struct engine *engine, const struct engine_venue *ev, c
                foreign->other);
 }
 
-/* The smallest order that the venue takes, far from the market, immediate or cancel: it cannot fill,
- * and the other one sees it on its user stream and halts too. */
+/* The smallest order that the venue takes, far from the market, immediate or cancel: it cannot
+ * fill, and the other one sees it on its user stream and halts too. */
 static bool card_make(const struct engine_market *market, struct order_request *out)
 {
     const struct instrument *i = market->instrument;
@@ -173,8 +175,8 @@ static void card_try(struct engine *engine)
 static bool card_heard(struct engine *engine)
 {
     const struct oms_entry *entry = oms_find(&engine->oms, engine->foreign.card);
-    return !entry || (entry->order.state != ORDER_PENDING_NEW &&
-                      entry->order.state != ORDER_PENDING_CANCEL);
+    return !entry ||
+           (entry->order.state != ORDER_PENDING_NEW && entry->order.state != ORDER_PENDING_CANCEL);
 }
 
 int engine_foreign_work(struct engine *engine)
@@ -214,7 +216,8 @@ void engine_foreign_begin(struct engine *engine)
     engine->foreign.since_wall_ns = engine_wall_ns(engine);
 }
 
-/* ---- what the venue tells --------------------------------------------------------------------- */
+/* ---- what the venue tells ---------------------------------------------------------------------
+ */
 
 void engine_stranger(struct engine *engine, struct engine_venue *ev, struct engine_market *market,
                      const struct execution_report *report, bool listed)
@@ -246,7 +249,8 @@ void engine_strangers_asked(struct engine *engine, const struct engine_venue *ev
 {
     for (int n = 0; n < ENGINE_STRANGERS; n++) {
         struct engine_stranger *order = &engine->foreign.orders[n];
-        if (order->rests && &engine->venues[ENGINE_MARKET(engine, order->market)->venue_index] == ev)
+        if (order->rests &&
+            &engine->venues[ENGINE_MARKET(engine, order->market)->venue_index] == ev)
             order->listed = false;
     }
 }
