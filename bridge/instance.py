@@ -44,7 +44,7 @@ class Instance(NamedTuple):
 
 
 def read_instance(home: Path) -> Instance:
-    """The instance id of this home, made when it must be. InstanceError when it can be neither read nor made."""
+    """The instance id of this home, made when it must be; InstanceError when that cannot be."""
     number, fate = ffi.new("uint32_t *"), ffi.new("uint32_t *")
     code = -lib.instance_read(number, fate, os.fsencode(home))
     if code:

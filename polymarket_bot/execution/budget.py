@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from bridge.ledger import Amounts, Ledger, LedgerView, client_order_id
 from bridge.ledger import Order as LedgerOrder
 from bridge.messages import (
+    PROTOCOL_PARTICIPANTS,
     HaltReason,
     LedgerState,
     OrderSide,
@@ -102,6 +103,15 @@ class LedgerBudget:
 
     def halt(self, reason: HaltReason) -> None:
         self._ledger.halt(reason)
+
+    def slot_ids(self) -> set[str]:
+        """By the venue's name: every order of this venue that the ledger holds, of any process."""
+        return {
+            "0x" + slot.query_id.hex()
+            for participant in range(PROTOCOL_PARTICIPANTS)
+            for slot in self._ledger.slots(participant)
+            if slot.venue == VenueId.POLYMARKET and any(slot.query_id)
+        }
 
     def leave(self) -> None:
         self._ledger.leave()
