@@ -277,6 +277,16 @@ class Ledger:
         size = LedgerSlot.SIZE
         return [LedgerSlot.unpack(data[i : i + size]) for i in range(0, len(data), size)]
 
+    def query_ids(self, venue: VenueId) -> set[bytes]:
+        """The 32 bytes by which the venue is asked for an order, of every reservation of every process."""
+        found: set[bytes] = set()
+        slots = ffi.new("struct ledger_slot[]", PROTOCOL_SLOTS)
+        for participant in range(PROTOCOL_PARTICIPANTS):
+            count = lib.ledger_slots(self._ledger, participant, slots, PROTOCOL_SLOTS)
+            here = (slots[n] for n in range(count))
+            found |= {bytes(ffi.buffer(slot.query_id)) for slot in here if slot.venue == venue}
+        return found - {bytes(32)}
+
     def audit(self) -> str | None:
         """None when every invariant holds, else the first violation's sentence."""
         text = ffi.new("char[]", 512)
@@ -309,6 +319,10 @@ class Ledger:
     def generation(self) -> int:
         """Of this handle, since join()."""
         return int(lib.ledger_generation(self._ledger))
+
+    def set_access(self, fingerprint: int) -> None:
+        """Which record on disk tells where this participant trades; see bridge/access.py."""
+        lib.ledger_set_access(self._ledger, fingerprint)
 
     def leave(self) -> None:
         """Gives back unused rights; charges stay, for positions outlive the process."""

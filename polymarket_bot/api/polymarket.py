@@ -43,7 +43,13 @@ from bridge.messages import RejectReason
 from polymarket_bot.api.decimals import format_scaled, parse_scaled
 from polymarket_bot.api.errors_table import SubmitResult, Verdict, classify
 from polymarket_bot.api.trades import TradeReader
-from polymarket_bot.errors import ConfigurationError, CredentialsError, HeartbeatTakenError, VenueAccountError, VenueError
+from polymarket_bot.errors import (
+    ConfigurationError,
+    CredentialsError,
+    HeartbeatTakenError,
+    VenueAccountError,
+    VenueError,
+)
 from polymarket_bot.model import (
     Direction,
     Fee,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from bridge.access import Access
+from bridge.access import write as write_access
 from bridge.ledger import Amounts, Ledger, LedgerView, client_order_id
 from bridge.ledger import Order as LedgerOrder
 from bridge.messages import (
-    PROTOCOL_PARTICIPANTS,
     HaltReason,
     LedgerState,
     OrderSide,
@@ -16,11 +17,20 @@ from bridge.messages import (
     StrategyId,
     VenueId,
 )
+from bridge.paths import Paths
 from polymarket_bot.model import Intent
 from polymarket_bot.risk.manager import Used
 
 E9 = 1_000
 LEASE_NS = 2_000_000_000
+
+
+def _raw(order_id: str) -> bytes:
+    """The 32 bytes of an order's hash; none for what is no hash."""
+    try:
+        return bytes.fromhex(order_id.removeprefix("0x"))[:32]
+    except ValueError:
+        return b""
 
 
 class LedgerBudget:
@@ -35,6 +45,10 @@ class LedgerBudget:
         self._generation = ledger.join(ParticipantRole.BOT)
         self.fits = True
 
+    def record_access(self, paths: Paths, access: Access, wall_ns: int) -> None:
+        """Record where we trade, then name the record in the ledger. OSError when it cannot be written."""
+        self._ledger.set_access(write_access(paths, access, self._generation, wall_ns))
+
     def next_client_order_id(self) -> int:
         self._sequence += 1
         return client_order_id(ParticipantRole.BOT, self._generation, self._sequence)
@@ -48,7 +62,11 @@ class LedgerBudget:
     def lease_fresh(self, now_ns: int) -> bool:
         return now_ns <= self._ledger.snapshot(now_ns).lease_deadline_ns
 
-    def reserve(self, intent: Intent, reducing: bool, used: Used, now_ns: int) -> tuple[RejectReason, int]:
+    def reserve(
+        self, intent: Intent, reducing: bool, used: Used, now_ns: int, order_id: str = ""
+    ) -> tuple[RejectReason, int]:
+        """order_id: the order's hash, "0x…", by which the venue can be asked for it. There is no window
+        after which it could not land any more (window_ns 0)."""
         order = LedgerOrder(
             intent.client_order_id,
             VenueId.POLYMARKET,
@@ -58,6 +76,8 @@ class LedgerBudget:
             intent.size * E9,
             StrategyId(intent.strategy),
             reducing,
+            window_ns=0,
+            query_id=_raw(order_id),
         )
         return self._ledger.reserve(order, Amounts(*used), now_ns)
 
@@ -106,12 +126,7 @@ class LedgerBudget:
 
     def slot_ids(self) -> set[str]:
         """By the venue's name: every order of this venue that the ledger holds, of any process."""
-        return {
-            "0x" + slot.query_id.hex()
-            for participant in range(PROTOCOL_PARTICIPANTS)
-            for slot in self._ledger.slots(participant)
-            if slot.venue == VenueId.POLYMARKET and any(slot.query_id)
-        }
+        return {"0x" + raw.hex() for raw in self._ledger.query_ids(VenueId.POLYMARKET)}
 
     def leave(self) -> None:
         self._ledger.leave()
