@@ -65,7 +65,7 @@ class DeadMan:
     async def run(self) -> None:
         """The venue's dead-man switch. This task is its only owner, and beats only while the duty cycle
         makes progress and we may still add risk; otherwise the venue cancels everything by itself."""
-        seen = -1
+        seen = 0
         while True:
             now = now_ns()
             alive = self._count_cycles() != seen and self._budget.lease_fresh(now)

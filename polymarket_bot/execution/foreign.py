@@ -32,7 +32,6 @@ class ForeignOrders:
         self._since_ns = clock.wall_ns() + SLACK_NS
         self._ours: set[str] = set()
         self._told: set[str] = set()
-        self.found = False
         self.seen: Callable[[], None] = lambda: None  # another system was found: make ourselves seen too
 
     async def split(self, order_ids: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -71,6 +70,5 @@ class ForeignOrders:
         more = f", {len(order_ids) - 1} more" if len(order_ids) > 1 else ""
         self._budget.halt(HaltReason.FOREIGN)
         if news:
-            self.found = True
             self._report.event(2, "halted", f"{text}{more}) {what}: {ADVICE}")
             self.seen()
