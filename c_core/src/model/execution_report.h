@@ -23,7 +23,7 @@ struct execution_report {
     uint8_t order_state;    /* EXEC_STATUS: the venue's word on the state */
     uint8_t side, maker;
     uint8_t provisional;
-    uint8_t owner; /* enum order_owner */
+    uint8_t owner;          /* enum order_owner */
     uint8_t not_found;      /* EXEC_STATUS: the venue does not know the order (yet) */
     uint16_t reject_reason; /* enum reject_reason */
     int32_t venue_code;     /* their error number; 0: none */
@@ -32,6 +32,8 @@ struct execution_report {
     struct price last_price; /* EXEC_TRADE */
     struct quantity last_quantity;
     int64_t fee_e8;        /* commission in USD times 1e8; negative: rebate */
+    int64_t wallet_e8;     /* EXEC_TRADE: what the venue says it did to the wallet's cash */
+    uint8_t wallet_told;   /* 1: wallet_e8 is known */
     int64_t wall_ns;       /* venue's time */
     char execution_id[48]; /* unique per fill: the duplicate guard's key */
     char text[64];

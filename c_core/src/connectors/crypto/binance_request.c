@@ -126,8 +126,8 @@ uint64_t binance_client_id_other(const struct binance_prefix *prefix, const char
         return 0;
     if (memcmp(text, prefix->text, sizeof prefix->text - 1) == 0)
         return 0;
-    return BINANCE_OTHER | (earlier ? BINANCE_EARLIER : 0) | (uint64_t)(unsigned char)text[2] << 32 |
-           number;
+    return BINANCE_OTHER | (earlier ? BINANCE_EARLIER : 0) |
+           (uint64_t)(unsigned char)text[2] << 32 | number;
 }
 
 void binance_other_name(char name[BINANCE_OTHER_NAME], const struct binance_prefix *prefix,
