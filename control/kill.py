@@ -57,7 +57,7 @@ END_S = 1.6  # by then who acknowledged has cancelled too; whoever still runs is
 TOTAL_S = 2.6  # of the three seconds that a kill may take, what is left after starting Python
 SECOND_LOOK_S = 0.25  # after the first one, when nothing is on its way
 CALL_TIMEOUT_S = 0.6
-PROGRESS_S = 2.0
+PROGRESS_S = 4.0
 FLATTEN_S = 8.0  # whatever a venue answers, a flatten ends by then
 NO_VENUE = "no venue has anything of ours: none was asked"
 
