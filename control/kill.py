@@ -358,7 +358,9 @@ class Kill:
         # An earlier run's account, or one that the owner has left in order: nothing can be on its way.
         seen = flight.Flight() if place.earlier or result.nothing else self._seen
         symbols = set(place.symbols) | self._symbols(venue.name)
-        looking = sweep.Sweep(venue, symbols, seen, sweep.since_wall_s(seen, venue.name))
+        since_s = sweep.since_wall_s(seen, venue.name)
+        found = exposure.found_before(self._paths)
+        looking = sweep.Sweep(venue, symbols, seen, since_s, found)
         with contextlib.suppress(Exception):  # the last sweep decides
             async with self._left(FIRST_SWEEP_S):
                 result.verified += await looking.empty(self._began + FIRST_SWEEP_S)
@@ -400,6 +402,8 @@ class Kill:
             result.known_at = f"{at} UTC, in {seconds:.0f} s"
 
     def _note_unknown(self, looking: sweep.Sweep, result: VenueResult, seen: flight.Flight) -> None:
+        with contextlib.suppress(OSError):
+            exposure.note_found(self._paths, looking.found)
         result.unknown = len(sweep.of_unknown_fate(looking, result.name, self._quiet_ns))
         if seen.unreadable(result.name) and not self._wait:
             result.unread = f"orders on their way cannot be counted ({seen.problem or 'damaged slots'})"

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import TYPE_CHECKING
 
 from bridge.ledger import now_ns
@@ -35,15 +35,23 @@ LAST_LOOK_S = 3.0  # for emptying the venue after the last order on its way
 class Sweep:
     """One venue, from the first cancel to the last look."""
 
-    def __init__(self, venue: Venue, symbols: Iterable[str], seen: Flight, since_s: float) -> None:
+    def __init__(
+        self,
+        venue: Venue,
+        symbols: Iterable[str],
+        seen: Flight,
+        since_s: float,
+        found: Container[str] = frozenset(),
+    ) -> None:
         """seen: what the ledger said when nobody could send any more; since_s: wall time before which no
-        order that is waited for was sent."""
+        order that is waited for was sent; found: ids that were found before."""
         self._venue = venue
         self.symbols = {symbol for symbol in symbols if symbol}
         self._ours = {order.key: order for order in seen.at(venue.name)}
         self.symbols |= {order.symbol for order in self._ours.values() if order.symbol}
         self.awaited = {order.key: order for order in seen.in_flight(venue.name)}
-        self.known: set[tuple[str, int]] = set()  # found at the venue, or told of by their living owner
+        # Found at the venue, or told of by their living owner.
+        self.known = {key for key, order in self.awaited.items() if order.query_id in found}
         self._since_s = since_s
         self._canceled: set[str] = set()  # by our cancels, as the venue told
         self._seen: dict[str, OpenOrder] = {}
@@ -53,6 +61,11 @@ class Sweep:
     def missing(self) -> list[Order]:
         """Those that were not found yet."""
         return [order for key, order in self.awaited.items() if key not in self.known]
+
+    @property
+    def found(self) -> list[str]:
+        """The ids of those that were."""
+        return [order.query_id for key, order in self.awaited.items() if key in self.known]
 
     # ---- emptying --------------------------------------------------------------------------------
 
@@ -174,12 +187,17 @@ async def cancel_until_none(
 
 
 async def empty_and_settle(
-    venue: Venue, symbols: Iterable[str], seen: Flight, quiet_ns: int, longest_s: float
+    venue: Venue,
+    symbols: Iterable[str],
+    seen: Flight,
+    quiet_ns: int,
+    longest_s: float,
+    found: Container[str] = frozenset(),
 ) -> Sweep:
     """All of it, for whoever does not report meanwhile: after a participant's certain death. longest_s: no
     longer than this, whatever is awaited. VenueError as of `empty`."""
     ends = time.monotonic() + longest_s
-    sweep = Sweep(venue, symbols, seen, since_wall_s(seen, venue.name))
+    sweep = Sweep(venue, symbols, seen, since_wall_s(seen, venue.name), found)
     await sweep.empty(time.monotonic() + LAST_LOOK_S)
     left_s = seconds_left(sweep, seen, venue.name, quiet_ns)
     await sweep.settle(lambda: min(left_s(), ends - time.monotonic()))
