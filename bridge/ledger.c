@@ -275,7 +275,7 @@ static void write_slot(struct ledger *ledger, uint16_t index, const struct ledge
         slot->delta_micros[d] = used_after_micros[d] - ledger->line->used_micros[d];
     slot->sent_ns = 0;
     slot->lands_until_ns = 0;
-    slot->SLOT_LANDED_NS = 0;
+    slot->landed_ns = 0;
     memcpy(slot->symbol, order->symbol, sizeof slot->symbol);
     memcpy(slot->query_id, order->query_id, sizeof slot->query_id);
     slot->crc = slot_checksum(slot);
@@ -342,6 +342,9 @@ int ledger_gate(struct ledger *ledger, uint32_t slot, const int64_t used_before_
         ledger_bug(ledger);
         return REJECT_DUPLICATE;
     }
+    /* The slot and its charge are visible before the control word is read for the last time: who
+     * halts now either stops this order or finds it among the slots. */
+    ledger_fence_full();
     reason = judge(ledger, ledger->reducing[slot], now_ns);
     if (reason == REJECT_NONE) {
         STORE(held->sent_ns, now_ns);
@@ -369,7 +372,7 @@ void ledger_live(struct ledger *ledger, uint32_t slot)
         return;
     }
     /* A later doubt (UNKNOWN) is then about its end, not about its arrival. */
-    STORE(held->SLOT_LANDED_NS, held->sent_ns);
+    STORE(held->landed_ns, held->sent_ns);
     STORE(held->state, SLOT_LIVE);
 }
 

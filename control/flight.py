@@ -191,7 +191,7 @@ def _order(name: str, slot: Any) -> Order:
         client_order_id=int(slot.client_order_id),
         query_id=_query_id(venue, raw),
         state=int(slot.state),
-        landed=bool(told and slot.sent_ns and slot.reserved1 == slot.sent_ns),
+        landed=bool(told and slot.sent_ns and slot.landed_ns == slot.sent_ns),
         sent_ns=int(slot.sent_ns) if told else 0,
         lands_until_ns=until,
     )
