@@ -40,4 +40,5 @@ def looked_at(path: Path) -> Iterator[sqlite3.Connection]:
         uri = f"{path.absolute().as_uri()}?{query}"
         database = sqlite3.connect(uri, uri=True, timeout=WAIT_S)
         stack.callback(database.close)
+        database.execute("PRAGMA query_only=1")
         yield database

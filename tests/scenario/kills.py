@@ -199,7 +199,8 @@ class Site:
         """Until the last order that was held must have arrived, and a second."""
         for venue in VENUES:
             self.system.admin(venue, "/faults", {"late_order": 0})
-        until = max(began_ms + HELD_MAX_MS + 1000, ended_ms + 1000 + 1000 * self._look_s) / 1000
+        held_ms = max((outcome.case.held_ms[v] for v, n in outcome.caught.items() if n), default=0)
+        until = max(began_ms + held_ms + 1000, ended_ms + 1000 + 1000 * self._look_s) / 1000
         while True:
             last = time.time() > until
             for venue in VENUES:
