@@ -57,6 +57,8 @@ END_S = 1.6  # by then who acknowledged has cancelled too; whoever still runs is
 TOTAL_S = 2.6  # of the three seconds that a kill may take, what is left after starting Python
 SECOND_LOOK_S = 0.25  # after the first one, when nothing is on its way
 CALL_TIMEOUT_S = 0.6
+LAST_LOOK_S = 6.0  # after a wait, when haste is over
+LAST_CALL_S = 2.5
 PROGRESS_S = 4.0
 FLATTEN_S = 8.0  # whatever a venue answers, a flatten ends by then
 NO_VENUE = "no venue has anything of ours: none was asked"
@@ -365,11 +367,18 @@ class Kill:
             async with self._left(FIRST_SWEEP_S):
                 result.verified += await looking.empty(self._began + FIRST_SWEEP_S)
         first_s = time.monotonic() - self._began
-        await self._settle(looking, result, seen)
+        try:
+            await self._settle(looking, result, seen)
+        finally:  # what was found stays known, also when the last look fails
+            with contextlib.suppress(OSError):
+                exposure.note_found(self._paths, looking.found)
         if first_s + SECOND_LOOK_S > time.monotonic() - self._began:
             await asyncio.sleep(first_s + SECOND_LOOK_S - (time.monotonic() - self._began))
         await asyncio.shield(ended)  # nobody is left who could send between this look and the end
-        ends_s = max(TOTAL_S, time.monotonic() - self._began + 0.9)
+        waited = time.monotonic() - self._began > TOTAL_S
+        if waited:
+            venue.be_patient(LAST_CALL_S)
+        ends_s = max(TOTAL_S, time.monotonic() - self._began + (LAST_LOOK_S if waited else 0.9))
         async with self._left(ends_s):
             result.verified += await looking.empty(self._began + ends_s - 0.1)
         result.open_orders = len(looking.left)
@@ -402,8 +411,6 @@ class Kill:
             result.known_at = f"{at} UTC, in {seconds:.0f} s"
 
     def _note_unknown(self, looking: sweep.Sweep, result: VenueResult, seen: flight.Flight) -> None:
-        with contextlib.suppress(OSError):
-            exposure.note_found(self._paths, looking.found)
         result.unknown = len(sweep.of_unknown_fate(looking, result.name, self._quiet_ns))
         if seen.unreadable(result.name) and not self._wait:
             result.unread = f"orders on their way cannot be counted ({seen.problem or 'damaged slots'})"

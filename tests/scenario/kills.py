@@ -100,6 +100,7 @@ class Outcome:
     caught: dict[str, int] = field(default_factory=dict)
     unknown: int = 0
     repeated: int = 0
+    said: str = ""
 
     def __str__(self) -> str:
         caught = " ".join(f"{venue}:{number}" for venue, number in self.caught.items())
@@ -181,10 +182,12 @@ class Site:
 
     def _kill(self, outcome: Outcome) -> str:
         """Typed again while a busy machine's venue gives no answer in time."""
+        said = ""
         for _ in range(5):
             began = time.monotonic()
             done = self.system.control("kill", "--reason", "kills", expect=None)
             outcome.code, outcome.seconds = done.returncode, time.monotonic() - began
+            said = f"{said}{done.stdout}"
             if done.returncode != UNVERIFIED:
                 break
             refusals = [line for line in done.stdout.splitlines() if "UNVERIFIED, " in line]
@@ -193,6 +196,7 @@ class Site:
             outcome.repeated += 1
         if done.returncode not in (0, PARTLY):
             raise Violation(f"ended with {done.returncode}: {done.stdout}{done.stderr}")
+        outcome.said = said
         return done.stdout
 
     def _watch(self, began_ms: float, ended_ms: float, outcome: Outcome, text: str) -> None:
@@ -240,7 +244,7 @@ class Site:
             if began_ms + MARGIN_MS < row["time_ms"] < ended_ms - MARGIN_MS
         }
         if told["polymarket"] > len([name for name in doubted if name not in came]):
-            raise Violation(f"of unknown fate, and the venue had it: {doubted} {came}\n{text}")
+            raise Violation(f"of unknown fate, and the venue had it: {doubted} {came}\n{outcome.said}")
 
     def _resume(self) -> None:
         ends = time.monotonic() + 75
