@@ -276,7 +276,7 @@ class Keeper:
         try:
             async with venues.open_venue(name, place.ready, timeout_s=1.0) as venue:
                 count, left = await sweep.cancel_until_none(venue, self._known_symbols(name), deadline)
-        except venues.VenueError as error:
+        except (venues.VenueError, TimeoutError) as error:
             return f"unreachable: {error}"
         return f"{count} cancelled, {len(left)} open"
 
@@ -293,12 +293,12 @@ class Keeper:
             return "unreachable: " + (place.problem or "its address is not known")
         symbols = self._known_symbols(name) | set(place.symbols)
         try:
-            async with venues.open_venue(name, place.ready, timeout_s=1.0) as venue:
+            async with venues.open_venue(name, place.ready, timeout_s=sweep.ANSWER_S) as venue:
                 done = await sweep.empty_and_settle(
                     venue, symbols, seen, quiet_ns, longest_s, exposure.found_before(paths)
                 )
                 count = await done.cancelled()
-        except venues.VenueError as error:
+        except (venues.VenueError, TimeoutError) as error:
             await asyncio.sleep(min(flight.longest_s(seen, name, quiet_ns), longest_s))
             return f"unreachable: {error}"
         with contextlib.suppress(OSError):

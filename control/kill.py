@@ -56,7 +56,6 @@ FIRST_SWEEP_S = 0.9  # from the start of the command
 END_S = 1.6  # by then who acknowledged has cancelled too; whoever still runs is ended hard
 TOTAL_S = 2.6  # of the three seconds that a kill may take, what is left after starting Python
 SECOND_LOOK_S = 0.25  # after the first one, when nothing is on its way
-CALL_TIMEOUT_S = 0.6
 LAST_LOOK_S = 6.0  # after a wait, when haste is over
 LAST_CALL_S = 2.5
 PROGRESS_S = 4.0
@@ -338,7 +337,7 @@ class Kill:
             result.problem = place.problem or "its address is not known; look at the venue itself"
             return result
         try:
-            async with venues.open_venue(place.venue, place.ready, CALL_TIMEOUT_S) as venue:
+            async with venues.open_venue(place.venue, place.ready, sweep.ANSWER_S) as venue:
                 await self._empty(venue, place, result, ended)
                 if self._flatten:
                     result.flat = await self._close_positions(venue)
@@ -377,7 +376,7 @@ class Kill:
         await asyncio.shield(ended)  # nobody is left who could send between this look and the end
         waited = time.monotonic() - self._began > TOTAL_S
         if waited:
-            venue.be_patient(LAST_CALL_S)
+            looking.patience_s = LAST_CALL_S
         ends_s = max(TOTAL_S, time.monotonic() - self._began + (LAST_LOOK_S if waited else 0.9))
         async with self._left(ends_s):
             result.verified += await looking.empty(self._began + ends_s - 0.1)

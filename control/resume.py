@@ -78,7 +78,7 @@ async def _check_place(
                 left = await venue.open_orders()
             unknown = await _on_their_way(paths, venue, orders)
             left = left or await venue.open_orders()
-    except venues.VenueError as error:
+    except (venues.VenueError, TimeoutError) as error:
         raise ControlError(
             f"{name} cannot be asked ({error}), so the halt stays. Try again, "
             "or `control stop` to end the simulators."

@@ -117,7 +117,6 @@ class Venue(Protocol):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
-    def be_patient(self, timeout_s: float) -> None: ...
     async def open_orders(self, symbols: Iterable[str] = ()) -> list[OpenOrder]: ...
     async def fates(self, orders: Sequence[Order], since_s: float) -> dict[Order, str]: ...
     def pass_weight(self, symbols: int, everywhere: bool) -> float: ...
@@ -144,9 +143,6 @@ class _Http:
 
     async def close(self) -> None:
         await self._client.aclose()
-
-    def be_patient(self, timeout_s: float) -> None:
-        self._client.timeout = httpx.Timeout(timeout_s)
 
     async def send(
         self, method: str, url: str, headers: dict[str, str] | None = None, body: bytes | None = None
@@ -194,10 +190,6 @@ class BinanceVenue:
 
     def __repr__(self) -> str:
         return "BinanceVenue(***)"
-
-    def be_patient(self, timeout_s: float) -> None:
-        """Let each call take longer from now on."""
-        self._http.be_patient(timeout_s)
 
     async def __aenter__(self) -> Self:
         return self
@@ -373,10 +365,6 @@ class PolymarketVenue:
 
     def __repr__(self) -> str:
         return "PolymarketVenue(***)"
-
-    def be_patient(self, timeout_s: float) -> None:
-        """Let each call take longer from now on."""
-        self._http.be_patient(timeout_s)
 
     async def __aenter__(self) -> Self:
         return self

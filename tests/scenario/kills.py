@@ -125,9 +125,9 @@ class Site:
         self._hold(case, outcome)
         self._states(case)
         time.sleep(case.pause_s)
-        began_ms = time.time() * 1000
         text = self._kill(outcome)
         ended_ms = time.time() * 1000
+        began_ms = json.loads(self.paths.latch.read_text())["wall_ns"] / 1e6  # Python takes its time to start
         self._watch(began_ms, ended_ms, outcome, text)
         self._justify(began_ms, ended_ms, outcome, text)
         self._resume()
