@@ -6,7 +6,9 @@
  *   engine_reports.c  an execution report's way in: table, P&L, ledger, strategies
  *   engine_venues.c   sessions, instruments, books, reconcile
  *   engine_ledger.c   totals, reprice, halts, leases, the day
+ *   engine_cash.c     money and positions that move without a fill; the wallet
  *   engine_journal.c  what a restart restores, and the checkpoint
+ *   engine_history.c  the day of which no journal tells, made of the venue's own records
  *   engine_page.c     status page and telemetry
  */
 #ifndef PURSER_ENGINE_ENGINE_PRIVATE_H
@@ -14,11 +16,14 @@
 
 #include "../base/arena.h"
 #include "../base/ring.h"
+#include "../pnl/cash.h"
 #include "engine.h"
 
 #define RESTORED_BOOKS      64
 #define RESTORED_ORDERS     OMS_ORDERS
 #define RESTORED_STRATEGIES 8
+#define HISTORY_FILLS       65536
+#define RESTORED_VENUES     16 /* by enum venue_id */
 
 /* One instrument's books as the journal left them, until the venue tells of the instrument. */
 struct restored_book {
@@ -42,9 +47,33 @@ struct restored {
     struct restored_order orders[RESTORED_ORDERS];
     int order_count;
     int64_t day;
-    uint32_t generation; /* highest that made client order ids */
-    bool known[16];      /* venues (by enum venue_id) with books */
-    char since[16][48];  /* newest execution per venue */
+    uint32_t generation;             /* highest that made client order ids */
+    bool known[RESTORED_VENUES];     /* venues (by enum venue_id) with books */
+    char since[RESTORED_VENUES][48]; /* newest execution per venue */
+    struct cash cash[RESTORED_VENUES];
+    bool cash_claimed[RESTORED_VENUES];
+};
+
+/* A fill of today at the venue; in the order of the venue's numbers. */
+struct history_fill {
+    int64_t execution;
+    int64_t lots; /* signed */
+    struct price price;
+    int64_t fee_e8;
+    uint16_t market;
+};
+
+/* What the venue tells of a day that has no journal. */
+struct history {
+    bool told;     /* the missing journal was said to be missing */
+    bool overflow; /* the day had more fills than fit */
+    int passes;
+    int count, count_before;
+    struct {
+        int64_t opening_e9; /* the venue's mark at 00:00 UTC; 0: not known */
+        int64_t lots_before;
+    } markets[ENGINE_MARKETS];
+    struct history_fill fills[HISTORY_FILLS];
 };
 
 struct engine_venue {
@@ -61,6 +90,15 @@ struct engine_venue {
     int64_t next_reconcile_ns; /* the periodic one */
     int64_t next_soft_ns;      /* one asked for by a report: not before */
     struct risk_throttle throttle;
+    struct cash cash;
+    int64_t movements; /* of cash, counted */
+    int64_t movements_when_asked;
+    int64_t next_cash_ns;        /* a reading of the wallet before the periodic one; 0: none */
+    int64_t cash_doubt_ns;       /* since when the wallet differs from the books; 0: it does not */
+    int cash_tries;              /* readings in a row during which something moved */
+    bool cash_accepted;          /* a person resumed: the books follow the wallet */
+    bool wallet_told, cash_read; /* by the reconcile in progress */
+    int64_t wallet_e8, wallet_wall_ns, wallet_ns;
 };
 
 struct engine {
@@ -84,6 +122,8 @@ struct engine {
     struct journal *journal;
     struct journal_replayed replayed;
     struct restored restored;
+    struct history history;
+    uint64_t sealed_told; /* sequence of the seal that the ledger holds */
     struct risk_runaway runaway;
     bool runaway_told;
 
@@ -146,6 +186,8 @@ void engine_reserved_unknown(struct engine *engine, struct oms_entry *entry);
 void engine_on_execution(void *context, struct venue *venue, const struct execution_report *report);
 void engine_on_open_order(void *context, struct venue *venue,
                           const struct execution_report *report);
+/* engine_want_reconcile: soon, at most once a second. */
+void engine_want_reconcile(struct engine *engine, struct engine_venue *ev);
 /* engine_attribute_fill: whose position a fill changes; position is the one after it. A foreign
  * fill (STRATEGY_NONE) closes what is held against it: foreign lots, then the hedger's, the
  * quoter's and others', so that no strategy believes to hold what somebody else has closed. When it
@@ -163,7 +205,38 @@ struct engine_venue *engine_venue_of(struct engine *engine, const struct venue *
 struct engine_market *engine_market_of(struct engine *engine, const struct venue *venue,
                                        const struct instrument *instrument);
 
+/* engine_cash.c */
+int64_t engine_cash_micros(const struct engine *engine);
+int64_t engine_transfers_micros(const struct engine *engine);
+/* engine_roll_cash: the day's sums begin again; movements of the new day that are known stay. */
+void engine_roll_cash(struct engine *engine, int64_t day);
+void engine_journal_cash(struct engine *engine);
+void engine_read_cash(struct engine *engine, const struct journal_record *record);
+void engine_read_wallet(struct engine *engine, const struct journal_record *record);
+void engine_claim_cash(struct engine *engine, struct engine_venue *ev);
+void engine_on_cash(void *context, struct venue *venue, const struct cash_report *report);
+void engine_on_wallet(void *context, struct venue *venue, int64_t wallet_e8, int64_t asked_wall_ns);
+void engine_on_cash_read(void *context, struct venue *venue, int64_t until_wall_ns);
+void engine_cash_fill(struct engine_venue *ev, const struct execution_report *report,
+                      bool reversed);
+/* engine_cash_asked: before a reconcile; engine_judge_cash: at its end. */
+void engine_cash_asked(struct engine *engine, struct engine_venue *ev);
+void engine_judge_cash(struct engine *engine, struct engine_venue *ev);
+void engine_cash_resumed(struct engine *engine);
+bool engine_cash_doubted(const struct engine *engine);
+void engine_on_position_changed(void *context, struct venue *venue,
+                                const struct instrument *instrument, struct quantity position,
+                                int64_t entry_e9, bool after_fill);
+/* engine_position_differs: a reconcile read another position than the books hold: the worse of both
+ * is charged. engine_settle_position: true when the venue had told that it changed it by hand, and
+ * the books now follow. engine_position_agrees: a reconcile read what the books hold. */
+void engine_position_differs(struct engine *engine, struct engine_market *market, int64_t lots);
+bool engine_settle_position(struct engine *engine, struct engine_market *market, int64_t lots);
+void engine_position_agrees(struct engine *engine, struct engine_market *market, int64_t entry_e9);
+void engine_watch_positions(struct engine *engine);
+
 /* engine_journal.c */
+void engine_journal_append(struct engine *engine, struct journal_record *record);
 int engine_restore(struct engine *engine);
 void engine_checkpoint(void *context);
 void engine_claim_restored(struct engine *engine, struct engine_market *market);
@@ -180,6 +253,19 @@ void engine_journal_marks(struct engine *engine);
 void engine_roll_unclaimed(struct engine *engine);
 const char *engine_unclaimed_symbol(const struct engine *engine);
 int64_t engine_unclaimed_day_micros(const struct engine *engine);
+
+/* engine_history.c: while a venue's reconcile adopts. fill, opening: what it is told; settled: the
+ * last pass brought nothing new; rebuild: then makes the books; again: asks once more. */
+void engine_history_fill(struct engine *engine, const struct engine_market *market,
+                         const struct execution_report *report);
+void engine_history_opening(struct engine *engine, const struct engine_market *market,
+                            int64_t mark_e9);
+bool engine_history_settled(struct engine *engine, const struct engine_venue *ev);
+void engine_history_rebuild(struct engine *engine, struct engine_venue *ev);
+void engine_history_again(struct engine *engine, struct engine_venue *ev);
+int64_t engine_day_start_ms(const struct engine *engine);
+/* engine_journal_missing: said once, and counted for the page. */
+void engine_journal_missing(struct engine *engine, const char *why);
 
 /* engine_page.c */
 void engine_record_fill(struct engine *engine, const struct page_fill *fill);

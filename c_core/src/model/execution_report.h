@@ -23,6 +23,8 @@ struct execution_report {
     struct price last_price; /* EXEC_TRADE */
     struct quantity last_quantity;
     int64_t fee_e8;        /* commission in USD times 1e8; negative: rebate */
+    int64_t wallet_e8;     /* EXEC_TRADE: what the venue says it did to the wallet's cash */
+    uint8_t wallet_told;   /* 1: wallet_e8 is known */
     int64_t wall_ns;       /* venue's time */
     char execution_id[48]; /* unique per fill: the duplicate guard's key */
     char text[64];

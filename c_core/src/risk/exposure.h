@@ -13,6 +13,9 @@
  *   loss      the maximum above, rounded up to a micro
  *   notional  mark * max(|position + all buys|, |position - all sells|)
  *
+ * While the venue tells of another position than the books hold, each total is the larger of both
+ * positions', and an order reduces only when it reduces both.
+ *
  * No mark yet: the limit price of each order, and the position's cost, stand in for it. An
  * instrument without a shock is charged at 100 %.
  */
@@ -37,6 +40,8 @@ struct exposure {
     int64_t position_lots;
     int64_t cost_micros;
     struct price mark;
+    bool told;         /* the venue tells of another position than the books hold: */
+    int64_t told_lots; /* the worse of both is charged until they agree */
     int count;
     struct exposure_order orders[EXPOSURE_ORDERS];
     int64_t used_micros[2];      /* position and orders; valid after exposure_update */

@@ -11,9 +11,7 @@ int64_t binance_commission_e8(const struct instrument *instrument, int64_t commi
                               const char *asset, bool present, bool maker, struct price price,
                               struct quantity quantity)
 {
-    bool dollars = strcmp(asset, "USDT") == 0 || strcmp(asset, "USDC") == 0 ||
-                   strcmp(asset, "BUSD") == 0 || strcmp(asset, "FDUSD") == 0;
-    if (present && dollars)
+    if (present && binance_is_dollar(asset))
         return commission_e8;
     int64_t rate_ppm = maker ? instrument->maker_fee_ppm : instrument->taker_fee_ppm;
     struct money notional = instrument_notional_up(instrument, price, quantity);
@@ -29,6 +27,8 @@ static void fill_set(struct execution_report *report, const struct binance_user_
     report->fee_e8 = binance_commission_e8(event->order.instrument, event->commission_e8,
                                            event->commission_asset, event->has_commission,
                                            event->maker, event->last_price, event->last_quantity);
+    binance_fill_wallet(report, event->has_realized, event->realized_e8, event->has_commission,
+                        event->commission_e8, event->commission_asset);
     snprintf(report->execution_id, sizeof report->execution_id, "%lld", (long long)event->trade_id);
 }
 
@@ -116,12 +116,6 @@ void binance_user_turn(struct binance *b, int64_t now_ns)
     binance_link_rotate(&b->user_link, "silent after an accepted order");
 }
 
-static void on_account(struct binance *b, const struct binance_user_event *event)
-{
-    if (strcmp(event->account_reason, "FUNDING_FEE") == 0)
-        binance_event(b, EVENT_INFO, "funding_charged", "the venue settled funding");
-}
-
 void binance_user_message(void *context, const char *bytes, size_t length, int64_t received_ns)
 {
     struct binance_link *link = context;
@@ -144,7 +138,7 @@ void binance_user_message(void *context, const char *bytes, size_t length, int64
             on_order(b, event);
             break;
         case BINANCE_USER_ACCOUNT:
-            on_account(b, event);
+            binance_account_event(b, event);
             break;
         case BINANCE_USER_LISTEN_KEY_EXPIRED:
             binance_event(b, EVENT_WARNING, "listen_key_expired", "a new one is made");
