@@ -174,6 +174,7 @@ bool engine_add_venue(struct engine *engine, struct venue *venue, bool delegated
     }
     engine_claim_cash(engine, ev);
     engine_listen(engine, venue);
+    engine_foreign_begin(engine);
     return true;
 }
 
@@ -225,6 +226,7 @@ int engine_do_work(struct engine *engine, int64_t now_ns)
     for (int n = 0; n < engine->strategy_count; n++)
         if (engine->strategies[n]->operations->on_timer)
             engine->strategies[n]->operations->on_timer(engine->strategies[n], now_ns);
+    work += engine_foreign_work(engine);
     work += engine_sweep(engine);
     work += engine_settle_ledger(engine);
     work += journal_work(engine);
