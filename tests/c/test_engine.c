@@ -2054,6 +2054,31 @@ static void an_unexplained_difference_halts(void)
     end();
 }
 
+/* The same when the engine was ended by the halt: a person's resume counts for the next run too. */
+static void a_resume_after_a_restart_settles_cash(void)
+{
+    begin_with_cash();
+    fake.wallet_e8 -= 3 * E8;
+    run(7600);
+    CHECK(ledger_state_now(supervisor) == LEDGER_HALTED);
+    engine_free(engine);
+    ledger_close(ledger);
+    ledger_reclaim(supervisor, ROLE_ENGINE);
+    start_engine();
+    connect_venue();
+    run(20);
+    CHECK(page_now()->venues[0].books_e8 == 100000 * E8); /* still halted: nobody has looked */
+    CHECK(ledger_set_state(supervisor, LEDGER_ACTIVE, HALT_NONE, 1) > 0);
+    look_at_wallet();
+    CHECK(page_now()->venues[0].books_e8 == fake.wallet_e8);
+    CHECK(page_now()->cash_micros == -3 * USD);
+    CHECK(ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    fake.wallet_e8 -= 3 * E8; /* what comes after it is new */
+    run(7600);
+    CHECK(ledger_state_now(supervisor) == LEDGER_HALTED);
+    end();
+}
+
 /* A difference that a later row explains lifts the doubt without a person. */
 static void a_late_row_lifts_the_doubt(void)
 {
@@ -2291,6 +2316,7 @@ int main(void)
     sums_of_one_moment_match();
     cash_survives_a_restart();
     an_unexplained_difference_halts();
+    a_resume_after_a_restart_settles_cash();
     a_late_row_lifts_the_doubt();
     a_fill_without_its_money_is_completed();
     cash_belongs_to_its_day();
