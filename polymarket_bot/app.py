@@ -32,6 +32,7 @@ from polymarket_bot.errors import BotError, ConfigurationError, HaltedError, Led
 from polymarket_bot.execution.budget import LedgerBudget
 from polymarket_bot.execution.dry_run import DryRunBudget, DryRunExchange
 from polymarket_bot.execution.engine import EngineSettings, ExecutionEngine
+from polymarket_bot.execution.history import DayHistory
 from polymarket_bot.execution.reconcile import UNKNOWN_WINDOW_NS
 from polymarket_bot.execution.settlement import Settlement, day_of
 from polymarket_bot.ipc.integration import Integration
@@ -111,7 +112,8 @@ class App:
 
     async def _run_joined(self, endpoints: Endpoints, credentials: Credentials | None) -> int:
         storage = self._settings.storage.file
-        self._database = await Database.open(Path(storage) if storage else self._paths.bot_db)
+        path = Path(storage) if storage else self._paths.bot_db
+        self._database = await Database.open(path, self._paths.markets)
         writer = asyncio.create_task(self._database.writer())
         try:
             async with asyncio.TaskGroup() as group:
@@ -207,8 +209,13 @@ class App:
 
     async def _start(self, endpoints: Endpoints, credentials: Credentials | None) -> None:
         database, wall = self._database, self._clock.wall_ns()
-        self._settlement = Settlement(await database.load_day() or day_of(wall))
-        self._settlement.load(await database.load_openings(self._settlement.day), await database.load_fills())
+        day = await database.load_day()
+        self._settlement = Settlement(day or day_of(wall))
+        self._history: DayHistory | None = None
+        self._day_unknown = day is None and self._mode != "dry-run"
+        if not self._day_unknown:
+            openings = await database.load_openings(self._settlement.day)
+            self._settlement.load(openings, await database.load_fills())
         trades_read_s = await database.load_trades_read()
         self._integration = Integration(
             self._paths,
@@ -240,6 +247,7 @@ class App:
             lambda condition_id, _token: self._markets.on_resolved(condition_id),
         )
         self._wire(venue)
+        self._run_dead_man()
         await self._cash.load()
         await self._reconcile_at_start()
         await self._markets.follow()
@@ -264,10 +272,18 @@ class App:
         self._spawn(self._markets.run())
         if self._mode != "dry-run":
             self._spawn(self._cash.run())
-            self._duty.dead_man = DeadMan(self._exchange, self._budget, lambda: self._duty.cycles)
-            self._spawn(self._duty.dead_man.run())
         self._ready = True
         log.info("bot_started", mode=self._mode, markets=len(self._markets.quoted))
+
+    def _run_dead_man(self) -> None:
+        """From before the first look at the account: another system that the look finds must see us. It
+        does not beat for orders before the first duty cycle."""
+        if self._mode == "dry-run":
+            return
+        dead_man = DeadMan(self._exchange, self._budget, self._integration, lambda: self._duty.cycles)
+        self._engine.reconciler.foreign.seen = dead_man.announce
+        self._duty.dead_man = dead_man
+        self._spawn(dead_man.run())
 
     def _wire(self, venue: Polymarket) -> None:
         """The parts of a duty cycle and the tasks beside it, each given what it reads and changes."""
@@ -345,14 +361,26 @@ class App:
     async def _reconcile_at_start(self) -> None:
         """Until the venue has answered everything once: nothing open, no fill missed, balances compared."""
         await self._markets.load()
-        openings = self._engine.account.roll_day()
-        self._database.save_openings(self._settlement.day, openings or self._settlement.openings())
+        if self._day_unknown:
+            self._history = DayHistory(
+                self._engine.account,
+                self._engine.reconciler,
+                self._exchange,
+                self._database,
+                self._integration,
+            )
+        else:
+            openings = self._engine.account.roll_day()
+            self._database.save_openings(self._settlement.day, openings or self._settlement.openings())
         self._database.prune_orders(self._clock.wall_ns() - KEEP_ORDERS_NS)
         while True:
             try:
                 found = await self._engine.reconciler.fence()
                 self._integration.earlier = await self._database.load_orders(open_only=True)
                 known = list(self._integration.earlier)
+                if self._history is not None and self._day_unknown:
+                    self._page.fills_rebuilt = await self._history.rebuild()
+                    self._day_unknown = False
                 if await self._engine.reconciler.reconcile():
                     unclear = await self._adopt_unclear()
                     await self._database.end_orders(order for order in known if order not in unclear)

@@ -44,6 +44,7 @@ class StatusPage:
         self._cash = cash
         self._symbol_of = symbol_of
         self.stopped = False
+        self.fills_rebuilt = 0  # of today, which the database did not know
         self._page_ns = self._risk_state_ns = 0
 
     def publish_when_due(self, now: int) -> None:
@@ -66,7 +67,12 @@ class StatusPage:
             venues=[self._page_venue(now)],
             positions=self._page_positions(),
             signals=self._integration.page_signals(),
-            counters={0: self._duty.cycles, 1: self._market.connections, 2: self._market.malformed},
+            counters={
+                0: self._duty.cycles,
+                1: self._market.connections,
+                2: self._market.malformed,
+                3: self.fills_rebuilt,
+            },
         )
         self._database.note_day(
             self._settlement.day, realized, unrealized, fees_e8, self._settlement.fills_today(), now

@@ -16,6 +16,7 @@ from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
 from simulators.admin import RefereeError, RequestLog, admin_application
+from simulators.candles import Candles
 from simulators.clock import Clock
 from simulators.faults import Faults
 from simulators.options import Options
@@ -24,6 +25,7 @@ from simulators.polymarket_flow import STEP_S, Flow
 from simulators.polymarket_levers import MoneyLevers
 from simulators.polymarket_matching import PRICE_ONE, SIDE_NAMES
 from simulators.polymarket_money import Money
+from simulators.polymarket_prices import PriceHistory
 from simulators.polymarket_referee import account_view, books_view
 from simulators.polymarket_reference import Reference
 from simulators.polymarket_rest import Rest
@@ -36,6 +38,7 @@ from simulators.tls import Certificates, certificates_in, server_context
 PROFILES = ("standard", "neg-risk")
 RATE_TIER = "gold"
 TICK_S = 0.05
+NOTE_S = 1.0
 FIRST_PRICE_S = 5.0
 FAULTS = {
     "activity_lag_ms": "a row of the activity appears this much later than what it tells of",
@@ -187,6 +190,13 @@ async def _settle_and_trade(venue: Venue, flow: Flow, money: Money) -> None:
             last = now
 
 
+async def _note_prices(prices: PriceHistory) -> None:
+    """What is asked about later."""
+    while True:
+        prices.note()
+        await asyncio.sleep(NOTE_S)
+
+
 async def run(options: Options) -> None:
     """Serve until SIGTERM, then write account.json."""
     stopped = asyncio.create_task(stop_event().wait())
@@ -209,10 +219,12 @@ async def run(options: Options) -> None:
     await asyncio.wait((first, stopped), timeout=FIRST_PRICE_S, return_when=asyncio.FIRST_COMPLETED)
     first.cancel()
     flow.step(0.0)
-    app = Rest(venue, log, RATE_TIER).application(streams)
+    prices = PriceHistory(venue, Candles(state.folder))
+    app = Rest(venue, log, RATE_TIER, prices).application(streams)
     runner, port = await listen(app, options.port, server_context(certificates) if certificates else None)
     admin, admin_port = await listen(admin_application(referee), options.admin_port)
     living = asyncio.create_task(_settle_and_trade(venue, flow, money))
+    noting = asyncio.create_task(_note_prices(prices))
     announce(_ready_line(port, admin_port, certificates, private_key, key))
     try:
         await asyncio.wait((stopped, living, following), return_when=asyncio.FIRST_COMPLETED)
@@ -222,7 +234,7 @@ async def run(options: Options) -> None:
                 task.result()
     finally:
         stopped.cancel()
-        for task in (living, following):
+        for task in (living, following, noting):
             task.cancel()
         state.write_document("account.json", referee.account())
         await streams.close()

@@ -21,6 +21,7 @@ from simulators.polymarket_activity import ActivityFeed
 from simulators.polymarket_gamma import Gamma
 from simulators.polymarket_limits import KeyLimits, TokenBucket
 from simulators.polymarket_orders import Refusal, Submission, parse_submission
+from simulators.polymarket_prices import PriceHistory
 from simulators.polymarket_public import Handler, PublicReads, cursor_page
 from simulators.polymarket_signing import (
     EXCHANGE_NEG_RISK,
@@ -54,8 +55,8 @@ class Answer:
 class Rest:
     """Handlers of the CLOB, and the application that serves them with Gamma and the streams."""
 
-    def __init__(self, venue: Venue, log: RequestLog, tier: str) -> None:
-        self._venue, self._log, self._tier = venue, log, tier
+    def __init__(self, venue: Venue, log: RequestLog, tier: str, prices: PriceHistory) -> None:
+        self._venue, self._log, self._tier, self._prices = venue, log, tier, prices
         self._faults, self._clock = venue.faults, venue.clock
         self._limits: dict[str, KeyLimits] = {}
 
@@ -80,6 +81,8 @@ class Rest:
         delete("/orders", self._cancel_orders)
         delete("/cancel-all", self._cancel_all)
         delete("/cancel-market-orders", self._cancel_market)
+        get("/prices-history", self._prices.clob)
+        get("/v2/prices-history", self._prices.data)
         get("/ws/market", streams.market_socket)
         get("/ws/user", streams.user_socket)
         app.router.add_route("*", "/{path:.*}", self._unmodelled)
