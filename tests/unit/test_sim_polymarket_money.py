@@ -13,10 +13,12 @@ from polymarket.models.data.activity import RedeemActivity, RewardActivity, Unkn
 from test_sim_polymarket_venue import Desk
 
 from simulators.admin import RefereeError, RequestLog
+from simulators.candles import Candles
 from simulators.polymarket_account import INITIAL_CASH_MICROS
 from simulators.polymarket_levers import MoneyLevers
 from simulators.polymarket_matching import BUY, NO, SELL, YES
 from simulators.polymarket_money import Money
+from simulators.polymarket_prices import PriceHistory
 from simulators.polymarket_rest import Rest
 from simulators.polymarket_signing import request_signature
 from simulators.polymarket_streams import Streams
@@ -40,7 +42,7 @@ def ask(desk: Desk, story: Callable[[Callable[..., Awaitable[Any]]], Awaitable[N
 
     async def main() -> None:
         log = RequestLog(desk.clock.now_ms)
-        rest = Rest(desk.venue, log, "gold")
+        rest = Rest(desk.venue, log, "gold", PriceHistory(desk.venue, Candles(desk.folder)))
         app = rest.application(Streams(desk.clock, desk.venue.faults, log))
         async with TestClient(TestServer(app)) as client:
 
