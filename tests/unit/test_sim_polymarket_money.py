@@ -259,6 +259,27 @@ def test_a_sale_that_is_not_mined_keeps_its_tokens_from_another(desk: Desk) -> N
     assert "not enough balance" in desk.refusal(desk.body(YES, SELL, 6_000, 500)).text
 
 
+@pytest.mark.parametrize("unmined", [0, 1])
+def test_positions_show_what_is_on_the_chain(desk: Desk, unmined: int) -> None:
+    """The Data API shows a purchase from MINED on and a sale's tokens until then, switch or not."""
+    pull(desk, "exchange", {"type": "SPLIT", "slug": desk.market.slug, "size": "10"})
+    desk.venue.faults.set({"unmined_tokens": unmined})
+    desk.other(YES, SELL, 5_000, 2_000)
+    desk.place(YES, BUY, 5_000, 2_000)
+    desk.other(NO, BUY, 4_000, 500)
+    desk.place(NO, SELL, 4_000, 500)
+
+    async def held(get: Callable[..., Awaitable[Any]]) -> None:
+        rows = (await get("/v2/positions", user=desk.address))["data"]
+        sizes.append({row["outcome_index"]: row["current_size"] for row in rows})
+
+    sizes: list[dict[int, float]] = []
+    ask(desk, held)
+    desk.pass_ms(1_000)
+    ask(desk, held)
+    assert sizes == [{YES: 10, NO: 10}, {YES: 30, NO: 5}]
+
+
 def test_cached_balances_show_outside_money_after_an_update(desk: Desk) -> None:
     """With the switch, a deposit and split tokens are neither shown nor spendable until an update is asked
     for; what is traded is seen at once."""
