@@ -74,18 +74,21 @@ class DayHistory:
             if resolved_s is not None and resolved_s < start_s:
                 continue
             told = await self._exchange.price_at(token, start_s)
-            price: int = self._worst_price(token, position, today) if told is None else told
+            price: int = self._worst_price(markets[token], token, position, today) if told is None else told
             openings[token] = Position(position.quantity, position.quantity * price // ONE)
         return openings
 
-    def _worst_price(self, token: str, position: Position, today: list[TradeUpdate]) -> int:
+    def _worst_price(self, market: Market, token: str, position: Position, today: list[TradeUpdate]) -> int:
         """Shares are never held short, so the highest price that is known makes the loss largest."""
         self._report.event(
             1, "opening_mark_unknown", f"{token[-8:]}: no price of 00:00 UTC; the highest known one counts"
         )
         average = position.cost_micros * ONE // position.quantity
         first = next((fill.price for fill in _fills(today) if fill.token == token), 0)
-        return max(average, first, self._account.marks().get(token, 0))
+        charged = self._account.risk.markets.get(market.condition_id)
+        yes = None if charged is None else charged.mark
+        now = 0 if yes is None else yes if token == market.tokens[0] else ONE - yes
+        return max(average, first, now)
 
     # --- booking ---
 
