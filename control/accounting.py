@@ -7,12 +7,10 @@ fees_e8, cash_flow_micros.
 
 from __future__ import annotations
 
-import sqlite3
 from typing import TYPE_CHECKING
 
 from control import access, venues
 from control.records import Record, read_json
-from control.sqlite_look import looked_at
 from control.status import snapshot
 
 if TYPE_CHECKING:
@@ -50,16 +48,21 @@ def with_assets(paths: Paths, rows: list[Record]) -> list[Record]:
 
 def outcome_tokens(paths: Paths) -> dict[str, str]:
     """Outcome symbol to token id, from the bot's table of markets; empty without one."""
-    if not paths.bot_db.exists():
-        return {}
-    try:
-        with looked_at(paths.bot_db) as database:
-            rows = database.execute(
-                "SELECT yes_symbol, yes_token, no_symbol, no_token FROM markets"
-            ).fetchall()
-    except sqlite3.Error:
-        return {}
-    return {symbol: token for row in rows for symbol, token in (row[:2], row[2:])}
+    return {symbol: token for symbol, token, _ in known_tokens(paths)}
+
+
+def known_tokens(paths: Paths) -> list[tuple[str, str, int]]:
+    """Symbol, token and the end of the market (wall ns) of every outcome in the bot's table. It is a plain
+    file, so that neither a dead bot nor its database stands in the way; what cannot be read is left out."""
+    rows = (read_json(paths.markets) or {}).get("markets")
+    found: list[tuple[str, str, int]] = []
+    for row in rows if isinstance(rows, list) else []:
+        try:
+            expiry_ns = int(row["expiry_ns"])
+            found += [(str(s), str(t), expiry_ns) for s, t in zip(row["symbols"], row["tokens"], strict=True)]
+        except (KeyError, TypeError, ValueError):
+            continue
+    return found
 
 
 def pnl(paths: Paths) -> Record:

@@ -213,11 +213,23 @@ def _refuse_other_modes(testnet: bool, live: bool) -> None:
 
 
 @app.command()
-def stop() -> None:
-    """Stop gracefully: cancel every order, keep positions, end every process."""
+def stop(
+    keep_venues: Annotated[
+        bool,
+        typer.Option(
+            "--keep-venues",
+            help="Leave the simulated venues up, as real ones would be: for `control kill --flatten`, which "
+            "must be able to ask them, or for the next start. A later `control stop` ends them.",
+        ),
+    ] = False,
+) -> None:
+    """Stop gracefully: cancel every order, keep positions, end every process.
+
+    To close positions too: control stop --keep-venues   then   control kill --flatten
+    """
     from control.stop import stop as stop_all
 
-    stop_all(open_paths(), say)
+    stop_all(open_paths(), say, keep_venues)
 
 
 KILL_HELP = (
@@ -231,7 +243,14 @@ KILL_HELP = (
 
 @app.command(help=KILL_HELP)
 def kill(
-    flatten: Annotated[bool, typer.Option("--flatten", help="Close positions too, reduce-only.")] = False,
+    flatten: Annotated[
+        bool,
+        typer.Option(
+            "--flatten",
+            help="Close positions too, reduce-only, at every venue that was ever used; works after a stop as "
+            "well, as long as the venues can be asked (simulated ones: `control stop --keep-venues`).",
+        ),
+    ] = False,
     venue: Annotated[
         str | None,
         typer.Option(

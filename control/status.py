@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bridge.ledger import LedgerView
 from bridge.messages import LedgerState
-from control import processes, shared, words
+from control import late_fills, processes, shared, words
 from control.latch import describe, is_latched
 from control.lost_records import lost_records
 from control.processes import FoundProcess, ProcessId
@@ -50,7 +50,7 @@ def snapshot(paths: Paths) -> Record:
     rows = _processes(about, view, now_ns)
     _add_found(rows, found)
     alone = _unwatched(rows[0], found, running)
-    return {
+    picture = {
         "schema_version": SCHEMA_VERSION,
         "mode": str(about.get("mode") or _mode(pages)),
         "state": _state(view, running, latched),
@@ -73,6 +73,7 @@ def snapshot(paths: Paths) -> Record:
         "signals": _signals(pages, now_ns),
         "latency": _latency(pages),
     }
+    return late_fills.with_fills(picture, late_fills.beside_pages(paths, pages, view))
 
 
 def _kept(paths: Paths, found: list[FoundProcess]) -> Record:
@@ -87,6 +88,7 @@ def _kept(paths: Paths, found: list[FoundProcess]) -> Record:
         "as_of_wall_ns": kept.get("taken_wall_ns") if kept is not None else None,
     }  # fmt: skip
     if kept is not None:
+        kept = late_fills.with_fills(kept, late_fills.since(paths, kept.get("taken_wall_ns")))
         return {**kept, **changed, "budget": with_next_limit(paths, kept["budget"])}
     return {
         "schema_version": SCHEMA_VERSION, "mode": "paper", **changed, "taken_wall_ns": time.time_ns(),
@@ -373,6 +375,8 @@ def newest_fills(paths: Paths, count: int) -> list[Record]:
         if page is not None and page.fills_total > last.get(name, 0):
             fresh += [record for record in page.fills if record["sequence"] > last.get(name, 0)]
     merged = kept + fresh
+    booked = {late_fills.key_of(record) for record in merged}
+    merged += [fill for fill in late_fills.recorded(paths) if late_fills.key_of(fill) not in booked]
     return sorted(merged, key=lambda record: int(record["wall_ns"]))[-count:]
 
 

@@ -25,8 +25,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from bridge.ledger import Amounts, Ledger
-from bridge.messages import HaltReason, LedgerState, ParticipantRole
+from bridge.ledger import Amounts, Ledger, LedgerOrigin
+from bridge.messages import PROTOCOL_PARTICIPANTS, HaltReason, LedgerState, ParticipantRole
 from bridge.paths import Paths
 from control import children as kids
 from control import exposure, processes, shared, venues, words
@@ -67,6 +67,7 @@ class Supervisor:
         self.adopted = False
         self.stopping = asyncio.Event()
         self.stop_simulators = True
+        self.keep_venues = False  # after a stop that leaves them up
         self.exit_code = Exit.OK
         self._lock = -1
         self._keeper = Keeper(self)
@@ -159,9 +160,10 @@ class Supervisor:
                 "Look at that folder; `control doctor` helps.",
                 Exit.ERROR,
             ) from None
+        self._refuse_what_was_rescued(self.ledger)
         self.adopted = adopted = self.ledger.adopted
         if adopted:
-            self._apply_limit()
+            self._apply_limit(self.budget)
             for child in self.children:
                 if child.role is not None:
                     self.ledger.reclaim(ParticipantRole(child.role))
@@ -173,6 +175,29 @@ class Supervisor:
         limit, notional = self.budget.limits_micros
         kept = ", charges of the last run kept" if adopted else ""
         self.step(f"Ledger ready: limit ${usd(limit)}, notional ${usd(notional)}{kept}")
+
+    def _refuse_what_was_rescued(self, ledger: Ledger) -> None:
+        """A ledger that was damaged, or one of another build that may hold orders, is HALTED: a person looks
+        before anything trades on what could be read of it."""
+        orders = sum(len(ledger.slots(role)) for role in range(PROTOCOL_PARTICIPANTS))
+        if ledger.origin == LedgerOrigin.RESCUED:
+            text = (
+                f"the ledger was damaged; it is kept as {ledger.path}.damaged-…, and the new one has its "
+                f"{orders} orders, of unknown fate"
+            )
+        elif ledger.origin == LedgerOrigin.SUPERSEDED:
+            text = (
+                f"another build of this program left a ledger that may hold orders, kept as {ledger.path}.old"
+            )
+        else:
+            return
+        self.events.write("supervisor", "ledger_replaced", level="error", text=text, orders=orders)
+        self.latch(HaltReason.LEDGER, text, ledger.epoch)
+        raise StartFailed(
+            f"{text[0].upper()}{text[1:]}. Trading is halted: `control kill` empties the venues, "
+            "`control resume` lifts the halt after a check.",
+            Exit.HALTED,
+        )
 
     def _end_orphans(self) -> None:
         """End participants that an earlier supervisor left behind: their lease is gone, and only a
@@ -340,7 +365,7 @@ class Supervisor:
             self._unverified = [f"{n}: {word}" for n, word in said.items() if not word.endswith(", 0 open")]
             self._note_empty({name for name, word in said.items() if word.endswith(", 0 open")})
         self.write_snapshot()
-        if self.stop_simulators:
+        if self.stop_simulators and not self.keep_venues:
             await self._stop_simulators()
         self.write_supervisor_json()
 
@@ -390,14 +415,15 @@ class Supervisor:
         return child.process.pid if child.process else 0
 
     def set_budget(self, budget: Budget) -> None:
-        """A new limit, at once; a lower one takes nothing back but stops grants until it is kept."""
+        """A new limit, at once; a lower one takes nothing back but stops grants until it is kept. Called on
+        the supervisor's loop: the guard halts when the ledger's limit is not `budget`."""
+        self._apply_limit(budget)
         self.budget = budget
-        self._apply_limit()
         self.events.write("supervisor", "limit_changed", **budget.model_dump())
         self.write_supervisor_json()
 
-    def _apply_limit(self) -> None:
-        limits, headrooms = self.budget.limits_micros, self.budget.headrooms_micros
+    def _apply_limit(self, budget: Budget) -> None:
+        limits, headrooms = budget.limits_micros, budget.headrooms_micros
         self.live_ledger().set_limit(Amounts(*limits), Amounts(*headrooms))
 
     @property

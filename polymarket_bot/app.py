@@ -24,6 +24,7 @@ from bridge.messages import LedgerState
 from bridge.paths import Paths
 from polymarket_bot.api.polymarket import Credentials, Endpoints, Exchange, Polymarket
 from polymarket_bot.api.stream import MarketStream, UserStream
+from polymarket_bot.cash_watch import CashWatch
 from polymarket_bot.connection import access_of, budget_limit, check_geoblock, connection_details
 from polymarket_bot.dead_man import DeadMan
 from polymarket_bot.duty import DutyCycle
@@ -40,6 +41,7 @@ from polymarket_bot.model import Intent, Market, Price, Side, Size
 from polymarket_bot.risk.manager import RiskManager
 from polymarket_bot.settings import Mode, Settings
 from polymarket_bot.status_page import StatusPage
+from polymarket_bot.storage.cash import CashRecords
 from polymarket_bot.storage.database import Database
 from polymarket_bot.venue_watch import VenueWatch
 
@@ -110,7 +112,8 @@ class App:
 
     async def _run_joined(self, endpoints: Endpoints, credentials: Credentials | None) -> int:
         storage = self._settings.storage.file
-        self._database = await Database.open(Path(storage) if storage else self._paths.bot_db)
+        path = Path(storage) if storage else self._paths.bot_db
+        self._database = await Database.open(path, self._paths.markets)
         writer = asyncio.create_task(self._database.writer())
         try:
             async with asyncio.TaskGroup() as group:
@@ -243,7 +246,8 @@ class App:
             self._clock.wall_ns,
             lambda condition_id, _token: self._markets.on_resolved(condition_id),
         )
-        self._wire()
+        self._wire(venue)
+        await self._cash.load()
         await self._reconcile_at_start()
         await self._markets.follow()
         self._spawn(self._market.run())
@@ -266,12 +270,13 @@ class App:
         self._spawn(self._watch.run())
         self._spawn(self._markets.run())
         if self._mode != "dry-run":
+            self._spawn(self._cash.run())
             self._duty.dead_man = DeadMan(self._exchange, self._budget, lambda: self._duty.cycles)
             self._spawn(self._duty.dead_man.run())
         self._ready = True
         log.info("bot_started", mode=self._mode, markets=len(self._markets.quoted))
 
-    def _wire(self) -> None:
+    def _wire(self, venue: Polymarket) -> None:
         """The parts of a duty cycle and the tasks beside it, each given what it reads and changes."""
         engine, integration, stream = self._engine, self._integration, self._market
         self._markets = MarketList(
@@ -280,6 +285,18 @@ class App:
         engine.desk.market_doubted = self._markets.on_doubt
         engine.account.market_held = self._markets.on_held
         self._watch = VenueWatch(self._mode, self._exchange, engine, self._clock)
+        self._watch.save_market = self._database.save_market
+        self._cash = CashWatch(
+            venue,
+            engine,
+            self._watch,
+            CashRecords(self._database),
+            self._budget,
+            integration,
+            self._clock,
+            self._settings.cash.every_s,
+        )
+        engine.desk.balance_doubted = self._cash.wanted.set
         self._duty = DutyCycle(
             self._settings,
             self._mode,
@@ -292,7 +309,14 @@ class App:
             self._clock,
         )
         self._page = StatusPage(
-            engine, self._duty, integration, stream, self._budget, self._database, self._symbol_of
+            engine,
+            self._duty,
+            integration,
+            stream,
+            self._budget,
+            self._database,
+            self._cash,
+            self._symbol_of,
         )
 
     def _make_engine(self) -> ExecutionEngine:
@@ -353,7 +377,8 @@ class App:
                     await self._database.end_orders(order for order in known if order not in unclear)
                     await self._markets.settle_ended()  # before balances: the venue pays and empties them
                     await self._markets.read_marks()  # a balance that differs is adopted at the mark
-                    await self._watch.compare_balances(adopt_now=True)
+                    if self._mode != "dry-run":
+                        await self._cash.start()
                     break
             except VenueError as error:
                 log.warning("venue_not_reconciled", error=str(error)[:200])

@@ -40,6 +40,7 @@ from polymarket.models.clob.orders import SignedOrder
 from polymarket.models.gamma.market import Market as GammaMarket
 
 from bridge.messages import RejectReason
+from polymarket_bot.api.activity import Movement, read_movements
 from polymarket_bot.api.decimals import format_scaled, parse_scaled
 from polymarket_bot.api.errors_table import SubmitResult, Verdict, classify
 from polymarket_bot.api.trades import TradeReader
@@ -62,6 +63,7 @@ READ_TIMEOUT_S = 5.0
 SUBMIT_TIMEOUT_S = 5.0
 HISTORY_TIMEOUT_S = 120.0  # all trades of an account, a hundred a page
 MAX_BATCH = 15
+ACTIVITY_PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -497,6 +499,22 @@ class Polymarket:
         )
         async with _asking("balance refresh", READ_TIMEOUT_S):
             await context.secure_clob.get_bytes(path, params=params)
+
+    async def activity(self, after_s: int) -> list[Movement]:
+        """Everything that moved money without a trade at or after the given second, oldest first, paged to
+        its end. Tips are shown only to those who name them."""
+        items: list[Any] = []
+        async with _asking("activity", READ_TIMEOUT_S * 4):
+            for types in (None, ["TIP"]):
+                pages = self._client.list_activity(
+                    activity_types=types,  # type: ignore[arg-type]
+                    start=max(1, after_s),
+                    sort_direction="ASC",
+                    page_size=ACTIVITY_PAGE,
+                )
+                async for page in pages:
+                    items += page.items
+        return read_movements(items)
 
     async def heartbeat(self, heartbeat_id: str) -> str:
         """Renew the dead-man switch; gives the id for the next time."""

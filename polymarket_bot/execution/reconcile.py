@@ -9,14 +9,16 @@ import asyncio
 from collections.abc import Iterable
 
 from bridge.messages import ExecutionType, HaltReason
+from polymarket_bot.api.decimals import format_scaled
 from polymarket_bot.api.polymarket import Exchange
 from polymarket_bot.errors import VenueAccountError, VenueError
 from polymarket_bot.execution.account import Account
 from polymarket_bot.execution.order_desk import FILL_GRACE_NS, OrderDesk
 from polymarket_bot.execution.ports import Budget, Clock, Reporter, Store
-from polymarket_bot.execution.settlement import Change, ChangeKind
+from polymarket_bot.execution.settlement import HALF, Change, ChangeKind
 from polymarket_bot.model import (
     DUST,
+    ONE,
     FillStatus,
     Intent,
     Market,
@@ -25,6 +27,7 @@ from polymarket_bot.model import (
     OrderUpdate,
     Outcome,
     Price,
+    Side,
     TradeUpdate,
 )
 
@@ -182,19 +185,43 @@ class Reconciler:
             return False  # a fill that may still be taken back decides what is paid
         for change in self._account.settlement.settle(market, Outcome(winner), self._clock.wall_ns()):
             self._on_change(change)
+        self._account.recount_cash()
         self._account.charge(self._clock.now_ns())
         self._report.event(0, "market_resolved", f"{market.symbols[winner]} pays one dollar a share")
         return True
 
     def adopt(self, market: Market, token: str, quantity: int) -> None:
-        """The venue's balance is another than our books': follow it, at the mark."""
-        mark = Price(self._account.mark_of(token))
-        change = self._account.settlement.adopt(market, token, quantity, mark, self._clock.wall_ns())
-        if change is not None:
-            self._report.event(
-                2, "position_differed", f"{token[-8:]}: the venue holds {quantity} micro-shares"
-            )
+        """The venue's balance is another than our books and nothing explains it: follow it. What came is
+        booked at the mark, so that it is no gain; what is gone brought nothing, so that all of its worth is
+        a loss from this moment on."""
+        for change in self._account.settlement.unadopt(token):
             self._on_change(change)
+        gone = quantity < self._account.settlement.position(token).quantity
+        price = Price(0 if gone else self._account.mark_of(token))
+        adopted = self._account.settlement.adopt(market, token, quantity, price, self._clock.wall_ns())
+        if adopted is not None:
+            self._on_change(adopted)
+            self._account.charge(self._clock.now_ns())
+            moved = f"{format_scaled(adopted.fill.size)} {market.symbols[market.outcome_of(token)]}"
+            self._report.event(
+                2,
+                "position_differed",
+                f"{moved} {'gone' if gone else 'came'} without a trade: "
+                + ("all of its worth is charged as lost" if gone else "charged like a purchase at the mark"),
+            )
+
+    def exchange(self, market: Market, transaction: str, amount_micros: int, wall_ns: int) -> int:
+        """Dollars became pairs of tokens (amount below zero) or the reverse. Gives what the tokens were
+        booked at: above zero when they came. An adoption of today that this explains is taken back."""
+        for token in market.tokens:
+            for change in self._account.settlement.unadopt(token):
+                self._on_change(change)
+        side = Side.BUY if amount_micros < 0 else Side.SELL
+        size = abs(amount_micros)
+        for change in self._account.settlement.exchange(market, transaction, size, side, wall_ns):
+            self._on_change(change)
+        value = 2 * (HALF * size // ONE)
+        return value if side is Side.BUY else -value
 
     # --- start ---
 

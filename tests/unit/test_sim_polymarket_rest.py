@@ -204,3 +204,15 @@ def test_price_history_in_both_hosts_forms(venue: Venue) -> None:
     assert window[0]["price"] == points[0]["p"]
     assert venue.ask(f"/v2/prices-history?token_id={venue.token}")[0] == 400
     assert venue.ask(f"/prices-history?market={venue.token}&startTs=1&endTs=9999999")[0] == 400
+
+
+def test_the_data_api_lists_what_a_wallet_holds(venue: Venue) -> None:
+    """Rows as the official client reads them, in pages; nothing for another wallet; a filter that is not
+    modelled, or a question without a wallet, is refused."""
+    address = venue.ready["credentials"]["address"]
+    answer = venue.ask(f"/v2/positions?user={address}")[1]
+    assert answer == {"data": [], "pagination": {"has_more": False, "next_cursor": None}}
+    assert venue.ask("/v2/positions")[0] == 400
+    assert venue.ask(f"/v2/positions?user={address}&title=x")[0] == 400
+    assert venue.ask(f"/v2/positions?user={address}&limit=1001")[0] == 400
+    assert venue.ask("/v2/positions?user=0x" + "1" * 40)[1]["data"] == []
