@@ -41,6 +41,10 @@ class Venue:
         """When trading ended."""
         return self.resolved
 
+    async def winner(self, market: Market) -> int | None:
+        """YES has won."""
+        return None if self.resolved is None else 0
+
     async def price_at(self, token: str, wall_s: int) -> Price | None:
         """The price of then."""
         self.asked.append((token, wall_s))
@@ -129,6 +133,8 @@ def test_a_market_that_was_resolved_before_today_is_not_held(desk: Desk) -> None
     assert rebuilt(desk, venue) == 0
     assert desk.settlement.position(YES).quantity == 0
     assert "database_missing" not in desk.script.events
+    assert desk.settlement.fills_today() == 0
+    assert desk.settlement.resolved_micros() == {MARKET.condition_id: 10 * SHARE}
 
 
 def test_a_market_that_was_resolved_today_is_still_held(desk: Desk) -> None:
