@@ -29,25 +29,29 @@ static bool has_cash(const struct engine_venue *ev)
     return !ev->delegated;
 }
 
-int64_t engine_cash_micros(const struct engine *engine)
+void engine_cash_sums(struct engine *engine)
 {
-    int64_t sum = 0;
-    for (int n = 0; n < engine->venue_count; n++)
-        if (has_cash(&engine->venues[n]))
-            sum += cash_micros(cash_today_e8(&engine->venues[n].cash));
-    for (int id = 0; id < RESTORED_VENUES; id++)
-        if (!engine->restored.cash_claimed[id])
-            sum += cash_micros(cash_today_e8(&engine->restored.cash[id]));
-    return sum;
+    int64_t today = 0, transfers = 0;
+    for (int n = 0; n < engine->venue_count; n++) {
+        if (!has_cash(&engine->venues[n]))
+            continue;
+        today += cash_micros(cash_today_e8(&engine->venues[n].cash));
+        transfers += cash_micros(cash_transfers_e8(&engine->venues[n].cash));
+    }
+    for (int id = 0; id < RESTORED_VENUES; id++) {
+        if (engine->restored.cash_claimed[id])
+            continue;
+        today += cash_micros(cash_today_e8(&engine->restored.cash[id]));
+        transfers += cash_micros(cash_transfers_e8(&engine->restored.cash[id]));
+    }
+    engine->cash_micros = today;
+    engine->transfers_micros = transfers;
 }
 
-int64_t engine_transfers_micros(const struct engine *engine)
+static void cash_changed(struct engine *engine)
 {
-    int64_t sum = 0;
-    for (int n = 0; n < engine->venue_count; n++)
-        if (has_cash(&engine->venues[n]))
-            sum += cash_micros(cash_transfers_e8(&engine->venues[n].cash));
-    return sum;
+    engine_cash_sums(engine);
+    engine_totals(engine);
 }
 
 void engine_roll_cash(struct engine *engine, int64_t day)
@@ -56,6 +60,7 @@ void engine_roll_cash(struct engine *engine, int64_t day)
         cash_roll(&engine->venues[n].cash, day);
     for (int id = 0; id < RESTORED_VENUES; id++)
         cash_roll(&engine->restored.cash[id], day);
+    engine_cash_sums(engine);
 }
 
 /* ---- the journal ------------------------------------------------------------------------------
@@ -157,6 +162,7 @@ void engine_claim_cash(struct engine *engine, struct engine_venue *ev)
         ev->cash = engine->restored.cash[id];
     }
     ev->cash.day = engine->day;
+    engine_cash_sums(engine);
 }
 
 /* ---- movements --------------------------------------------------------------------------------
@@ -245,7 +251,7 @@ void engine_on_cash(void *context, struct venue *venue, const struct cash_report
     bool in_wallet = !report->provisional && ev->wallet_told &&
                      report->wall_ns + CLOCK_MARGIN_NS <= ev->wallet_wall_ns;
     ev->movements += !in_wallet;
-    engine_totals(engine);
+    cash_changed(engine);
     if (report->provisional)
         look_again(engine, ev, CASH_CONFIRM_NS);
     else
@@ -297,12 +303,12 @@ void engine_on_cash_read(void *context, struct venue *venue, int64_t until_wall_
     ev->cash_read = true;
     if (dropped > 0) {
         ev->movements++;
-        engine_totals(engine);
         engine_say(engine, EVENT_WARNING, venue->id, 0, 0, "cash_unconfirmed",
                    "%d movements that events told of are in no row of the venue's history; the "
                    "wallet decides",
                    dropped);
     }
+    cash_changed(engine);
 }
 
 static void doubt(struct engine *engine, struct engine_venue *ev)
@@ -378,7 +384,7 @@ void engine_judge_cash(struct engine *engine, struct engine_venue *ev)
     } else {
         doubt(engine, ev);
     }
-    engine_totals(engine);
+    cash_changed(engine);
 }
 
 void engine_cash_resumed(struct engine *engine)
@@ -436,12 +442,12 @@ void engine_on_position_changed(void *context, struct venue *venue,
         market->told_due_ns = 0;
         return;
     }
-    if (after_fill) {
+    if (after_fill && !market->exposure.told) {
         if (market->told_due_ns == 0)
             market->told_due_ns = engine->now_ns + FILL_GRACE_NS;
         return;
     }
-    market->told_by_hand = true;
+    market->told_by_hand = market->told_by_hand || !after_fill;
     market->told_due_ns = 0;
     charge_told(engine, market, position.lots);
     engine_want_reconcile(engine, ev);

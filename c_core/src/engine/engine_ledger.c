@@ -9,7 +9,7 @@
 
 void engine_totals(struct engine *engine)
 {
-    int64_t day = engine_unclaimed_day_micros(engine) + engine_cash_micros(engine);
+    int64_t day = engine_unclaimed_day_micros(engine) + engine->cash_micros;
     int64_t used[2] = {0, 0}, positions[2] = {0, 0};
     for (int n = 0; n < engine->market_count; n++) {
         const struct engine_market *market = ENGINE_MARKET(engine, n);

@@ -163,6 +163,7 @@ struct engine {
 
     /* totals over all markets */
     int64_t loss_micros, day_micros;
+    int64_t cash_micros, transfers_micros; /* today, of all venues; see engine_cash_sums */
     int64_t used_micros[2], positions_micros[2];
     bool dirty; /* totals changed since the last reprice */
     int64_t next_reprice_ns;
@@ -258,8 +259,8 @@ struct engine_market *engine_market_of(struct engine *engine, const struct venue
                                        const struct instrument *instrument);
 
 /* engine_cash.c */
-int64_t engine_cash_micros(const struct engine *engine);
-int64_t engine_transfers_micros(const struct engine *engine);
+/* engine_cash_sums: adds up after any change, so that a tick need not look at every venue's. */
+void engine_cash_sums(struct engine *engine);
 /* engine_roll_cash: the day's sums begin again; movements of the new day that are known stay. */
 void engine_roll_cash(struct engine *engine, int64_t day);
 void engine_journal_cash(struct engine *engine);
