@@ -997,6 +997,7 @@ static void a_persons_order_is_charged_while_it_rests(void)
     CHECK(exposure->count == 1 && exposure->orders[0].remaining.lots == 10);
     CHECK(exposure->used_micros[BUDGET_LOSS] > before);
     CHECK(exposure_own_orders(exposure) == 0);
+    CHECK(engine_page(engine)->counters[COUNTER_FOREIGN_OPEN] == 1);
     struct execution_report fill = strangers_fill(OWNER_PERSON, 9000, 4);
     tell(&fill);
     CHECK(books()->position_lots == 4 && exposure->orders[0].remaining.lots == 6);
@@ -1010,6 +1011,7 @@ static void a_persons_order_is_charged_while_it_rests(void)
     canceled.cumulative.lots = 4;
     tell(&canceled);
     CHECK(exposure->count == 1 && exposure->orders[0].client_order_id == id);
+    CHECK(engine_page(engine)->counters[COUNTER_FOREIGN_OPEN] == 0);
     CHECK(said("foreign_order_seen", text) == 1 && strstr(text, "by-hand") != NULL);
     end();
 }
