@@ -165,6 +165,13 @@ soak: trader
 flips: trader c-tests
 	$(PYTHON) tests/unit/control_flips.py $(FLIPS)
 
+KILLS ?= 200
+SYSTEMS ?= 4
+## kills: KILLS=200 seeded kills with orders held in the network, SYSTEMS=4 side by side, from SEED=1 on
+.PHONY: kills
+kills: trader
+	$(PYTHON) tests/scenario/kills.py --seed $(SEED) --kills $(KILLS) --systems $(SYSTEMS)
+
 ## lint: names, imports and layout, types, who may include whom, generated files
 .PHONY: lint
 lint:

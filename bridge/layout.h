@@ -6,7 +6,7 @@
 
 #include "protocol.h"
 
-#define PROTOCOL_LAYOUT_HASH 0xA85D2F3138790860ULL
+#define PROTOCOL_LAYOUT_HASH 0xF566A29A0CB55EADULL
 
 #define LAYOUT_AT(type, field, offset) \
     _Static_assert(offsetof(struct type, field) == (offset), #type "." #field)
@@ -42,7 +42,7 @@ LAYOUT_AT(ledger_participant, day, 56);
 LAYOUT_AT(ledger_participant, want_micros, 64);
 LAYOUT_AT(ledger_participant, reconciled_ns, 80);
 LAYOUT_AT(ledger_participant, roll_ack, 88);
-LAYOUT_AT(ledger_participant, reserved2, 92);
+LAYOUT_AT(ledger_participant, journal_mode, 92);
 LAYOUT_AT(ledger_participant, journal_sequence, 96);
 LAYOUT_AT(ledger_participant, journal_head, 104);
 LAYOUT_AT(ledger_participant, reserved0, 136);
@@ -337,6 +337,8 @@ LAYOUT_AT(journal_record, cost_micros, 136);
 LAYOUT_AT(journal_record, realized_micros, 144);
 LAYOUT_AT(journal_record, fees_e8, 152);
 LAYOUT_AT(journal_record, execution_id, 160);
-LAYOUT_AT(journal_record, reserved0, 208);
+LAYOUT_AT(journal_record, wallet_e8, 208);
+LAYOUT_AT(journal_record, venue_wall_ns, 216);
+LAYOUT_AT(journal_record, reserved0, 224);
 
 #endif

@@ -41,6 +41,8 @@ COUNTER_NAMES = (
     "orphans_canceled",
     "journal_damaged",
     "backlog_dropped",
+    "journal_missing",
+    "foreign_open",
 )
 OUTER_COUNTERS = {
     "heap_calls": 40,

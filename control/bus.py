@@ -137,7 +137,10 @@ class CommandServer:
         return {"snapshot": snapshot(self._supervisor.paths)}
 
     def _stop(self, request: dict[str, Any]) -> dict[str, Any]:
-        self._supervisor.events.write("control", "stop_requested", actor=str(request.get("actor", ""))[:64])
+        keep = request.get("keep_venues") is True
+        actor = str(request.get("actor", ""))[:64]
+        self._supervisor.events.write("control", "stop_requested", actor=actor, keep_venues=keep)
+        self._supervisor.keep_venues = keep
         return {"stopping": True}
 
     def _budget_set(self, request: dict[str, Any]) -> dict[str, Any]:

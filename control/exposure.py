@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from bridge.paths import Paths
 
 NEVER = "nothing to cancel: no process of this PURSER_HOME ever worked there"
+FOUND_KEPT = 1000
 Traces = dict[str, list[int]]
 
 
@@ -79,6 +81,27 @@ def note_empty(paths: Paths, venue: str, place: Place | None = None) -> None:
     write_atomically(_file(paths), seen, durable=True)
 
 
+def found_before(paths: Paths) -> frozenset[str]:
+    """The ids of orders that a kill or a reclaim found at a venue: they have landed, whatever a ledger that
+    nobody has reconciled since still says of them."""
+    ids = (read_json(_found_file(paths)) or {}).get("ids")
+    return frozenset(name for name in ids if isinstance(name, str)) if isinstance(ids, list) else frozenset()
+
+
+def note_found(paths: Paths, ids: Iterable[str]) -> None:
+    """Keep them for later commands, the newest FOUND_KEPT. OSError passes."""
+    fresh = [name for name in ids if name]
+    if not fresh:
+        return
+    kept = (read_json(_found_file(paths)) or {}).get("ids")
+    known = [name for name in kept if isinstance(name, str)] if isinstance(kept, list) else []
+    write_atomically(_found_file(paths), {"ids": [*known, *fresh][-FOUND_KEPT:]}, durable=True)
+
+
+def _found_file(paths: Paths) -> Path:
+    return paths.mode_home / "orders_found.json"
+
+
 def _name(place: Place) -> str:
     return f"{place.venue} {place.fingerprint:016x}" if place.earlier else place.venue
 
@@ -96,7 +119,8 @@ def _kept(paths: Paths, venue: str) -> Traces:
         except FileNotFoundError:
             return {}
         return {name: [] for name in sorted(names) if name.startswith("journal-")}
-    files = (paths.bot_db, paths.bot_db.with_name(paths.bot_db.name + "-wal"), paths.log("bot"))
+    wal = paths.bot_db.with_name(paths.bot_db.name + "-wal")
+    files = (paths.bot_db, wal, paths.log("bot"), paths.markets)
     found: Traces = {}
     for file in files:
         try:

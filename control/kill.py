@@ -37,7 +37,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bridge.ledger import Ledger, LedgerError, now_ns
 from bridge.messages import HaltReason
@@ -50,15 +50,16 @@ from control.recorder import write_event
 
 if TYPE_CHECKING:
     from bridge.paths import Paths
+    from control.flatten import Closed
 
 ACK_WAIT_S = 0.05
 FIRST_SWEEP_S = 0.9  # from the start of the command
 END_S = 1.6  # by then who acknowledged has cancelled too; whoever still runs is ended hard
 TOTAL_S = 2.6  # of the three seconds that a kill may take, what is left after starting Python
 SECOND_LOOK_S = 0.25  # after the first one, when nothing is on its way
-CALL_TIMEOUT_S = 0.6
-PROGRESS_S = 2.0
-FLATTEN_S = 8.0  # whatever a venue answers, a flatten ends by then
+LAST_LOOK_S = 6.0  # after a wait, when haste is over
+LAST_CALL_S = 2.5
+PROGRESS_S = 4.0
 NO_VENUE = "no venue has anything of ours: none was asked"
 
 Say = Callable[[str, str], None]  # text, tone: good, bad, plain
@@ -73,7 +74,8 @@ class VenueResult:
     cancelled: int = 0
     open_orders: int = 0
     fills: int | None = None
-    flat: str = ""
+    closed: Closed | None = None  # of a flatten
+    to_close: bool = False  # positions may be held there, and were to be closed
     problem: str = ""  # why it is unverified
     nothing: str = ""  # why there can be no order of ours, when that is known without asking
     verified: int = 0  # how many sweeps ended with nothing open
@@ -85,14 +87,14 @@ class VenueResult:
 
     def line(self) -> str:
         """The venue's line of the report."""
-        if self.problem and self.nothing:
+        flat = f", {self.closed.line()}" if self.closed is not None else ""
+        if self.problem and self.nothing and not self.to_close:
             return f"{self.name}{self.where}: {self.nothing} (asked all the same: {self.problem})"
         if self.problem:
-            return f"{self.name}{self.where}: UNVERIFIED, {self.problem}"
+            return f"{self.name}{self.where}: UNVERIFIED, {self.problem}{flat}"
         fills = "fills not asked" if self.fills is None else f"{self.fills} filled meanwhile"
         times = "twice" if self.verified > 1 else "once, after the last order in flight"
         state = f"{self.open_orders} STILL OPEN" if self.open_orders else f"no order open, verified {times}"
-        flat = f", {self.flat}" if self.flat else ""
         return f"{self.name}{self.where}: {self.cancelled} cancelled, {fills}, {state}{self._doubt()}{flat}"
 
     def _doubt(self) -> str:
@@ -106,13 +108,15 @@ class VenueResult:
 
     @property
     def unverified(self) -> bool:
-        """It could not be asked, and may have orders of ours."""
-        return bool(self.problem and not self.nothing)
+        """It could not be asked, and may have orders of ours, or positions that were to be closed."""
+        positions = self.closed is not None and bool(self.closed.unknown)
+        return positions or bool(self.problem and (not self.nothing or self.to_close))
 
     @property
     def left_over(self) -> bool:
         """It was asked, and something is left there."""
-        return bool(self.open_orders or self.unknown or self.unread or "NOT FLAT" in self.flat)
+        closed = self.closed is not None and bool(self.closed.left)
+        return bool(self.open_orders or self.unknown or self.unread or closed)
 
 
 @dataclass(slots=True)
@@ -174,6 +178,8 @@ class Kill:
         self._seen = flight.read(self._paths)
         asked = self._venues()
         self._report.venues = asyncio.run(self._at_venues(asked))
+        if self._flatten:
+            self._close_positions(asked)
         self._note_empty(asked)
         for result in self._report.venues:
             self._say(result.line(), "bad" if result.unverified or result.left_over else "good")
@@ -310,7 +316,8 @@ class Kill:
             owners = [entry.process for entry in self._found if entry.name == place.participant]
             if place.earlier or not owners:
                 result.nothing = exposure.nothing_there(self._paths, place.venue, place) or ""
-            if result.nothing and (place.ready is None or place.problem):
+            result.to_close = self._flatten and result.nothing != exposure.NEVER
+            if result.nothing and not result.to_close and (place.ready is None or place.problem):
                 self._say(f"{place.venue}{place.where}: {result.nothing}", "good")
             else:
                 wanted.append((result, place))
@@ -347,10 +354,8 @@ class Kill:
             result.problem = place.problem or "its address is not known; look at the venue itself"
             return result
         try:
-            async with venues.open_venue(place.venue, place.ready, CALL_TIMEOUT_S) as venue:
+            async with venues.open_venue(place.venue, place.ready, sweep.ANSWER_S) as venue:
                 await self._empty(venue, place, result, ended)
-                if self._flatten:
-                    result.flat = await self._close_positions(venue)
         except Exception as error:  # whatever went wrong here, the other venue must still be emptied
             why = "no answer in time" if isinstance(error, TimeoutError) else str(error)
             result.problem = f"{why or type(error).__name__}; look at the venue itself, then kill again"
@@ -369,16 +374,25 @@ class Kill:
         # An earlier run's account, or one that the owner has left in order: nothing can be on its way.
         seen = flight.Flight() if place.earlier or result.nothing else self._seen
         symbols = set(place.symbols) | self._symbols(venue.name)
-        looking = sweep.Sweep(venue, symbols, seen, sweep.since_wall_s(seen, venue.name))
+        since_s = sweep.since_wall_s(seen, venue.name)
+        found = exposure.found_before(self._paths)
+        looking = sweep.Sweep(venue, symbols, seen, since_s, found)
         with contextlib.suppress(Exception):  # the last sweep decides
             async with self._left(FIRST_SWEEP_S):
                 result.verified += await looking.empty(self._began + FIRST_SWEEP_S)
         first_s = time.monotonic() - self._began
-        await self._settle(looking, result, seen)
+        try:
+            await self._settle(looking, result, seen)
+        finally:  # what was found stays known, also when the last look fails
+            with contextlib.suppress(OSError):
+                exposure.note_found(self._paths, looking.found)
         if first_s + SECOND_LOOK_S > time.monotonic() - self._began:
             await asyncio.sleep(first_s + SECOND_LOOK_S - (time.monotonic() - self._began))
         await asyncio.shield(ended)  # nobody is left who could send between this look and the end
-        ends_s = max(TOTAL_S, time.monotonic() - self._began + 0.9)
+        waited = time.monotonic() - self._began > TOTAL_S
+        if waited:
+            looking.patience_s = LAST_CALL_S
+        ends_s = max(TOTAL_S, time.monotonic() - self._began + (LAST_LOOK_S if waited else 0.9))
         async with self._left(ends_s):
             result.verified += await looking.empty(self._began + ends_s - 0.1)
         result.open_orders = len(looking.left)
@@ -415,16 +429,15 @@ class Kill:
         if seen.unreadable(result.name) and not self._wait:
             result.unread = f"orders on their way cannot be counted ({seen.problem or 'damaged slots'})"
 
-    async def _close_positions(self, venue: Any) -> str:
-        """Its failure takes nothing away from what was confirmed about the orders."""
-        from control.flatten import flatten
+    def _close_positions(self, asked: list[tuple[VenueResult, Place]]) -> None:
+        """Only now, with everybody dead who could trade against it; and never at a place that may be another
+        one than that which was used."""
+        from control.flatten import close_all
 
-        try:
-            async with asyncio.timeout(FLATTEN_S):
-                return await flatten(venue, self._paths)
-        except Exception as error:
-            why = "no answer in time" if isinstance(error, TimeoutError) else str(error)
-            return f"NOT FLAT as far as is known: {why or type(error).__name__}"
+        there = [(result, place) for result, place in asked if result.to_close and not place.problem]
+        closed = close_all(self._paths, [place for _, place in there], self._report.alive)
+        for (result, _), outcome in zip(there, closed, strict=True):
+            result.closed = outcome
 
     def _note_empty(self, asked: list[tuple[VenueResult, Place]]) -> None:
         """What was confirmed is kept, so that the next kill need not call unverified what is empty."""

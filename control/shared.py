@@ -155,7 +155,10 @@ class Page:
         self.realized_micros = int(content.realized_micros)
         self.unrealized_micros = int(content.unrealized_micros)
         self.fees_micros = int(content.fees_micros)
+        self.cash_micros = int(content.cash_micros)
+        self.transfers_micros = int(content.transfers_micros)
         self.fills_total = int(content.fills_total)
+        self.counters = tuple(int(count) for count in content.counters)
 
     @cached_property
     def refusals(self) -> list[int]:
@@ -232,7 +235,7 @@ class Page:
 
 _VENUE_NUMBERS = (
     "open_orders", "feed_ns", "dead_man_armed_ns", "dead_man_expires_ns", "fills", "resyncs", "disconnects",
-    "clock_offset_ns",
+    "clock_offset_ns", "wallet_e8", "books_e8", "wallet_ns",
 )  # fmt: skip
 _POSITION_NUMBERS = (
     "quantity_e9", "cost_micros", "mark_e9", "realized_micros", "unrealized_micros", "fees_e8",

@@ -35,8 +35,10 @@ from control.children import Child
 from control.config import Budget, Paper, load, micros, usd
 from control.errors import ControlError, Exit
 from control.guard import Guard
+from control.instance import know_instance
 from control.keeper import Keeper, StartFailed
 from control.latch import describe, is_latched, set_latch
+from control.lost_records import lost_records
 from control.processes import ProcessId
 from control.recorder import EventLog, FillRecorder
 from control.records import write_atomically
@@ -66,11 +68,13 @@ class Supervisor:
         self.adopted = False
         self.stopping = asyncio.Event()
         self.stop_simulators = True
+        self.keep_venues = False  # after a stop that leaves them up
         self.exit_code = Exit.OK
         self._lock = -1
         self._keeper = Keeper(self)
         self._started_wall_ns = time.time_ns()
         self._fills_problem: str | None = None
+        self._lost_told: set[str] = set()
         self._unverified: list[str] = []  # venues where a stop did not see that nothing is open
         self.earlier = shared.about_supervisor(paths)
         self._sweeps: set[asyncio.Task[str]] = set()
@@ -141,6 +145,7 @@ class Supervisor:
             raise ControlError("It is already running; `control status` shows it.", Exit.ERROR) from None
 
     def _prepare(self) -> None:
+        know_instance(self.paths, self.events, self.step)
         engine_config = Path(self.options.get("engine_config") or self._folder / self.settings.engine_config)
         bot_config = Path(self.options.get("bot_config") or self._folder / self.settings.bot_config)
         self.children = kids.make_children(self.paths, self.settings, engine_config, bot_config, self.options)
@@ -272,6 +277,15 @@ class Supervisor:
             self.record_fills_now()
             await asyncio.sleep(BEAT_S)
 
+    def _note_lost_records(self) -> None:
+        """Told once, also when the participant said so before anybody listened to it."""
+        pages = {name: shared.read_page(self.paths, name) for name in words.PARTICIPANTS[1:]}
+        lost = lost_records({name: page for name, page in pages.items() if page and not page.torn})
+        for name, text in lost.items():
+            if name not in self._lost_told:
+                self.events.write("supervisor", name, level="error", text=text)
+        self._lost_told = set(lost)
+
     def record_fills_now(self) -> None:
         """Copy new fills of both pages into fills.jsonl; a full disk is an event, not an end."""
         for name in words.PARTICIPANTS[1:]:
@@ -293,6 +307,7 @@ class Supervisor:
 
     async def _write_snapshots(self) -> None:
         while True:
+            self._note_lost_records()
             self.write_snapshot()
             self.write_supervisor_json()
             for child in self.children:
@@ -352,7 +367,7 @@ class Supervisor:
             self._unverified = [f"{n}: {word}" for n, word in said.items() if not word.endswith(", 0 open")]
             self._note_empty({name for name, word in said.items() if word.endswith(", 0 open")})
         self.write_snapshot()
-        if self.stop_simulators:
+        if self.stop_simulators and not self.keep_venues:
             await self._stop_simulators()
         self.write_supervisor_json()
 

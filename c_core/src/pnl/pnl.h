@@ -48,6 +48,10 @@ void pnl_reverse(struct pnl *pnl, int side, struct price price, struct quantity 
 /* pnl_adopt: takes a position over that the books do not explain, at the cost given. */
 void pnl_adopt(struct pnl *pnl, int64_t position_lots, int64_t cost_micros);
 
+/* pnl_adjust: the venue changed the position without a fill. Lots that went take their share of the
+ * cost with them and realise nothing; lots that came cost `price` each. */
+void pnl_adjust(struct pnl *pnl, int64_t position_lots, struct price price);
+
 /* pnl_roll: starts a later day; false (and no change) for the same or an earlier one. */
 bool pnl_roll(struct pnl *pnl, int64_t day);
 
