@@ -123,6 +123,7 @@ static void connector_make(void)
         .api_key = "key",
         .api_secret = "secret",
         .environment = 'p',
+        .instance = 0x1a2b3c4d,
         .host = 0xabcd,
         .recv_window_ms = 1500,
         .dead_man_timeout_ms = 12000,
@@ -385,9 +386,36 @@ static void test_forced_orders_are_said(void)
 {
     order_event("autoclose-123", "CALCULATED", "FILLED", 4300);
     EXPECT(heard.report.client_order_id == 0 && strncmp(heard.report.text, "forced", 6) == 0);
+    EXPECT(heard.report.owner == OWNER_VENUE);
     EXPECT(heard.level == EVENT_ERROR && strcmp(heard.event, "order_forced") == 0);
     order_event("somebody", "TRADE", "FILLED", 4301); /* a person's own order: booked, not halted */
-    EXPECT(heard.report.client_order_id == 0 && strncmp(heard.report.text, "foreign", 7) == 0);
+    EXPECT(heard.report.client_order_id == 0 && strcmp(heard.report.text, "somebody") == 0);
+    EXPECT(heard.report.owner == OWNER_PERSON);
+}
+
+/* Every step of an order that is not ours is told, with whose it is: it must be charged. */
+static void test_the_orders_of_others_are_told(void)
+{
+    order_event("by-hand", "NEW", "NEW", 0);
+    EXPECT(heard.report.owner == OWNER_PERSON && heard.report.execution_type == EXEC_NEW);
+    EXPECT(heard.report.quantity.lots == 10 && heard.report.price.ticks == 600000);
+    order_event("by-hand", "CANCELED", "CANCELED", 0);
+    EXPECT(heard.report.execution_type == EXEC_CANCELED);
+    order_event("psp0badcafe-0200000100000001", "NEW", "NEW", 0);
+    EXPECT(heard.report.owner == OWNER_PURSER && heard.report.client_order_id == 0);
+    EXPECT(strcmp(heard.report.text, "instance 0badcafe") == 0);
+}
+
+/* What this machine left open before the upgrade is ours; a new order of that form is another
+ * Purser's, of that release. */
+static void test_orders_of_before_the_upgrade_are_ours(void)
+{
+    order_event("pspabcd-0200000100000001", "TRADE", "PARTIALLY_FILLED", 4400);
+    EXPECT(heard.report.owner == OWNER_US);
+    EXPECT(heard.report.client_order_id == (BINANCE_EARLIER | 0x0200000100000001));
+    order_event("pspabcd-0200000100000002", "NEW", "NEW", 0);
+    EXPECT(heard.report.owner == OWNER_PURSER);
+    EXPECT(strcmp(heard.report.text, "release 0.1.0 on machine abcd") == 0);
 }
 
 static void test_listen_key_expiry_renews(void)
@@ -603,6 +631,8 @@ int main(void)
     test_silence_and_loss_are_unknown();
     test_fills_come_from_the_user_stream();
     test_forced_orders_are_said();
+    test_the_orders_of_others_are_told();
+    test_orders_of_before_the_upgrade_are_ours();
     test_listen_key_expiry_renews();
     test_missed_fills_are_asked_from_the_unbroken_record();
     test_a_fill_missed_before_others_is_asked_from_the_last_agreement();

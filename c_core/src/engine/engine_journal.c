@@ -217,7 +217,8 @@ int engine_restore(struct engine *engine)
     settle_restored(engine);
     if (engine->replayed.head_generation > engine->restored.generation)
         engine->restored.generation = engine->replayed.head_generation;
-    engine->content.counters[COUNTER_JOURNAL_DAMAGED] = engine->replayed.damaged;
+    engine->content.counters[COUNTER_JOURNAL_DAMAGED] =
+        engine->replayed.damaged && !engine->replayed.healed;
     return 0;
 }
 

@@ -71,6 +71,7 @@ static void resume(struct engine *engine)
 {
     risk_runaway_init(&engine->runaway, &engine->config.risk);
     engine->runaway_told = false;
+    engine_foreign_begin(engine);
     engine_cash_resumed(engine);
     engine_journal_control(engine, JOURNAL_CONTROL_RESUME, NULL, VENUE_NONE, engine->epoch);
 }
@@ -143,7 +144,7 @@ void engine_watch_ledger(struct engine *engine)
     bool quitting = engine->draining || engine->replaced;
     engine->adding = view->state == LEDGER_ACTIVE && leased && !quitting &&
                      view->participants[ROLE_ENGINE].state != LEDGER_REDUCING &&
-                     !engine_cash_doubted(engine);
+                     !engine->foreign.other[0] && !engine_cash_doubted(engine);
     engine->stopping = halted || view->state == LEDGER_CANCEL_ONLY || quitting;
     if (engine->adding != was_adding || engine->stopping != was_stopping)
         engine->sweep_now = true;
