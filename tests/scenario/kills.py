@@ -51,6 +51,9 @@ HELD_MAX_MS = 9000
 WINDOW_MS = (200, 5000)
 TRADE_S = 180.0  # until both venues have orders, on a busy machine
 CAUGHT_S = 6.0  # until orders were caught on their way
+# Ticks from the fair value: close to it, an order that comes late often crosses the book and is refused, so
+# that nobody ever sees it; far from it, it rests or fills.
+CLOSE, FAR = 1, 4
 MARGIN_MS = 700  # two looks of a kill, and what stands between two clocks' readings
 UNVERIFIED, PARTLY = 7, 6
 
@@ -141,7 +144,8 @@ class Site:
         settings["quoter"] |= {"requote_ticks": 2, "levels": 2}
         (self._config / "binance_sim.json").write_text(json.dumps(settings))
         bot = json.loads((ROOT / "config" / "polymarket_sim.json").read_text())
-        bot["strategy"] |= {"requote_interval_ms": 100, "tolerance_ticks": 0}
+        spread = CLOSE if case.seed % 2 else FAR
+        bot["strategy"] |= {"requote_interval_ms": 100, "tolerance_ticks": 0, "half_spread_ticks": spread}
         (self._config / "polymarket_sim.json").write_text(json.dumps(bot))
         self.system.start("--config", str(self._config))
         self.system.wait(
