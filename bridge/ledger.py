@@ -338,6 +338,16 @@ class Ledger:
         size = LedgerSlot.SIZE
         return [LedgerSlot.unpack(data[i : i + size]) for i in range(0, len(data), size)]
 
+    def query_ids(self, venue: VenueId) -> set[bytes]:
+        """The 32 bytes by which the venue is asked for an order, of every reservation of every process."""
+        found: set[bytes] = set()
+        slots = ffi.new("struct ledger_slot[]", PROTOCOL_SLOTS)
+        for participant in range(PROTOCOL_PARTICIPANTS):
+            count = lib.ledger_slots(self._ledger, participant, slots, PROTOCOL_SLOTS)
+            here = (slots[n] for n in range(count))
+            found |= {bytes(ffi.buffer(slot.query_id)) for slot in here if slot.venue == venue}
+        return found - {bytes(32)}
+
     def audit(self) -> str | None:
         """None when every invariant holds, else the first violation's sentence."""
         text = ffi.new("char[]", 512)

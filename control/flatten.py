@@ -207,6 +207,10 @@ class _Outcomes:
 
     async def close(self) -> None:
         """Sell, then wait until the chain has confirmed the sales; a sale that failed is made again."""
+        keys = self._venue.wallet
+        if (contract := str(keys.get("wallet") or keys["address"])).lower() != keys["address"].lower():
+            self._result.unknown = f"the contract {contract} holds it, and its sales are not signed here"
+            return
         began = time.monotonic()
         tokens = await self._candidates()
         ever_held: set[str] = set()

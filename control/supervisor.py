@@ -35,6 +35,7 @@ from control.children import Child
 from control.config import Budget, Paper, load, micros, usd
 from control.errors import ControlError, Exit
 from control.guard import Guard
+from control.instance import know_instance
 from control.keeper import Keeper, StartFailed
 from control.latch import describe, is_latched, set_latch
 from control.lost_records import lost_records
@@ -144,6 +145,7 @@ class Supervisor:
             raise ControlError("It is already running; `control status` shows it.", Exit.ERROR) from None
 
     def _prepare(self) -> None:
+        know_instance(self.paths, self.events, self.step)
         engine_config = Path(self.options.get("engine_config") or self._folder / self.settings.engine_config)
         bot_config = Path(self.options.get("bot_config") or self._folder / self.settings.bot_config)
         self.children = kids.make_children(self.paths, self.settings, engine_config, bot_config, self.options)

@@ -247,6 +247,7 @@ class App:
             lambda condition_id, _token: self._markets.on_resolved(condition_id),
         )
         self._wire(venue)
+        self._run_dead_man()
         await self._cash.load()
         await self._reconcile_at_start()
         await self._markets.follow()
@@ -271,10 +272,18 @@ class App:
         self._spawn(self._markets.run())
         if self._mode != "dry-run":
             self._spawn(self._cash.run())
-            self._duty.dead_man = DeadMan(self._exchange, self._budget, lambda: self._duty.cycles)
-            self._spawn(self._duty.dead_man.run())
         self._ready = True
         log.info("bot_started", mode=self._mode, markets=len(self._markets.quoted))
+
+    def _run_dead_man(self) -> None:
+        """From before the first look at the account: another system that the look finds must see us. It
+        does not beat for orders before the first duty cycle."""
+        if self._mode == "dry-run":
+            return
+        dead_man = DeadMan(self._exchange, self._budget, self._integration, lambda: self._duty.cycles)
+        self._engine.reconciler.foreign.seen = dead_man.announce
+        self._duty.dead_man = dead_man
+        self._spawn(dead_man.run())
 
     def _wire(self, venue: Polymarket) -> None:
         """The parts of a duty cycle and the tasks beside it, each given what it reads and changes."""

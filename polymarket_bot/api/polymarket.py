@@ -44,7 +44,13 @@ from polymarket_bot.api.activity import Movement, read_movements
 from polymarket_bot.api.decimals import format_scaled, parse_scaled
 from polymarket_bot.api.errors_table import SubmitResult, Verdict, classify
 from polymarket_bot.api.trades import TradeReader
-from polymarket_bot.errors import ConfigurationError, CredentialsError, VenueAccountError, VenueError
+from polymarket_bot.errors import (
+    ConfigurationError,
+    CredentialsError,
+    HeartbeatTakenError,
+    VenueAccountError,
+    VenueError,
+)
 from polymarket_bot.model import (
     Direction,
     Fee,
@@ -517,13 +523,13 @@ class Polymarket:
         return read_movements(items)
 
     async def heartbeat(self, heartbeat_id: str) -> str:
-        """Renew the dead-man switch; gives the id for the next time."""
+        """Renew the dead-man switch; gives the id for the next time. HeartbeatTakenError when the venue
+        expects another one: then nothing was renewed."""
         async with _asking("heartbeat", READ_TIMEOUT_S):
             try:
                 return (await self._client.send_order_heartbeat(heartbeat_id=heartbeat_id)).heartbeat_id
             except OrderHeartbeatMismatchError as mismatch:
-                answer = await self._client.send_order_heartbeat(heartbeat_id=mismatch.heartbeat_id)
-                return answer.heartbeat_id
+                raise HeartbeatTakenError(mismatch.heartbeat_id or "") from mismatch
 
 
 @asynccontextmanager

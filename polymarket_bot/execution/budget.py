@@ -124,6 +124,10 @@ class LedgerBudget:
     def halt(self, reason: HaltReason) -> None:
         self._ledger.halt(reason)
 
+    def slot_ids(self) -> set[str]:
+        """By the venue's name: every order of this venue that the ledger holds, of any process."""
+        return {"0x" + raw.hex() for raw in self._ledger.query_ids(VenueId.POLYMARKET)}
+
     def leave(self) -> None:
         self._ledger.leave()
         self._ledger.close()

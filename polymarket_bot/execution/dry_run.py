@@ -148,3 +148,6 @@ class DryRunBudget:
 
     def halt(self, reason: HaltReason) -> None:
         log.error("halt_wanted", reason=reason.name)
+
+    def slot_ids(self) -> set[str]:
+        return set()

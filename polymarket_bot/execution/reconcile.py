@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from bridge.messages import ExecutionType, HaltReason
 from polymarket_bot.api.decimals import format_scaled
 from polymarket_bot.api.polymarket import Exchange
-from polymarket_bot.errors import VenueAccountError, VenueError
+from polymarket_bot.errors import BotError, VenueAccountError, VenueError
 from polymarket_bot.execution.account import Account
+from polymarket_bot.execution.foreign import ForeignOrders
 from polymarket_bot.execution.order_desk import FILL_GRACE_NS, OrderDesk
 from polymarket_bot.execution.ports import Budget, Clock, Reporter, Store
 from polymarket_bot.execution.settlement import HALF, Change, ChangeKind
@@ -56,6 +57,7 @@ class Reconciler:
         self._store = store
         self._report = reporter
         self._clock = clock
+        self.foreign = ForeignOrders(budget, store, reporter, clock)
         self.reconciled_ns = 0
         self.trades_read_s = 0  # wall second up to which all trades of the account were read
 
@@ -120,6 +122,12 @@ class Reconciler:
             self._compare(order, open_now.get(order.venue_order_id), started)
         late = started - FILL_GRACE_NS
         orphans = [o for o in open_now if o not in self._desk.orders and self._desk.gone.get(o, 0) < late]
+        try:
+            await self.foreign.judge_trades(trades)
+            orphans = await self.foreign.judge_open(orphans) if orphans else []
+        except BotError as error:
+            self._report.event(1, "reconcile_failed", str(error))
+            return False
         if orphans:
             self._report.event(1, "orphans_found", f"{len(orphans)} open orders of an earlier process")
             await self._desk.cancel_ids(orphans)
@@ -226,14 +234,19 @@ class Reconciler:
     # --- start ---
 
     async def fence(self) -> int:
-        """Cancel whatever is open for this key and make sure that nothing is left. Orders found."""
+        """Cancel whatever of ours is open for this key and make sure that nothing is left. Orders found.
+        What is not ours is left alone, and halts."""
         found = 0
         for _ in range(20):
-            open_now = await self._exchange.open_orders()
-            if not open_now:
+            open_now = [update.order_id for update in await self._exchange.open_orders()]
+            ours = await self.foreign.judge_open(open_now) if open_now else []
+            if not ours:
                 return found
-            found = max(found, len(open_now))
-            await self._exchange.cancel_all()
+            found = max(found, len(ours))
+            if len(ours) == len(open_now):
+                await self._exchange.cancel_all()
+            else:
+                await self._exchange.cancel(ours)
             await asyncio.sleep(0.1)
         raise VenueError("open orders are still there after cancel-all: cancel them at the venue by hand.")
 

@@ -354,6 +354,22 @@ class Database:
             for row in rows
         }
 
+    async def known_orders(self, order_ids: Iterable[str]) -> set[str]:
+        """Which of these venue ids an order of ours has or had, or a fill of one."""
+        ids = list(order_ids)
+        found: set[str] = set()
+        try:
+            async with asyncio.timeout(COMMIT_TIMEOUT_S), self._engine.connect() as connection:
+                for start in range(0, len(ids), 200):
+                    chunk = ids[start : start + 200]
+                    query = sa.select(schema.orders.c.venue_order_id).where(
+                        schema.orders.c.venue_order_id.in_(chunk)
+                    )
+                    found |= set((await connection.execute(query)).scalars().all())
+        except UNREACHABLE as error:
+            raise BotError(f"{type(error).__name__}: the database cannot be read.") from error
+        return found
+
     async def load_unclear_orders(self, since_wall_ns: int) -> list[tuple[str, int, dict[str, Any]]]:
         """Orders of an earlier process that may have been sent and were never answered: venue id,
         when they were made, and the other columns by name."""

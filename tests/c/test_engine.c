@@ -939,6 +939,193 @@ static void an_ended_order_found_open_halts(void)
     end();
 }
 
+/* ---- orders of others on the account ----------------------------------------------------------
+ */
+
+static struct execution_report strangers(int owner, int type, uint64_t venue_order_id)
+{
+    struct execution_report report = left_open(0, 10, 0);
+    report.execution_type = (uint8_t)type;
+    report.venue_order_id = venue_order_id;
+    report.owner = (uint8_t)owner;
+    report.wall_ns = wall;
+    snprintf(report.text, sizeof report.text, "%s",
+             owner == OWNER_PURSER ? "instance 0badcafe" : "by-hand");
+    return report;
+}
+
+static struct execution_report strangers_fill(int owner, uint64_t venue_order_id, int64_t lots)
+{
+    struct execution_report report = strangers(owner, EXEC_TRADE, venue_order_id);
+    report.order_state = ORDER_PARTIALLY_FILLED;
+    report.cumulative.lots = report.last_quantity.lots = lots;
+    report.last_price = report.price;
+    fake.position_lots += lots;
+    snprintf(report.execution_id, sizeof report.execution_id, "%d", fake.next_execution++);
+    return report;
+}
+
+/* How often an event of this name was said since the last call; text: the newest one's. */
+static int said(const char *name, char text[PROTOCOL_TEXT + 1])
+{
+    struct engine_message message;
+    int count = 0;
+    while (engine_telemetry_pop(engine, &message)) {
+        struct message_event event;
+        if (message.header.kind != MESSAGE_EVENT)
+            continue;
+        memcpy(&event, message.body, sizeof event);
+        if (strncmp(event.name, name, sizeof event.name) != 0)
+            continue;
+        count++;
+        snprintf(text, PROTOCOL_TEXT + 1, "%.*s", PROTOCOL_TEXT, event.text);
+    }
+    return count;
+}
+
+/* A person's order is charged from NEW to its end, told once, and stops nothing. */
+static void a_persons_order_is_charged_while_it_rests(void)
+{
+    char text[PROTOCOL_TEXT + 1] = "";
+    begin_with_limit(1000);
+    config.quoter.enabled = false;
+    begin_engine();
+    const struct exposure *exposure = &engine_market_at(engine, 0)->exposure;
+    int64_t before = exposure->used_micros[BUDGET_LOSS];
+    struct execution_report order = strangers(OWNER_PERSON, EXEC_NEW, 9000);
+    tell(&order);
+    CHECK(exposure->count == 1 && exposure->orders[0].remaining.lots == 10);
+    CHECK(exposure->used_micros[BUDGET_LOSS] > before);
+    CHECK(exposure_own_orders(exposure) == 0);
+    CHECK(engine_page(engine)->counters[COUNTER_FOREIGN_OPEN] == 1);
+    struct execution_report fill = strangers_fill(OWNER_PERSON, 9000, 4);
+    tell(&fill);
+    CHECK(books()->position_lots == 4 && exposure->orders[0].remaining.lots == 6);
+    run(3);
+    uint64_t id;
+    CHECK(manual(SIDE_BUY, BTC * 10 - 10, 4, &id) == REJECT_NONE);
+    run(2);
+    CHECK(fake.cancels == 0 && ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    struct execution_report canceled = strangers(OWNER_PERSON, EXEC_CANCELED, 9000);
+    canceled.order_state = ORDER_CANCELED;
+    canceled.cumulative.lots = 4;
+    tell(&canceled);
+    CHECK(exposure->count == 1 && exposure->orders[0].client_order_id == id);
+    CHECK(engine_page(engine)->counters[COUNTER_FOREIGN_OPEN] == 0);
+    CHECK(said("foreign_order_seen", text) == 1 && strstr(text, "by-hand") != NULL);
+    end();
+}
+
+/* One that the stream told nothing of is charged when a list shows it, until a list lacks it. */
+static void a_persons_order_in_the_list_is_charged(void)
+{
+    begin_with_limit(1000);
+    config.quoter.enabled = false;
+    begin_engine();
+    const struct exposure *exposure = &engine_market_at(engine, 0)->exposure;
+    fake.left[fake.left_count++] = strangers(OWNER_PERSON, EXEC_STATUS, 9001);
+    disconnect_venue();
+    connect_venue();
+    run(3);
+    CHECK(exposure->count == 1 && exposure->orders[0].remaining.lots == 10);
+    disconnect_venue();
+    connect_venue();
+    run(3);
+    CHECK(exposure->count == 1);
+    fake.left_count = 0;
+    disconnect_venue();
+    connect_venue();
+    run(3);
+    CHECK(exposure->count == 0 && ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    end();
+}
+
+static void saw_other(int64_t most_steps)
+{
+    char text[PROTOCOL_TEXT + 1] = "";
+    struct ledger_view view;
+    for (; most_steps > 0 && ledger_state_now(supervisor) != LEDGER_HALTED; most_steps--)
+        run(1);
+    ledger_snapshot(supervisor, &view, now);
+    CHECK(view.state == LEDGER_HALTED && view.reason == HALT_FOREIGN);
+    CHECK(said("halted", text) == 1);
+    CHECK(strstr(text, "instance 0badcafe") && strstr(text, "control resume"));
+}
+
+/* Another Purser's new order: our orders are pulled, one order that cannot fill is sent so that the
+ * other sees us, and trading halts. */
+static void another_pursers_order_halts_both(void)
+{
+    uint64_t id;
+    begin();
+    CHECK(open_of(STRATEGY_QUOTER, -1) == 2);
+    struct execution_report order = strangers(OWNER_PURSER, EXEC_NEW, 9002);
+    int sent = fake.sent_count;
+    tell(&order);
+    CHECK(manual(SIDE_BUY, BTC * 10 - 10, 4, &id) == REJECT_FOREIGN);
+    saw_other(100);
+    CHECK(fake.sent_count == sent + 1);
+    const struct order *card = &fake.sent[sent];
+    CHECK(card->time_in_force == TIF_IOC && card->side == SIDE_BUY);
+    CHECK(card->price.ticks < BTC * 10 - BTC * 10 / 200); /* half a percent below, and more */
+    CHECK(instrument_notional_down(&fake.instrument, card->price, card->quantity).micros >=
+          100 * USD);
+    run(3);
+    CHECK(open_of(STRATEGY_QUOTER, -1) == 0);
+    end();
+}
+
+/* Its open order is found before our first one; then there is no other order than the card. */
+static void another_pursers_open_order_halts_at_start(void)
+{
+    begin_with_limit(1000);
+    fake.left[fake.left_count++] = strangers(OWNER_PURSER, EXEC_STATUS, 9003);
+    begin_engine();
+    saw_other(300);
+    CHECK(fake.sent_count == 1 && fake.sent[0].time_in_force == TIF_IOC);
+    end();
+}
+
+/* Trading that never begins (the ledger stays as it is) halts all the same. */
+static void another_purser_halts_without_a_card_too(void)
+{
+    begin_with_limit(1000);
+    fake.left[fake.left_count++] = strangers(OWNER_PURSER, EXEC_STATUS, 9003);
+    start_engine();
+    connect_venue();
+    saw_other(1100);
+    CHECK(fake.sent_count == 0);
+    end();
+}
+
+/* A fill of before our start belongs to a Purser that has ended, as after a restored backup:
+ * booked, and no halt. One of now halts. So does what a resume finds. */
+static void another_pursers_history_does_not_halt(void)
+{
+    begin();
+    struct execution_report fill = strangers_fill(OWNER_PURSER, 9004, 4);
+    fill.wall_ns = wall - 10 * SECOND;
+    tell(&fill);
+    struct execution_report expired = strangers(OWNER_PURSER, EXEC_EXPIRED, 9005);
+    expired.order_state = ORDER_EXPIRED;
+    tell(&expired);
+    run(200);
+    CHECK(books()->position_lots == 4 && ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    fill = strangers_fill(OWNER_PURSER, 9006, 4);
+    tell(&fill);
+    saw_other(100);
+    CHECK(ledger_set_state(supervisor, LEDGER_ACTIVE, HALT_NONE, 1) >= 0);
+    dead_man_ack();
+    run(100);
+    tick(BTC * 10);
+    run(5);
+    CHECK(ledger_state_now(supervisor) == LEDGER_ACTIVE && open_of(STRATEGY_QUOTER, -1) > 0);
+    fill = strangers_fill(OWNER_PURSER, 9007, 4);
+    tell(&fill);
+    saw_other(100);
+    end();
+}
+
 static void kill_and_restart(void)
 {
     engine_free(engine);
@@ -1156,6 +1343,7 @@ static void a_lost_day_is_made_of_the_venues_fills(void)
     CHECK(before.realized_micros < 0 && before.fees_e8 > 0 && before.position_lots == 2);
     CHECK(counter(COUNTER_JOURNAL_MISSING) == 0);
     restart_without_journal();
+    CHECK(counter(COUNTER_JOURNAL_MISSING) == 1); /* the ledger remembers its newest seal */
     turn(10 * MS);
     CHECK(manual(SIDE_BUY, BTC * 10 - 10, 2, &id) == REJECT_NOT_RECONCILED);
     run(30);
@@ -1277,6 +1465,12 @@ static void a_rewritten_record_is_found(void)
     CHECK(counter(COUNTER_JOURNAL_DAMAGED) == 1);
     CHECK(books()->realized_micros == before.realized_micros && line_is_reconciled());
     CHECK(books()->fees_e8 == before.fees_e8 && before.realized_micros < 0);
+    /* The alarm is of this start: the next one reads what was written since. */
+    kill_and_restart();
+    CHECK(counter(COUNTER_JOURNAL_DAMAGED) == 0 && counter(COUNTER_JOURNAL_MISSING) == 0);
+    connect_venue();
+    run(20);
+    CHECK(books()->fees_e8 == before.fees_e8);
     end();
 }
 
@@ -1869,6 +2063,31 @@ static void an_unexplained_difference_halts(void)
     end();
 }
 
+/* The same when the engine was ended by the halt: a person's resume counts for the next run too. */
+static void a_resume_after_a_restart_settles_cash(void)
+{
+    begin_with_cash();
+    fake.wallet_e8 -= 3 * E8;
+    run(7600);
+    CHECK(ledger_state_now(supervisor) == LEDGER_HALTED);
+    engine_free(engine);
+    ledger_close(ledger);
+    ledger_reclaim(supervisor, ROLE_ENGINE);
+    start_engine();
+    connect_venue();
+    run(20);
+    CHECK(page_now()->venues[0].books_e8 == 100000 * E8); /* still halted: nobody has looked */
+    CHECK(ledger_set_state(supervisor, LEDGER_ACTIVE, HALT_NONE, 1) > 0);
+    look_at_wallet();
+    CHECK(page_now()->venues[0].books_e8 == fake.wallet_e8);
+    CHECK(page_now()->cash_micros == -3 * USD);
+    CHECK(ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    fake.wallet_e8 -= 3 * E8; /* what comes after it is new */
+    run(7600);
+    CHECK(ledger_state_now(supervisor) == LEDGER_HALTED);
+    end();
+}
+
 /* A difference that a later row explains lifts the doubt without a person. */
 static void a_late_row_lifts_the_doubt(void)
 {
@@ -2072,6 +2291,12 @@ int main(void)
     restarts();
     a_partly_filled_orphan_stays_charged();
     a_strangers_rest_is_charged();
+    a_persons_order_is_charged_while_it_rests();
+    a_persons_order_in_the_list_is_charged();
+    another_pursers_order_halts_both();
+    another_pursers_open_order_halts_at_start();
+    another_purser_halts_without_a_card_too();
+    another_pursers_history_does_not_halt();
     an_ended_order_found_open_halts();
     a_position_waits_for_its_mark();
     unconfigured_positions_block();
@@ -2100,6 +2325,7 @@ int main(void)
     sums_of_one_moment_match();
     cash_survives_a_restart();
     an_unexplained_difference_halts();
+    a_resume_after_a_restart_settles_cash();
     a_late_row_lifts_the_doubt();
     a_fill_without_its_money_is_completed();
     cash_belongs_to_its_day();

@@ -48,8 +48,10 @@ def names(system: System) -> list[str]:
 
 def test_dollars_and_tokens_that_move_without_a_fill(system: System) -> None:
     """A reward of 5 is in the day's result, a withdrawal of 100 is not, and the wallet equals the books;
-    tokens that go by hand are charged; 7 dollars that vanish halt the system with a sentence."""
-    system.start("--config", str(looking_often(system)))
+    tokens that go by hand are charged; 7 dollars that vanish halt the system with a sentence, and are lost
+    once a person has resumed."""
+    config = str(looking_often(system))
+    system.start("--config", config)
     # As the venue has it: the activity is late, and balances are cached until somebody asks anew.
     system.admin("polymarket", "/faults", {"balance_cache": 1, "activity_lag_ms": 700})
 
@@ -98,3 +100,11 @@ def test_dollars_and_tokens_that_move_without_a_fill(system: System) -> None:
     status = system.control("status", expect=None).stdout
     assert "7 USD missing in Polymarket's wallet" in " ".join(status.split()), status
     system.wait("nothing is open", lambda: not system.account("polymarket")["open_orders"])
+
+    system.kill()
+    system.control("resume", "--yes")
+    system.start("--config", config)
+    system.wait("the difference is booked", lambda: "cash_accepted" in names(system))
+    system.wait("the loss is shown", lambda: page(system).cash_micros == -2 * USD or system.day_ended())
+    system.wait("the wallet equals the books once more", lambda: wallet_is_the_books(system))
+    assert system.status()["state"] == "ACTIVE"

@@ -21,8 +21,10 @@ from polymarket_bot.api.errors_table import SubmitResult, Verdict
 from polymarket_bot.cash_watch import CashWatch
 from polymarket_bot.errors import VenueError
 from polymarket_bot.execution.cash import CashBook
+from polymarket_bot.execution.ports import MarketView
 from polymarket_bot.execution.settlement import DAY_NS, day_of
-from polymarket_bot.model import Direction, Market, Price, Side, TradeUpdate
+from polymarket_bot.model import Direction, Market, Outcome, Price, Quote, Side, Size, TradeUpdate
+from polymarket_bot.risk.manager import Gate
 from polymarket_bot.storage.cash import CashRecords
 from polymarket_bot.storage.database import Database
 from polymarket_bot.venue_watch import VenueWatch
@@ -274,6 +276,52 @@ def test_missing_dollars_reduce_at_once_and_halt_at_the_second_look(play: Play) 
         case.restart()
         await case.start()
         assert not case.reduces and case.day == -7 * USD and "cash_accepted" not in case.events
+
+    play(story)
+
+
+def test_a_doubt_between_reservation_and_gate_holds_the_order_back(play: Play) -> None:
+    """Dollars are found missing while the order is being written down: it never leaves, with CASH."""
+
+    async def story(case: Case) -> None:
+        await case.start()
+        case.desk.budget.beat(False, case.desk.script.now_ns())
+
+        async def flush() -> None:
+            case.desk.risk.cash_differs = True
+
+        case.desk.script.flush = flush  # type: ignore[method-assign]
+        case.desk.place(10)
+        await case.desk.settle_down()
+        assert case.desk.script.refusals == [RejectReason.CASH] and not case.desk.script.sent
+        assert case.desk.ledger.snapshot().participants[2].open_orders == 0
+
+    play(story)
+
+
+@pytest.mark.parametrize("doubt", [False, True])
+def test_quotes_that_add_risk_are_withdrawn_while_in_doubt(play: Play, doubt: bool) -> None:
+    """A resting bid stays while the wallet is right; in doubt it is cancelled and none is placed."""
+
+    async def story(case: Case) -> None:
+        await case.start()
+        desk = case.desk
+        gate, bid = Gate(True, True, True, True), Quote(Outcome.YES, Side.BUY, cents(45), Size(10 * SHARE))
+        view = MarketView((bid,), gate, Price(480_000), None, OPEN.tick, True)
+        desk.budget.beat(False, desk.script.now_ns())
+        desk.engine.step({"0xc": view})
+        await desk.settle_down()
+        (order,) = desk.engine.desk.open_orders()
+        desk.script.open = [update(order, 0, True, "LIVE")]
+        case.bank.cash -= doubt * USD
+        await case.look()
+        for _ in range(2):
+            case.later(2)
+            desk.budget.beat(False, desk.script.now_ns())
+            desk.engine.step({"0xc": view})
+            await desk.settle_down()
+        assert len(desk.script.sent) == 1
+        assert set(desk.script.cancelled) == (set(desk.script.sent) if doubt else set())
 
     play(story)
 

@@ -16,6 +16,8 @@
 #define CASH_AGAIN_NS    3000000000
 #define CASH_CONFIRM_NS  5000000000 /* after an event: its row is there by then */
 #define CASH_PATIENCE_NS 10000000000
+#define CASH_HALTED_NS   30000000000   /* between readings while it stays so */
+#define UNEXPLAINED      "UNEXPLAINED" /* the type of a difference that the books took over */
 #define CASH_TRIES       5 /* readings that something moved under, before the next minute */
 #define FILL_GRACE_NS    2000000000   /* between a position and the report of its fill */
 #define CLOCK_MARGIN_NS  1000000000   /* between the venue's clock and our idea of it */
@@ -29,25 +31,29 @@ static bool has_cash(const struct engine_venue *ev)
     return !ev->delegated;
 }
 
-int64_t engine_cash_micros(const struct engine *engine)
+void engine_cash_sums(struct engine *engine)
 {
-    int64_t sum = 0;
-    for (int n = 0; n < engine->venue_count; n++)
-        if (has_cash(&engine->venues[n]))
-            sum += cash_micros(cash_today_e8(&engine->venues[n].cash));
-    for (int id = 0; id < RESTORED_VENUES; id++)
-        if (!engine->restored.cash_claimed[id])
-            sum += cash_micros(cash_today_e8(&engine->restored.cash[id]));
-    return sum;
+    int64_t today = 0, transfers = 0;
+    for (int n = 0; n < engine->venue_count; n++) {
+        if (!has_cash(&engine->venues[n]))
+            continue;
+        today += cash_micros(cash_today_e8(&engine->venues[n].cash));
+        transfers += cash_micros(cash_transfers_e8(&engine->venues[n].cash));
+    }
+    for (int id = 0; id < RESTORED_VENUES; id++) {
+        if (engine->restored.cash_claimed[id])
+            continue;
+        today += cash_micros(cash_today_e8(&engine->restored.cash[id]));
+        transfers += cash_micros(cash_transfers_e8(&engine->restored.cash[id]));
+    }
+    engine->cash_micros = today;
+    engine->transfers_micros = transfers;
 }
 
-int64_t engine_transfers_micros(const struct engine *engine)
+static void cash_changed(struct engine *engine)
 {
-    int64_t sum = 0;
-    for (int n = 0; n < engine->venue_count; n++)
-        if (has_cash(&engine->venues[n]))
-            sum += cash_micros(cash_transfers_e8(&engine->venues[n].cash));
-    return sum;
+    engine_cash_sums(engine);
+    engine_totals(engine);
 }
 
 void engine_roll_cash(struct engine *engine, int64_t day)
@@ -56,6 +62,7 @@ void engine_roll_cash(struct engine *engine, int64_t day)
         cash_roll(&engine->venues[n].cash, day);
     for (int id = 0; id < RESTORED_VENUES; id++)
         cash_roll(&engine->restored.cash[id], day);
+    engine_cash_sums(engine);
 }
 
 /* ---- the journal ------------------------------------------------------------------------------
@@ -138,6 +145,8 @@ void engine_read_cash(struct engine *engine, const struct journal_record *record
         .wall_ns = record->venue_wall_ns,
     };
     memcpy(report.asset, record->symbol, sizeof report.asset);
+    if (strncmp(record->execution_id, UNEXPLAINED, sizeof UNEXPLAINED - 1) == 0)
+        engine->restored.cash_halt = false;
     oms_execution_seen(&engine->oms, record->venue, record->symbol, record->execution_id, false);
     cash_row(cash, &report);
     cash->books_e8 = record->wallet_e8;
@@ -157,6 +166,7 @@ void engine_claim_cash(struct engine *engine, struct engine_venue *ev)
         ev->cash = engine->restored.cash[id];
     }
     ev->cash.day = engine->day;
+    engine_cash_sums(engine);
 }
 
 /* ---- movements --------------------------------------------------------------------------------
@@ -245,7 +255,7 @@ void engine_on_cash(void *context, struct venue *venue, const struct cash_report
     bool in_wallet = !report->provisional && ev->wallet_told &&
                      report->wall_ns + CLOCK_MARGIN_NS <= ev->wallet_wall_ns;
     ev->movements += !in_wallet;
-    engine_totals(engine);
+    cash_changed(engine);
     if (report->provisional)
         look_again(engine, ev, CASH_CONFIRM_NS);
     else
@@ -297,12 +307,12 @@ void engine_on_cash_read(void *context, struct venue *venue, int64_t until_wall_
     ev->cash_read = true;
     if (dropped > 0) {
         ev->movements++;
-        engine_totals(engine);
         engine_say(engine, EVENT_WARNING, venue->id, 0, 0, "cash_unconfirmed",
                    "%d movements that events told of are in no row of the venue's history; the "
                    "wallet decides",
                    dropped);
     }
+    cash_changed(engine);
 }
 
 static void doubt(struct engine *engine, struct engine_venue *ev)
@@ -318,10 +328,17 @@ static void doubt(struct engine *engine, struct engine_venue *ev)
                    dollars(ev->wallet_e8).text, dollars(expected).text,
                    (long long)(ev->wallet_e8 - expected));
     }
-    look_again(engine, ev, CASH_AGAIN_NS);
+    look_again(engine, ev, engine->view.state < LEDGER_HALTED ? CASH_AGAIN_NS : CASH_HALTED_NS);
     if (engine->now_ns - ev->cash_doubt_ns >= CASH_PATIENCE_NS &&
         engine->view.state < LEDGER_HALTED)
         engine_halt(engine, HALT_CASH, "the venue's cash differs from our books and stays so");
+}
+
+/* After a halt for cash only a person lets trading begin again, in this run or the next. */
+static bool is_accepted(const struct engine *engine, const struct engine_venue *ev)
+{
+    return (ev->cash_accepted && ev->cash_doubt_ns != 0) ||
+           (engine->restored.cash_halt && engine->view.state < LEDGER_HALTED);
 }
 
 /* A person resumed after a halt for cash: the books take the wallet over. What was lost counts as a
@@ -336,10 +353,9 @@ static void take_over(struct engine *engine, struct engine_venue *ev)
         .wall_ns = ev->wallet_wall_ns + 1,
         .asset = "USDT",
     };
-    snprintf(report.key, sizeof report.key, "UNEXPLAINED:%lld", (long long)ev->wallet_wall_ns);
-    ev->cash_accepted = false;
+    snprintf(report.key, sizeof report.key, UNEXPLAINED ":%lld", (long long)ev->wallet_wall_ns);
+    engine->restored.cash_halt = false;
     engine_on_cash(engine, ev->venue, &report);
-    ev->cash.rows_count = ev->cash.rows_count > 0 ? ev->cash.rows_count - 1 : 0;
     engine_say(engine, EVENT_WARNING, ev->venue->id, 0, 0, "cash_taken_over",
                "after resume the books follow the wallet: %s without an explanation",
                dollars(difference).text);
@@ -362,7 +378,7 @@ void engine_judge_cash(struct engine *engine, struct engine_venue *ev)
     ev->wallet_told = ev->cash_read = false;
     ev->wallet_ns = engine->now_ns;
     if (ev->fills != ev->fills_when_asked || ev->movements != ev->movements_when_asked) {
-        if (ev->cash_tries++ < CASH_TRIES)
+        if (ev->cash_doubt_ns != 0 || ev->cash_tries++ < CASH_TRIES)
             look_again(engine, ev, CASH_AGAIN_NS);
         return;
     }
@@ -372,13 +388,13 @@ void engine_judge_cash(struct engine *engine, struct engine_venue *ev)
         journal_sums(engine, ev->venue->id, &ev->cash);
     } else if (cash_agrees(&ev->cash, ev->wallet_e8)) {
         agreed(engine, ev);
-    } else if (ev->cash_accepted && ev->cash_doubt_ns != 0) {
+    } else if (is_accepted(engine, ev)) {
         take_over(engine, ev);
         agreed(engine, ev);
     } else {
         doubt(engine, ev);
     }
-    engine_totals(engine);
+    cash_changed(engine);
 }
 
 void engine_cash_resumed(struct engine *engine)
@@ -436,12 +452,12 @@ void engine_on_position_changed(void *context, struct venue *venue,
         market->told_due_ns = 0;
         return;
     }
-    if (after_fill) {
+    if (after_fill && !market->exposure.told) {
         if (market->told_due_ns == 0)
             market->told_due_ns = engine->now_ns + FILL_GRACE_NS;
         return;
     }
-    market->told_by_hand = true;
+    market->told_by_hand = market->told_by_hand || !after_fill;
     market->told_due_ns = 0;
     charge_told(engine, market, position.lots);
     engine_want_reconcile(engine, ev);

@@ -150,6 +150,8 @@ int engine_place(struct engine *engine, const struct order_request *request,
     order.instrument = market->instrument;
     if (engine->draining)
         return refuse(engine, &order, REJECT_NOT_ACTIVE);
+    if (engine->foreign.other[0] && request->strategy != STRATEGY_NONE)
+        return refuse(engine, &order, REJECT_FOREIGN);
     order.client_order_id = (uint64_t)ROLE_ENGINE << 56 |
                             (uint64_t)(engine->generation & 0xFFFFFF) << 32 | engine->next_sequence;
     journal_prepare(engine->journal);

@@ -207,8 +207,8 @@ static void fill_positions(struct engine *engine)
     page->realized_micros = realized;
     page->unrealized_micros = unrealized;
     page->fees_micros = fees_micros;
-    page->cash_micros = engine_cash_micros(engine);
-    page->transfers_micros = engine_transfers_micros(engine);
+    page->cash_micros = engine->cash_micros;
+    page->transfers_micros = engine->transfers_micros;
     page->day = engine->day;
     page->day_micros = realized + unrealized - fees_micros + page->cash_micros;
 }

@@ -4,6 +4,7 @@
  *   engine.c          life cycle and the duty cycle
  *   engine_orders.c   an order's way out: checks, reservation, journal, gate, venue; cancels
  *   engine_reports.c  an execution report's way in: table, P&L, ledger, strategies
+ *   engine_foreign.c  orders of the account that are not ours
  *   engine_venues.c   sessions, instruments, books, reconcile
  *   engine_ledger.c   totals, reprice, halts, leases, the day
  *   engine_cash.c     money and positions that move without a fill; the wallet
@@ -52,6 +53,7 @@ struct restored {
     char since[RESTORED_VENUES][48]; /* newest execution per venue */
     struct cash cash[RESTORED_VENUES];
     bool cash_claimed[RESTORED_VENUES];
+    bool cash_halt; /* the last run halted because cash differed, and nobody has settled it */
 };
 
 /* A fill of today at the venue; in the order of the venue's numbers. */
@@ -101,6 +103,29 @@ struct engine_venue {
     int64_t wallet_e8, wallet_wall_ns, wallet_ns;
 };
 
+#define ENGINE_STRANGERS 64
+
+/* An order of the account that is not ours. One that has ended is remembered until its place is
+ * needed, so that each is told once. */
+struct engine_stranger {
+    uint64_t venue_order_id; /* 0: free */
+    uint16_t market;
+    bool rests;  /* it is charged: open at the venue, with a price */
+    bool listed; /* by the reconcile in progress */
+    int64_t heard_ns;
+};
+
+struct engine_foreign {
+    struct engine_stranger orders[ENGINE_STRANGERS];
+    int64_t since_wall_ns; /* what another Purser has done before this is history */
+    char other[64];        /* the other Purser's name, once it was seen at work; "": none */
+    int venue_index;       /* where */
+    int64_t halt_ns;       /* the halt comes by then; 0: it has come, or nothing was seen */
+    bool able;             /* an order of ours could leave */
+    uint64_t card;         /* the order by which the other one hears of us */
+    int64_t next_card_ns;
+};
+
 struct engine {
     struct engine_config config;
     int64_t now_ns;
@@ -127,6 +152,8 @@ struct engine {
     struct risk_runaway runaway;
     bool runaway_told;
 
+    struct engine_foreign foreign;
+
     struct quoter quoter;
     struct signal signal;
     struct hedger hedger;
@@ -137,6 +164,7 @@ struct engine {
 
     /* totals over all markets */
     int64_t loss_micros, day_micros;
+    int64_t cash_micros, transfers_micros; /* today, of all venues; see engine_cash_sums */
     int64_t used_micros[2], positions_micros[2];
     bool dirty; /* totals changed since the last reprice */
     int64_t next_reprice_ns;
@@ -198,6 +226,32 @@ void engine_attribute_fill(int64_t held[RESTORED_STRATEGIES], int strategy, int6
 struct oms_entry *engine_leave_behind(struct engine *engine, struct engine_market *market,
                                       const struct order *order);
 
+/* engine_foreign.c
+ *
+ * A person's order is charged as one of ours would be, from the moment it is seen until the venue
+ * says that it is gone (a list without it, or a report of its end); its fills are booked; it is
+ * told once; trading goes on.
+ *
+ * Another instance of Purser on the account means two budgets for one account: both must stop.
+ *   its order is open, new, changed or filled after our start   it is at work: halt
+ *   its fill of before our start, the end of an order of its    history: booked and told. Else a
+ * home restored from a backup could not start The halt is not immediate: whoever sees the other
+ * first makes itself seen. Orders of ours are pulled and no strategy places any, one "card" is sent
+ * (the venue's smallest order, immediate or cancel, far from the market: it cannot fill), and when
+ * the venue has answered, or 1.5 s after it could have left, or after 10 s in which trading had not
+ * begun, the ledger is halted. The other one sees the card on its user stream. A person's resume
+ * begins anew: what is still open then halts again.
+ *
+ * engine_stranger: a report (listed: a row of the open orders) about an order with client_order_id
+ * 0. engine_strangers_asked, _answered: around a reconcile's list: what it lacks is gone.
+ * engine_foreign_begin: at start and after a resume. engine_foreign_work: each duty cycle. */
+void engine_stranger(struct engine *engine, struct engine_venue *ev, struct engine_market *market,
+                     const struct execution_report *report, bool listed);
+void engine_strangers_asked(struct engine *engine, const struct engine_venue *ev);
+void engine_strangers_answered(struct engine *engine, const struct engine_venue *ev);
+void engine_foreign_begin(struct engine *engine);
+int engine_foreign_work(struct engine *engine);
+
 /* engine_venues.c */
 void engine_listen(struct engine *engine, struct venue *venue);
 int engine_reconcile_work(struct engine *engine);
@@ -206,8 +260,8 @@ struct engine_market *engine_market_of(struct engine *engine, const struct venue
                                        const struct instrument *instrument);
 
 /* engine_cash.c */
-int64_t engine_cash_micros(const struct engine *engine);
-int64_t engine_transfers_micros(const struct engine *engine);
+/* engine_cash_sums: adds up after any change, so that a tick need not look at every venue's. */
+void engine_cash_sums(struct engine *engine);
 /* engine_roll_cash: the day's sums begin again; movements of the new day that are known stay. */
 void engine_roll_cash(struct engine *engine, int64_t day);
 void engine_journal_cash(struct engine *engine);

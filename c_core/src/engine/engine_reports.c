@@ -268,6 +268,9 @@ static void handle_stranger(struct engine *engine, struct engine_venue *ev,
         report->execution_type == EXEC_TRADE || report->execution_type == EXEC_TRADE_REVERSED;
     if (trade && ev->reconcile.adopt) { /* engine_history.c books it */
         adopt_rest(engine, market, report);
+        if (report->client_order_id == 0 &&
+            report->quantity.lots > 0) /* live, not of the history */
+            engine_stranger(engine, ev, market, report, false);
         return;
     }
     if (trade) {
@@ -280,14 +283,10 @@ static void handle_stranger(struct engine *engine, struct engine_venue *ev,
             engine_tell_hedge_position(engine, market);
         adopt_rest(engine, market, report);
     }
-    if (report->client_order_id == 0) {
-        engine_say(engine, EVENT_WARNING, market->instrument->venue, 0, 0, "foreign_order_seen",
-                   "an order that is not ours: %.64s", report->text);
-        if (strncmp(report->text, "forced", 6) == 0)
-            engine_halt(engine, HALT_VENUE, "the venue forced an order on the account");
-    } else if (report->execution_type == EXEC_NEW) {
+    if (report->client_order_id == 0)
+        engine_stranger(engine, ev, market, report, false);
+    else if (report->execution_type == EXEC_NEW)
         adopt_order(engine, market, report);
-    }
 }
 
 static void note_oddities(struct engine *engine, struct engine_venue *ev,
@@ -395,9 +394,13 @@ void engine_on_open_order(void *context, struct venue *venue, const struct execu
     struct engine *engine = context;
     struct engine_market *market =
         report->instrument ? engine_market_of(engine, venue, report->instrument) : NULL;
-    if (!market || report->client_order_id == 0) {
+    if (!market) {
         engine_say(engine, EVENT_WARNING, venue->id, 0, 0, "foreign_order_seen",
-                   "an open order that is not ours: %.64s", report->text);
+                   "an open order of an instrument that is not configured: %.64s", report->text);
+        return;
+    }
+    if (report->client_order_id == 0) {
+        engine_stranger(engine, engine_venue_of(engine, venue), market, report, true);
         return;
     }
     struct oms_entry *entry = oms_find(&engine->oms, report->client_order_id);

@@ -274,6 +274,7 @@ static void on_reconciled(void *context, struct venue *venue)
     struct engine_venue *ev = engine_venue_of(engine, venue);
     if (ev->reconcile.phase != RECONCILE_ASKED)
         return;
+    engine_strangers_answered(engine, ev);
     if (ev->reconcile.adopt && !engine_history_settled(engine, ev)) {
         engine_history_again(engine, ev);
         return;
@@ -313,6 +314,7 @@ static int reconcile_one(struct engine *engine, struct engine_venue *ev)
         ev->next_cash_ns = 0;
         engine_cash_asked(engine, ev);
         int result = ev->venue->operations->reconcile(ev->venue, reconcile->since, engine->now_ns);
+        engine_strangers_asked(engine, ev);
         reconcile_asked(reconcile, result == STATUS_OK, engine->now_ns, &engine->oms, ev->venue);
         engine->content.counters[COUNTER_RECONCILES] += result == STATUS_OK;
         return 1;

@@ -53,6 +53,14 @@ const struct exposure_order *exposure_find(const struct exposure *exposure,
     return n < 0 ? NULL : &exposure->orders[n];
 }
 
+int exposure_own_orders(const struct exposure *exposure)
+{
+    int count = 0;
+    for (int n = 0; n < exposure->count; n++)
+        count += (exposure->orders[n].client_order_id & EXPOSURE_STRANGER) == 0;
+    return count;
+}
+
 /* Sums while walking the orders, in micros times a million, so that one rounding ends it. */
 struct worst {
     purser_int128 up, down;    /* loss if the market falls / rises after the worst subset */

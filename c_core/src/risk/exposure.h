@@ -26,6 +26,10 @@
 
 #define EXPOSURE_ORDERS 64 /* open orders of one instrument */
 
+/* Marks the id of an order that is not ours (then the rest is the venue's id): it is charged like
+ * one of ours and does not count as one. */
+#define EXPOSURE_STRANGER (1ull << 63)
+
 struct exposure_order {
     uint64_t client_order_id;
     struct price price;
@@ -58,6 +62,9 @@ void exposure_reduce(struct exposure *exposure, uint64_t client_order_id,
 void exposure_remove(struct exposure *exposure, uint64_t client_order_id);
 const struct exposure_order *exposure_find(const struct exposure *exposure,
                                            uint64_t client_order_id);
+
+/* exposure_own_orders: how many of them are ours. */
+int exposure_own_orders(const struct exposure *exposure);
 
 /* exposure_update: recomputes the totals after any change. */
 void exposure_update(struct exposure *exposure);

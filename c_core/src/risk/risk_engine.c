@@ -251,9 +251,9 @@ static int check_shock(const struct check_input *in)
 
 static int check_open_orders(const struct check_input *in)
 {
-    int count = in->view->exposure->count;
-    if (count >= EXPOSURE_ORDERS)
+    if (in->view->exposure->count >= EXPOSURE_ORDERS)
         return REJECT_OPEN_ORDERS;
+    int count = exposure_own_orders(in->view->exposure);
     return in->reducing || count < in->view->limits->max_open_orders ? REJECT_NONE
                                                                      : REJECT_OPEN_ORDERS;
 }

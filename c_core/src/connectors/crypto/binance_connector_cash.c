@@ -63,9 +63,16 @@ int binance_income_ask(struct binance *b, int64_t now_ns)
 }
 
 /* What one row is to the engine. The worth of another coin is not in the row: a coin that is no
- * dollar counts nothing, and a loss in it is told. */
+ * dollar counts nothing, and a loss in it is told. Commission of a fill is charged with the fill,
+ * at the configured rate, whatever coin paid it. */
 static void row_report(struct binance *b, const struct binance_income *row)
 {
+    if (!binance_is_dollar(row->asset) && !row->of_fill && row->kind != CASH_TRANSFER &&
+        row->amount_e8 < 0)
+        binance_event(b, EVENT_ERROR, "cash_unpriced",
+                      "%s took %lld units of 1e-8 %s: its worth in dollars is not known and no "
+                      "part of today's loss",
+                      row->type, (long long)-row->amount_e8, row->asset);
     struct cash_report report = {
         .kind = row->of_fill ? CASH_NONE : row->kind,
         .amount_e8 = binance_is_dollar(row->asset) ? row->amount_e8 : 0,

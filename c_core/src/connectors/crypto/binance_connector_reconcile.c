@@ -149,15 +149,10 @@ static int open_orders_read(struct binance *b, const struct binance_answer *answ
     while ((more = binance_wire_order_next(&list, &order, &b->known)) == 1) {
         if (order.instrument == NULL)
             continue;
-        uint64_t client_order_id = binance_client_id_parse(&b->prefix, order.client_id);
-        binance_order_id_put(b, order.order_id, client_order_id);
-        if (client_order_id == 0) {
-            binance_event(b, EVENT_WARNING, "foreign_order_found",
-                          "%s %s is open and not ours: one writer per account",
-                          order.instrument->symbol, order.client_id);
-            continue;
-        }
-        binance_report_init(&report, &order, client_order_id);
+        uint64_t owner = binance_owner(b, order.client_id);
+        binance_order_id_put(b, order.order_id, owner);
+        binance_report_init(&report, &order, 0);
+        binance_report_own(b, &report, owner, order.client_id);
         report.execution_type = EXEC_STATUS;
         b->venue.events->on_open_order(b->venue.events->context, &b->venue, &report);
     }
@@ -181,11 +176,10 @@ static int fills_read(struct binance *b, const struct binance_answer *answer)
     return more < 0 ? more : STATUS_OK;
 }
 
-static void fill_report(struct binance *b, const struct binance_fill *fill,
-                        uint64_t client_order_id)
+static void fill_report(struct binance *b, const struct binance_fill *fill, uint64_t owner)
 {
+    char name[32];
     struct execution_report report = {
-        .client_order_id = client_order_id,
         .venue_order_id = (uint64_t)fill->order_id,
         .instrument = fill->instrument,
         .execution_type = EXEC_TRADE,
@@ -202,8 +196,8 @@ static void fill_report(struct binance *b, const struct binance_fill *fill,
         binance_commission_e8(fill->instrument, fill->commission_e8, fill->commission_asset, true,
                               fill->maker, fill->price, fill->quantity);
     snprintf(report.execution_id, sizeof report.execution_id, "%lld", (long long)fill->trade_id);
-    if (client_order_id == 0)
-        snprintf(report.text, sizeof report.text, "foreign order %lld", (long long)fill->order_id);
+    snprintf(name, sizeof name, "order %lld", (long long)fill->order_id);
+    binance_report_own(b, &report, owner, name);
     binance_fill_seen(b, &b->markets[fill->instrument->index], fill->trade_id);
     b->venue.events->on_execution(b->venue.events->context, &b->venue, &report);
 }
@@ -212,19 +206,19 @@ static void fill_report(struct binance *b, const struct binance_fill *fill,
 static void fills_go_on(struct binance *b)
 {
     struct binance_reconcile *r = &b->reconcile;
-    uint64_t client_order_id;
+    uint64_t owner;
     for (; r->fill < r->fills_count; r->fill++) {
         const struct binance_fill *fill = &r->fills[r->fill];
-        if (!binance_order_id_get(b, fill->order_id, &client_order_id)) {
+        if (!binance_order_id_get(b, fill->order_id, &owner)) {
             /* Of a whole day's fills it does not matter whose they were: all count. */
             if (r->from_ms == 0 && r->owners_asked < OWNERS_MAX) {
                 r->owners_asked++;
                 r->step = BINANCE_RECONCILE_OWNERS;
                 return;
             }
-            client_order_id = 0;
+            owner = 0;
         }
-        fill_report(b, fill, client_order_id);
+        fill_report(b, fill, owner);
     }
     r->step = BINANCE_RECONCILE_FILLS;
     bool full = r->fills_count == BINANCE_FILLS_PAGE;
@@ -239,11 +233,11 @@ static void owner_read(struct binance *b, const struct binance_answer *answer)
 {
     struct binance_order order;
     int64_t order_id = b->reconcile.fills[b->reconcile.fill].order_id;
-    uint64_t client_order_id = 0;
+    uint64_t owner = 0;
     if (answer->accepted && binance_wire_order(&order, &b->known, answer->http->body,
                                                answer->http->body_length) == STATUS_OK)
-        client_order_id = binance_client_id_parse(&b->prefix, order.client_id);
-    binance_order_id_put(b, order_id, client_order_id);
+        owner = binance_owner(b, order.client_id);
+    binance_order_id_put(b, order_id, owner);
     fills_go_on(b);
 }
 

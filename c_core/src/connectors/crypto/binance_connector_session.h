@@ -92,7 +92,7 @@ struct binance_request {
 
 struct binance_order_id {
     int64_t order_id;
-    uint64_t client_order_id; /* 0: asked, and not ours */
+    uint64_t owner; /* as binance_owner gives it */
 };
 
 enum binance_reconcile_step {
@@ -240,9 +240,15 @@ int64_t binance_backoff_ns(struct binance *b, int failures);
 void binance_link_data(struct binance_link *link, int64_t now_ns);
 void binance_link_rotate(struct binance_link *link, const char *why);
 bool binance_link_is_open(const struct binance_link *link);
-/* binance_order_id_put, _get: whose order is it? get: false when not known. */
-void binance_order_id_put(struct binance *b, int64_t order_id, uint64_t client_order_id);
-bool binance_order_id_get(const struct binance *b, int64_t order_id, uint64_t *client_order_id);
+/* Whose order it is, in one number: ours by our id, another Purser's by its mark (BINANCE_OTHER), 0
+ * for anybody else's. binance_owner reads it from a client order id; binance_order_id_put, _get
+ * remember it by the venue's id (get: false when not known); binance_report_own writes it into a
+ * report, with the words for an order that is not ours. */
+uint64_t binance_owner(const struct binance *b, const char *client_id);
+void binance_order_id_put(struct binance *b, int64_t order_id, uint64_t owner);
+bool binance_order_id_get(const struct binance *b, int64_t order_id, uint64_t *owner);
+void binance_report_own(const struct binance *b, struct execution_report *report, uint64_t owner,
+                        const char *client_id);
 void binance_report_init(struct execution_report *report, const struct binance_order *order,
                          uint64_t client_order_id);
 

@@ -336,15 +336,32 @@ struct binance_class binance_wire_classify(int64_t http_status, int64_t code, co
 /* ---- client order ids -------------------------------------------------------------------------
  */
 
-/* "ps", environment (p paper, t testnet, l live), 4 hex of the host, "-": 8 characters. */
+/* "ps", environment (p paper, t testnet, l live), 8 hex of the instance (bridge/instance.h), "-",
+ * and 16 hex of our own id: 28 characters. Release 0.1.0 wrote 4 hex of the machine instead of the
+ * instance: 24 characters. An order of this machine in that form is of before the upgrade. Its id
+ * is kept apart from ours by BINANCE_EARLIER, and binance_client_id writes it as it was. */
+#define BINANCE_EARLIER (1ull << 62)
+
 struct binance_prefix {
-    char text[9];
+    char text[13];
+    char earlier[9];
 };
-void binance_prefix_make(struct binance_prefix *out, char environment, uint16_t host);
-/* binance_client_id: prefix and 16 hex digits. binance_client_id_parse: 0 when it is not ours. */
+void binance_prefix_make(struct binance_prefix *out, char environment, uint32_t instance,
+                         uint16_t host);
+/* binance_client_id: the one place that makes an id's text. binance_client_id_parse: 0 when it is
+ * not ours. */
 void binance_client_id(char out[BINANCE_CLIENT_ID], const struct binance_prefix *prefix,
                        uint64_t client_order_id);
 uint64_t binance_client_id_parse(const struct binance_prefix *prefix, const char *text);
+
+/* binance_client_id_other: which other Purser wrote this id, as a number with BINANCE_OTHER set; 0:
+ * none did. binance_other_name says it: "instance 1a2b3c4d", with its environment where that is not
+ * ours, or "release 0.1.0 on machine d77f". */
+#define BINANCE_OTHER      (1ull << 63)
+#define BINANCE_OTHER_NAME 48
+uint64_t binance_client_id_other(const struct binance_prefix *prefix, const char *text);
+void binance_other_name(char name[BINANCE_OTHER_NAME], const struct binance_prefix *prefix,
+                        uint64_t other);
 
 /* ---- requests: builders into the caller's buffer. All return the length, NUL-terminated, or 0
  * when it does not fit.
