@@ -104,10 +104,11 @@ class Outcome:
     unknown: int = 0
     repeated: int = 0
     said: str = ""
+    why: str = ""
 
     def __str__(self) -> str:
         caught = " ".join(f"{venue}:{number}" for venue, number in self.caught.items())
-        return f"exit {self.code} in {self.seconds:.1f} s, caught {caught}, unknown {self.unknown}"
+        return f"exit {self.code} in {self.seconds:.1f} s, caught {caught}, unknown {self.unknown}{self.why}"
 
 
 class Site:
@@ -242,11 +243,11 @@ class Site:
         if told["binance"]:
             raise Violation(f"a window that has ended leaves no doubt: {text}")
         doubted = [order.query_id for order in flight.read(self.paths).in_flight("polymarket")]
-        came = {
-            row["order_id"]
-            for row in self.system.account("polymarket")["accepted"]
-            if began_ms + MARGIN_MS < row["time_ms"] < ended_ms - MARGIN_MS
-        }
+        accepted = {row["order_id"]: row["time_ms"] for row in self.system.account("polymarket")["accepted"]}
+        came = {name for name, at in accepted.items() if began_ms + MARGIN_MS < at < ended_ms - MARGIN_MS}
+        never = len([name for name in doubted if name not in accepted])
+        early = len([name for name in doubted if name in accepted and name not in came])
+        outcome.why = f" ({never} never accepted, {early} accepted and ended before the kill looked)"
         if told["polymarket"] > len([name for name in doubted if name not in came]):
             raise Violation(f"of unknown fate, and the venue had it: {doubted} {came}\n{outcome.said}")
 
