@@ -20,7 +20,7 @@ from pathlib import Path
 import cffi  # type: ignore[import-untyped]
 
 HERE = Path(__file__).resolve().parent
-HEADERS = ("protocol.h", "ledger.h", "page.h", "channel.h", "crc32c.h")
+HEADERS = ("protocol.h", "wall_clock.h", "ledger.h", "page.h", "channel.h", "crc32c.h")
 FLAGS = ["-std=c17", "-D_GNU_SOURCE", "-O2", "-march=x86-64-v3", "-fno-strict-aliasing"]
 CONSTANT = r"^#define +([A-Z][A-Z0-9_]*) +(?:0x[0-9A-Fa-f]+|[0-9]+)\b"
 EXTRA = "const char *reject_reason_name(int reason);\nconst char *reject_reason_text(int reason);\n"
