@@ -74,7 +74,9 @@ static void book_fill(struct engine *engine, struct engine_venue *ev, struct eng
 {
     bool reversed = report->execution_type == EXEC_TRADE_REVERSED;
     if (!market->delegated) {
-        if (reversed)
+        if (engine_is_late(engine, market, report->wall_ns))
+            engine_book_late(engine, market, report, reversed);
+        else if (reversed)
             pnl_reverse(&market->pnl, report->side, report->last_price, report->last_quantity,
                         report->fee_e8);
         else
