@@ -8,7 +8,11 @@ BIN ?= bin
 CC := gcc
 WARN := -Wall -Wextra -Werror -Wshadow -Wconversion -Wswitch-enum -Wstrict-prototypes \
 	-Wmissing-prototypes -Wvla
-OPT ?= -O2 $(if $(shell grep -m1 -o avx2 /proc/cpuinfo 2>/dev/null),-march=x86-64-v3)
+# OPT: chosen for this machine, or by you; PORTABLE=1 for any machine of the architecture. Handed on to build.py.
+ifndef OPT
+OPT := $(shell PORTABLE=$(PORTABLE) setup/compile-flags.sh)
+endif
+export OPT
 # EXTRA: for example -DPURSER_HEAP_TRAP, a build that counts heap calls between tick and order
 CFLAGS := -std=c17 -D_GNU_SOURCE -fPIC -g $(OPT) $(WARN) -fno-strict-aliasing $(EXTRA)
 LIBS := -lssl -lcrypto -lcurl -ljansson -lzmq -lz -lpthread -lm
@@ -50,7 +54,15 @@ $(BUILD)/.venv: requirements.lock pyproject.toml | $(BUILD)/.system
 	@touch $@
 	@echo "✓ Python packages installed"
 
-$(BUILD)/%.o: %.c
+# Changed only when the flags do: then everything is compiled anew.
+FLAGS_USED = $(CC) $(CFLAGS)
+$(BUILD)/.flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(FLAGS_USED)' | cmp -s - $@ || echo '$(FLAGS_USED)' >$@
+.PHONY: FORCE
+FORCE:
+
+$(BUILD)/%.o: %.c $(BUILD)/.flags
 	@mkdir -p $(@D)
 	@echo "  CC $<"
 	@$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
@@ -62,7 +74,7 @@ $(BIN)/trader: $(BUILD)/c_core/src/main_trader.o $(BUILD)/libengine.a $(BUILD)/l
 	@mkdir -p $(@D)
 	@echo "  LD $@"
 	@$(CC) $(CFLAGS) -o $@ $^ $(LIBS)
-$(BUILD)/.bridge-module: bridge/build.py $(wildcard bridge/*.h) $(BRIDGE_SRC)
+$(BUILD)/.bridge-module: bridge/build.py $(wildcard bridge/*.h) $(BRIDGE_SRC) $(BUILD)/.flags
 	@mkdir -p $(@D)
 	@echo "  CFFI bridge"
 	@$(PYTHON) bridge/build.py
@@ -93,6 +105,29 @@ heap-trap:
 	@$(MAKE) --no-print-directory BUILD=build/heap-trap BIN=build/heap-trap/bin EXTRA=-DPURSER_HEAP_TRAP \
 		build/heap-trap/bin/trader build/heap-trap/tests/test_heap_trap
 
+# A folder and flags of its own for each build that is only tested.
+SANITIZED := BUILD=build/sanitized BIN=build/sanitized/bin OPT=-O1 \
+	EXTRA="-fsanitize=alignment,undefined -fno-sanitize-recover=all"
+# char is unsigned as on ARM64: what depends on its sign shows on every machine.
+PORTABLE_TESTED := BUILD=build/portable BIN=build/portable/bin OPT=-O2 EXTRA=-funsigned-char
+PORTABLE_TESTS := test_binance_levels test_binance_wire test_order_book test_ledger_order test_same_everywhere
+
+## sanitized: bin/trader and the C tests built to stop at undefined behaviour (build/sanitized)
+.PHONY: sanitized
+sanitized:
+	@$(MAKE) --no-print-directory $(SANITIZED) build/sanitized/bin/trader c-tests
+
+## portable: bin/trader and some C tests built without this processor's extras (build/portable)
+.PHONY: portable
+portable:
+	@$(MAKE) --no-print-directory $(PORTABLE_TESTED) build/portable/bin/trader \
+		$(PORTABLE_TESTS:%=build/portable/tests/%)
+
+## arm64: cross-compile for ARM64 and run the C tests under qemu (Debian; setup/arm64.sh installs what is missing)
+.PHONY: arm64
+arm64:
+	@setup/arm64.sh
+
 ## bench: build and run the benchmark programs (benchmarks/README.md)
 .PHONY: bench
 bench: trader $(BENCHMARKS)
@@ -108,7 +143,8 @@ WORKERS ?= 2
 ## test: everything: generated files current, linters, types, C programs, Python tests, scenarios
 .PHONY: test
 test: trader
-	@$(MAKE) --no-print-directory lint c-tests heap-trap
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory -j $(WORKERS) c-tests heap-trap sanitized portable
 	$(PYTHON) -m pytest -q -n $(WORKERS) --dist worksteal tests
 
 ## test-quick: the same without the scenarios that start the whole system
@@ -134,6 +170,7 @@ lint:
 	.venv/bin/lint-imports --no-logo
 	$(PYTHON) bridge/gen.py --check
 	$(PYTHON) tests/check_includes.py
+	$(PYTHON) tests/check_allocation.py
 
 ## format: lay C and Python out as .clang-format and ruff decide
 .PHONY: format
@@ -157,4 +194,4 @@ help:
 	@echo "Purser: one risk budget for every venue. First run: make trader && control start --paper"
 	@sed -n 's/^## \([a-z-]*\): /  \1\t/p' Makefile | expand -t 14
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -name sysroot -prune -o -name '*.d' -type f -print 2>/dev/null)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../bridge/allocate.h"
 #include "frames.h"
 #include "measure.h"
 
@@ -67,9 +68,9 @@ static void run_levels(void *context)
 
 static void decode_all(int64_t count)
 {
-    all_levels = calloc((size_t)count, sizeof *all_levels);
-    bid_counts = calloc(frames.depth_count, sizeof *bid_counts);
-    ask_counts = calloc(frames.depth_count, sizeof *ask_counts);
+    all_levels = ALLOCATE_ARRAY(struct book_level, count);
+    bid_counts = ALLOCATE_ARRAY(size_t, frames.depth_count);
+    ask_counts = ALLOCATE_ARRAY(size_t, frames.depth_count);
     measure_stop_if(all_levels == NULL || bid_counts == NULL || ask_counts == NULL,
                     "no memory for the levels");
     struct book_level *out = all_levels;

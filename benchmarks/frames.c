@@ -5,6 +5,7 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "../bridge/allocate.h"
 #include "measure.h"
 
 #define LINE_BYTES  (1 << 20)
@@ -25,7 +26,7 @@ static struct book_level levels[BINANCE_LEVELS_MAX];
 
 static void keep(struct frame_text *frame, const char *bytes, size_t length)
 {
-    frame->bytes = calloc(1, length + FRAMES_PADDING);
+    frame->bytes = ALLOCATE_ARRAY(char, length + FRAMES_PADDING);
     measure_stop_if(frame->bytes == NULL, "no memory for the frames");
     memcpy(frame->bytes, bytes, length);
     frame->length = length;
@@ -59,7 +60,7 @@ static bool read_capture(struct frames *frames)
     gzFile file = folder ? gzopen(path, "rb") : NULL;
     if (file == NULL)
         return false;
-    char *line = malloc(LINE_BYTES);
+    char *line = ALLOCATE_ARRAY(char, LINE_BYTES);
     measure_stop_if(line == NULL, "no memory for a line");
     while (gzgets(file, line, LINE_BYTES) != NULL) {
         char *json = strchr(line, ' ');
@@ -131,8 +132,8 @@ static void make_frames(struct frames *frames)
 void frames_load(struct frames *frames)
 {
     *frames = (struct frames){0};
-    frames->depth = calloc(FRAMES_MOST, sizeof *frames->depth);
-    frames->tickers = calloc(FRAMES_MOST, sizeof *frames->tickers);
+    frames->depth = ALLOCATE_ARRAY(struct frame_text, FRAMES_MOST);
+    frames->tickers = ALLOCATE_ARRAY(struct frame_text, FRAMES_MOST);
     measure_stop_if(frames->depth == NULL || frames->tickers == NULL, "no memory for the frames");
     if (!read_capture(frames))
         make_frames(frames);

@@ -21,7 +21,8 @@ import cffi  # type: ignore[import-untyped]
 
 HERE = Path(__file__).resolve().parent
 HEADERS = ("protocol.h", "wall_clock.h", "ledger.h", "page.h", "channel.h", "crc32c.h")
-FLAGS = ["-std=c17", "-D_GNU_SOURCE", "-O2", "-march=x86-64-v3", "-fno-strict-aliasing"]
+COMPILE_FLAGS = HERE.parent / "setup" / "compile-flags.sh"
+FLAGS = ["-std=c17", "-D_GNU_SOURCE", "-fno-strict-aliasing"]
 CONSTANT = r"^#define +([A-Z][A-Z0-9_]*) +(?:0x[0-9A-Fa-f]+|[0-9]+)\b"
 EXTRA = "const char *reject_reason_name(int reason);\nconst char *reject_reason_text(int reason);\n"
 
@@ -41,6 +42,11 @@ def declarations() -> str:
     return constants + text + EXTRA
 
 
+def machine_flags() -> list[str]:
+    """What the Makefile compiles with: OPT from it, or the same choice for this machine."""
+    return subprocess.run([COMPILE_FLAGS], capture_output=True, text=True, check=True).stdout.split()
+
+
 def build(folder: Path) -> Path:
     """Compiles in a temporary folder, so that no generated C is left among the sources."""
     builder = cffi.FFI()
@@ -50,7 +56,7 @@ def build(folder: Path) -> Path:
         "\n".join(f'#include "{header}"' for header in (*HEADERS, "reasons.h")),
         sources=[str(path) for path in sorted(HERE.glob("*.c"))],
         include_dirs=[str(HERE)],
-        extra_compile_args=FLAGS,
+        extra_compile_args=FLAGS + machine_flags(),
         libraries=["pthread"],
     )
     target = folder / ("_bridge" + str(sysconfig.get_config_var("EXT_SUFFIX")))

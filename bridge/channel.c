@@ -1,4 +1,5 @@
 #include "channel.h"
+#include "allocate.h"
 #include "layout.h"
 
 #include <errno.h>
@@ -59,7 +60,7 @@ uint32_t protocol_body_size(uint16_t kind)
 
 struct channel *channel_new(uint32_t role, uint32_t mode, const char *name)
 {
-    struct channel *channel = calloc(1, sizeof *channel);
+    struct channel *channel = ALLOCATE(struct channel);
 
     if (channel == NULL)
         return NULL;

@@ -337,6 +337,9 @@ int ledger_gate(struct ledger *ledger, uint32_t slot, const int64_t used_before_
         ledger_bug(ledger);
         return REJECT_DUPLICATE;
     }
+    /* The slot and its charge are visible before the control word is read for the last time: who
+     * halts now either stops this order or finds it among the slots. */
+    ledger_fence_full();
     reason = judge(ledger, ledger->reducing[slot], now_ns);
     if (reason == REJECT_NONE) {
         STORE(held->sent_ns, now_ns);

@@ -1,3 +1,4 @@
+#include "allocate.h"
 #include "channel.h"
 #include "ledger_private.h"
 
@@ -16,6 +17,8 @@
 #include <unistd.h>
 
 #define FOLDER_TRIES 1000
+
+MAPPING_HOLDS(struct ledger_shared);
 
 /* read_text: the first bytes of a small file of /proc as a string; -1 when it cannot be read. */
 static int read_text(const char *path, char *text, size_t size)
@@ -89,7 +92,7 @@ static int boot_id(char out[40])
 
 static int map_file(struct ledger **out, int fd)
 {
-    struct ledger *ledger = calloc(1, sizeof *ledger);
+    struct ledger *ledger = ALLOCATE(struct ledger);
     void *memory;
 
     if (ledger == NULL)

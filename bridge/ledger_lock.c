@@ -17,6 +17,8 @@
 
 _Static_assert(sizeof(pthread_mutex_t) <= sizeof(((struct ledger_header *)0)->mutex),
                "the header must hold a mutex");
+_Static_assert(offsetof(struct ledger_header, mutex) % _Alignof(pthread_mutex_t) == 0,
+               "the mutex must be aligned: the mapping itself begins on a page");
 
 static pthread_mutex_t *mutex_of(struct ledger_shared *shared)
 {
@@ -39,6 +41,16 @@ int ledger_lock_init(struct ledger_shared *shared)
     return -error;
 }
 
+/* relax: tells the processor that this thread only waits for another one's store. */
+static void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
 static int lock_once(struct ledger_shared *shared)
 {
     int error = pthread_mutex_trylock(mutex_of(shared));
@@ -56,7 +68,7 @@ int ledger_lock_try(struct ledger_shared *shared)
 
     for (int attempt = 0; attempt < LOCK_TRIES && result == -EBUSY; attempt++) {
         if (attempt > 0)
-            __builtin_ia32_pause();
+            relax();
         result = lock_once(shared);
     }
     return result;
@@ -85,7 +97,8 @@ void rights_begin(struct ledger_shared *shared)
 {
     __atomic_store_n(&shared->header.alloc_sequence, shared->header.alloc_sequence + 1,
                      __ATOMIC_RELAXED);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    /* No store of a right moves up before the odd number: a release fence would do. */
+    ledger_fence_full();
 }
 
 void rights_end(struct ledger_shared *shared)

@@ -15,9 +15,33 @@
 #define LEDGER_BUCKETS    512
 #define LEDGER_NO_SLOT    0xFFFF
 
+/*
+ * Memory order. Nothing here relies on the strong order of x86; each rule names its two sides.
+ *
+ *   a value published     STORE releases, LOAD acquires: who sees a value sees all that its writer
+ *                         stored before it (REDUCING before used, alloc before used, a slot's
+ *                         content before RESERVED, the whole file before its magic word).
+ *   halt and gate         both store and then load what the other stored: the sender its slot, then
+ *                         the control word; who halts the control word, then the slots. Release and
+ *                         acquire do not order a store before a later load, on x86 no more than on
+ *                         ARM: only ledger_fence_full on both sides does. Then at least one of the
+ *                         two sees the other: the gate denies, or the slot is seen.
+ *   a sequence (seqlock)  writer: odd, fence, content, release even. Reader: acquire the sequence,
+ *                         content, acquire fence, the sequence again. A reader that saw any of the
+ *                         new content meets the writer's fence, and so sees the odd number at
+ * least. The slots' generation and the status page work in the same way. the mutex acquires and
+ * releases by itself, also when it passes from a dead owner.
+ */
+
 /* Every shared field that changes is read and written through these two. */
 #define LOAD(field)         __atomic_load_n(&(field), __ATOMIC_ACQUIRE)
 #define STORE(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELEASE)
+
+/* ledger_fence_full: every earlier load and store of this thread comes before every later one. */
+static inline void ledger_fence_full(void)
+{
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
 
 /* One process's mapping. The tables below line are the sending thread's own index of its slots: a
  * stack of free ones and a hash chain by client_order_id, so that no order scans the slots. */

@@ -102,12 +102,15 @@ int slot_copy(const struct ledger_slot *slot, struct ledger_slot *out)
 {
     for (int attempt = 0; attempt < COPY_TRIES; attempt++) {
         uint32_t generation = LOAD(slot->slot_generation);
+        uint32_t state = LOAD(slot->state);
 
-        if (LOAD(slot->state) == SLOT_FREE)
+        if (state == SLOT_FREE)
             return 0;
         memcpy(out, slot, sizeof *out);
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
-        if (LOAD(slot->state) != SLOT_FREE && LOAD(slot->slot_generation) == generation)
+        /* The same state before and after: then all that was stored before it is in the copy, which
+         * a SENT that arrived in the middle of the copy would not promise. */
+        if (LOAD(slot->state) == state && LOAD(slot->slot_generation) == generation)
             return 1;
     }
     return 0;

@@ -52,13 +52,17 @@ int64_t ledger_set_state(struct ledger *ledger, uint32_t state, uint32_t reason,
     if (state > LEDGER_HALTED)
         return -EINVAL;
     do {
-        if (control_state(seen) == state)
-            return control_epoch(seen);
+        if (control_state(seen) == state) {
+            epoch = control_epoch(seen);
+            break;
+        }
         if (state < control_state(seen) && !by_person)
             return -EPERM;
         epoch = control_epoch(seen) + 1;
     } while (!__atomic_compare_exchange_n(control, &seen, control_make(epoch, reason, state), 0,
                                           __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+    /* The other half of the fence in ledger_gate, also for who found it halted already. */
+    ledger_fence_full();
     return epoch;
 }
 

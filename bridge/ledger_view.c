@@ -84,6 +84,8 @@ void ledger_glance(const struct ledger *ledger, struct ledger_view *out, int64_t
 void ledger_snapshot(const struct ledger *ledger, struct ledger_view *out, int64_t now_ns)
 {
     ledger_glance(ledger, out, now_ns);
+    /* With a halt in the copy, the slots are counted as they are after it (see ledger_gate). */
+    ledger_fence_full();
     for (int i = 0; i < PROTOCOL_PARTICIPANTS; i++)
         if (out->participants[i].generation != 0) /* a line never joined holds no order */
             out->participants[i].open_orders = slots_in_use(&ledger->shared->participants[i]);
@@ -96,6 +98,8 @@ int ledger_slots(const struct ledger *ledger, uint32_t participant, struct ledge
 
     if (participant >= PROTOCOL_PARTICIPANTS)
         return 0;
+    /* Whoever read of a halt and now asks for the slots sees every order that passed its gate. */
+    ledger_fence_full();
     for (int s = 0; s < PROTOCOL_SLOTS && count < max; s++)
         count += slot_copy(&ledger->shared->participants[participant].slots[s], &out[count]);
     return count;

@@ -1,4 +1,5 @@
 #include "page.h"
+#include "allocate.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +17,8 @@ struct page {
     struct participant_page *shared;
     int writable;
 };
+
+MAPPING_HOLDS(struct participant_page);
 
 /* page_file: opens path and checks that it is a plain file of ours that nobody else can read. */
 static int page_file(const char *path, int flags)
@@ -41,7 +44,7 @@ static int page_file(const char *path, int flags)
 static int page_map(struct page **out, int fd, int writable)
 {
     int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
-    struct page *page = calloc(1, sizeof *page);
+    struct page *page = ALLOCATE(struct page);
     void *memory;
 
     if (page == NULL)
@@ -134,6 +137,8 @@ void page_publish(struct page *page, const struct participant_page *content)
 
     if (!page->writable)
         return;
+    /* The order of ledger_private.h's "sequence": no byte of the copy is visible before the odd
+     * number, none is missing once the even one is seen. */
     __atomic_store_n(&shared->sequence, sequence | 1, __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     shared->version = PROTOCOL_VERSION;

@@ -22,7 +22,8 @@ import cffi  # type: ignore[import-untyped]
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 HEADERS = (ROOT / "bridge" / "protocol.h", HERE / "include" / "engine.h")
-FLAGS = ["-std=c17", "-D_GNU_SOURCE", "-O2", "-march=x86-64-v3", "-fno-strict-aliasing"]
+COMPILE_FLAGS = ROOT / "setup" / "compile-flags.sh"
+FLAGS = ["-std=c17", "-D_GNU_SOURCE", "-fno-strict-aliasing"]
 LIBRARIES = ["ssl", "crypto", "curl", "jansson", "zmq", "z", "pthread", "m"]
 CONSTANT = r"^#define +([A-Z][A-Z0-9_]*) +(?:0x[0-9A-Fa-f]+|[0-9]+)\b"
 REASONS = "const char *reject_reason_name(int reason);\nconst char *reject_reason_text(int reason);\n"
@@ -39,6 +40,11 @@ def declarations() -> str:
     return "".join(f"#define {name} ...\n" for name in names) + done.stdout + REASONS
 
 
+def machine_flags() -> list[str]:
+    """What the Makefile compiles with: OPT from it, or the same choice for this machine."""
+    return subprocess.run([COMPILE_FLAGS], capture_output=True, text=True, check=True).stdout.split()
+
+
 def build(build_dir: Path, folder: Path) -> Path:
     """Compiles in a temporary folder, so that no generated C is left among the sources."""
     archives = [build_dir / name for name in ("libengine.a", "libbridge.a")]
@@ -50,7 +56,7 @@ def build(build_dir: Path, folder: Path) -> Path:
     builder.set_source(
         "c_core._engine",
         "".join(f'#include "{header}"\n' for header in (*HEADERS, ROOT / "bridge" / "reasons.h")),
-        extra_compile_args=FLAGS,
+        extra_compile_args=FLAGS + machine_flags(),
         extra_objects=[str(archive) for archive in archives],
         libraries=LIBRARIES,
     )

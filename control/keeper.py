@@ -11,12 +11,14 @@ import asyncio
 import os
 import time
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bridge.messages import HaltReason, LedgerState, ParticipantRole
 from control import children as kids
 from control import processes, shared, venues, words
 from control.children import Child
+from control.endings import ending, is_defect, report_advice
 from control.errors import Exit
 from control.latch import is_latched
 
@@ -152,6 +154,7 @@ class Keeper:
             "PURSER_RUNTIME": str(self._supervisor.paths.runtime),
             "PURSER_SUPERVISED": "1",
             "PYTHONUNBUFFERED": "1",
+            "PYTHONFAULTHANDLER": "1",  # a crash inside a C module tells where in the Python code
         }
         try:
             kids.start_child(child, argv, environment)
@@ -165,11 +168,18 @@ class Keeper:
 
     def _why_failed(self, child: Child) -> str:
         code = child.handle.poll() if child.handle is not None else child.exit_code
-        end = f"ended with code {code}" if code is not None else "did not become ready in time"
+        running = code is None and child.handle is not None
+        end = "did not become ready in time" if running else ending(code)
         tail = "\n".join("    " + line for line in kids.last_lines(child.log, start=child.log_start))
-        if not tail:
-            return f"The {child.title} {end} and wrote nothing; `control doctor` looks at folders and disks."
-        return f"The {child.title} {end}. The end of {child.log}:\n{tail}"
+        advice = report_advice(code, child.log, self._journal_of(child))
+        said = f"The {child.title} (pid {child.pid}) {end}."
+        if tail:
+            return f"{said} The end of {child.log}:\n{tail}" + (f"\n{advice}" if advice else "")
+        return f"{said} It wrote nothing. {advice or '`control doctor` looks at folders and disks.'}"
+
+    def _journal_of(self, child: Child) -> Path | None:
+        paths = self._supervisor.paths
+        return {"engine": paths.engine_journal, "polymarket_bot": paths.bot_db}.get(child.name)
 
     # ---- keep alive ------------------------------------------------------------------------
 
@@ -197,9 +207,7 @@ class Keeper:
         if self._supervisor.stopping.is_set():
             return
         child.state = "down"
-        self._supervisor.events.write(
-            "supervisor", "child_ended", level="warning", child=child.name, exit_code=code
-        )
+        self._note_end(child, code)
         if not self._supervisor.healthy and not child.simulator:
             known = {int(Exit.CONFIGURATION), int(Exit.HALTED), int(Exit.USAGE)}
             raise StartFailed(self._why_failed(child), Exit(code) if code in known else Exit.ERROR)
@@ -217,6 +225,24 @@ class Keeper:
         if not child.simulator:
             await self._wait_until_resumed()
         await self._restart(child)
+
+    def _note_end(self, child: Child, code: int | None) -> None:
+        """The end in words, so that the log of events tells a defect from a stop."""
+        self._supervisor.events.write(
+            "supervisor",
+            "child_ended",
+            level="error" if is_defect(code) else "warning",
+            child=child.name,
+            exit_code=code,
+            text=" ".join(
+                part
+                for part in (
+                    f"the {child.title} (pid {child.pid}) {ending(code)}.",
+                    report_advice(code, child.log, self._journal_of(child)),
+                )
+                if part
+            ),
+        )
 
     async def _clear_after_death(self, child: Child, died: float) -> None:
         """After the certain death of a participant: its slots become UNKNOWN, its venue is emptied

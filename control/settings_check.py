@@ -20,6 +20,7 @@ from typing import Any
 
 from control.children import trader_path
 from control.config import FILES, ROOT, Paper, Simulator, load
+from control.endings import ending
 from control.errors import ControlError
 from control.records import read_json
 
@@ -120,7 +121,7 @@ def _check(check: Check) -> Finding:
         return False, f"{check.subject}: its check did not end: {error}"
     if done.returncode == 0:
         return True, f"{check.subject} {check.right}"
-    said = done.stderr.strip() or done.stdout.strip() or f"its check ended with code {done.returncode}"
+    said = done.stderr.strip() or done.stdout.strip() or f"its check {ending(done.returncode)}"
     if check.file is not None:
         return False, said
     return False, f"{check.subject}: {said.splitlines()[-1].rpartition('error: ')[2]}"

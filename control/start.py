@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from control import children, processes, shared
 from control.budget import effective_budget
 from control.config import ROOT, Paper, load, signed_usd, usd
+from control.endings import ending, report_advice
 from control.errors import ControlError, Exit
 from control.latch import describe, is_latched
 from control.printable import printable_text
@@ -138,6 +139,7 @@ def start_detached(paths: Paths, options: dict[str, Any], say: Say, timeout_s: f
     reading, writing = os.pipe()
     log = paths.logs / "supervisor.log"
     environment = {**os.environ, "PURSER_HOME": str(paths.home), "PURSER_RUNTIME": str(paths.runtime)}
+    environment["PYTHONFAULTHANDLER"] = "1"
     argv = [sys.executable, "-m", "control.supervisor", json.dumps(options), str(writing)]
     children.bound_log(log)
     log_start = log.stat().st_size if log.exists() else 0
@@ -178,7 +180,9 @@ def start_detached(paths: Paths, options: dict[str, Any], say: Say, timeout_s: f
         raise ControlError(_cut_short(paths, recent_trouble(paths, began_ns)), Exit.HALTED)
     if not text:
         tail = "\n".join("    " + line for line in children.last_lines(log, start=log_start))
-        text = f"The supervisor ended with code {code}. The end of {log}:\n{tail}"
+        advice = report_advice(code, log, None)
+        text = f"The supervisor (pid {handle.pid}) {ending(code)}. The end of {log}:\n{tail}"
+        text += f"\n{advice}" if advice else ""
     raise ControlError(text, Exit(code) if code in set(Exit) and code else Exit.ERROR)
 
 

@@ -1,20 +1,22 @@
 #!/usr/bin/env bash
-# Installs the Debian or Ubuntu packages that the build needs and that are missing. As root it calls
+# Installs the Debian or Ubuntu packages of a list (what the build needs) that are missing. As root it calls
 # apt-get itself, otherwise through sudo; where it may not, it prints the exact command and stops.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+list=${1:-setup/packages.txt}
 
 missing=()
 while read -r package; do
     [[ -z $package ]] && continue
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q '^install ok installed$' || missing+=("$package")
-done <setup/packages.txt
+done <"$list"
 if [[ ${#missing[@]} -eq 0 ]]; then
     echo "✓ compiler and libraries present"
     exit 0
 fi
 
-install=(apt-get install -y --no-install-recommends "${missing[@]}")
+# A new machine's own first update may hold the package manager's lock for a minute: wait for it.
+install=(apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "${missing[@]}")
 if ! command -v apt-get >/dev/null; then
     echo "This machine has no apt-get. Install what corresponds to these Debian packages, then run make again:" >&2
     echo "    ${missing[*]}" >&2
@@ -24,7 +26,7 @@ run=()
 if [[ $(id -u) -ne 0 ]]; then
     if ! command -v sudo >/dev/null || ! { sudo -n true 2>/dev/null || { [[ -t 0 ]] && sudo -v; }; }; then
         echo "Missing system packages, and this user may not install them. Ask an administrator to run:" >&2
-        echo "    sudo apt-get update && sudo ${install[*]}" >&2
+        echo "    sudo apt-get -o DPkg::Lock::Timeout=300 update && sudo ${install[*]}" >&2
         echo "then run make again." >&2
         exit 1
     fi

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../bridge/allocate.h"
 #include "base/clock.h"
 #include "base/heap_trap.h"
 #include "book/capture_check.h"
@@ -45,7 +46,7 @@ int purser_engine_new(struct purser_engine **out, const char *config_path, const
         .simulator_wait_ms = 5000,
         .embedded = true,
     };
-    struct purser_engine *engine = calloc(1, sizeof *engine);
+    struct purser_engine *engine = ALLOCATE(struct purser_engine);
     *out = NULL;
     if (engine == NULL) {
         snprintf(error, PURSER_ERROR_TEXT, "no memory");
@@ -246,7 +247,7 @@ struct purser_book {
 
 struct purser_book *purser_book_new(void)
 {
-    struct purser_book *book = calloc(1, sizeof *book);
+    struct purser_book *book = ALLOCATE(struct purser_book);
     if (book != NULL && arena_init(&book->arena, (size_t)8 << 20) != STATUS_OK) {
         free(book);
         return NULL;

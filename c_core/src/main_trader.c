@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "base/crash.h"
 #include "base/heap_trap.h"
 #include "base/log.h"
 #include "base/status.h"
@@ -249,6 +250,7 @@ static void forbid_core_dumps(void)
 int main(int argc, char **argv)
 {
     forbid_core_dumps();
+    crash_tell();
     struct arguments arguments = {0};
     if (argc == 1)
         return usage_error("nothing to do: --mode, --exchange and --config are needed%s%s", "", "");

@@ -4,18 +4,24 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <zmq.h>
 
+#include "../../bridge/allocate.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "engine/engine.h"
 
 #define IDLE_NS         5000000L /* between looks at an empty ring */
 #define HIGH_WATER_MARK 10000    /* messages kept for a slow subscriber, then dropped */
+
+_Static_assert(offsetof(struct engine_message, body) % _Alignof(struct message_event) == 0 &&
+                   _Alignof(struct engine_message) >= _Alignof(struct message_event),
+               "an event is read where it lies in its message");
 
 struct telemetry {
     struct engine *engine;
@@ -128,7 +134,7 @@ static int thread_start(struct telemetry *telemetry)
 
 int telemetry_start(struct telemetry **out, struct engine *engine, const char *path)
 {
-    struct telemetry *telemetry = calloc(1, sizeof *telemetry);
+    struct telemetry *telemetry = ALLOCATE(struct telemetry);
     *out = NULL;
     if (telemetry == NULL)
         return status_set(STATUS_LIMIT, "no memory for telemetry");

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../../bridge/allocate.h"
 #include "../../bridge/crc32c.h"
 #include "base/clock.h"
 #include "base/heap_trap.h"
@@ -352,7 +353,7 @@ static int bridge_make(struct trader *t, char *error)
 static int engine_make(struct trader *t, char *error)
 {
     struct engine_config settings = engine_settings(t);
-    struct participant_page *previous = calloc(1, sizeof *previous);
+    struct participant_page *previous = ALLOCATE(struct participant_page);
     int status = previous != NULL ? page_create(&t->page, t->paths.page, previous) : -ENOMEM;
     if (status == 0 && (t->engine = engine_new(&settings)) != NULL) {
         engine_attach_ledger(t->engine, t->ledger);
@@ -408,7 +409,7 @@ static int parts_make(struct trader *t, char *error)
 int trader_create(struct trader **out, const struct trader_options *options,
                   char error[TRADER_ERROR_TEXT])
 {
-    struct trader *t = calloc(1, sizeof *t);
+    struct trader *t = ALLOCATE(struct trader);
     *out = NULL;
     if (t == NULL)
         return fail(TRADER_ERROR, error, "no memory");

@@ -2,6 +2,7 @@
 #include "../../bridge/channel.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -167,9 +168,11 @@ static void test_hostile_frames(void)
                                     .kind = MESSAGE_HALT,
                                     .version = PROTOCOL_VERSION,
                                     .sequence = 3};
+    const uint32_t live = 2;
     size_t size = hello_frame(frame);
 
-    ((struct message_hello *)(void *)(frame + sizeof(struct message_header)))->mode = 2; /* live */
+    memcpy(frame + sizeof(struct message_header) + offsetof(struct message_hello, mode), &live,
+           sizeof live);
     ends_with(frame, size, "paper");
     size = hello_frame(frame);
     ends_with(frame, size, "peer closed the connection");

@@ -19,6 +19,8 @@ static void use_heap(void)
 {
     keep = malloc(32);
     free(keep);
+    keep = aligned_alloc(64, 64);
+    free(keep);
 }
 
 static int64_t counted(void (*work)(void))
@@ -45,7 +47,7 @@ static void use_nothing(void)
 
 int main(void)
 {
-    int64_t expected = heap_trap_built() ? 2 : 0; /* malloc and free */
+    int64_t expected = heap_trap_built() ? 4 : 0; /* each taken and given back */
 
     use_heap();
     EXPECT(heap_trap_calls() == 0);

@@ -58,6 +58,20 @@ static struct ledger *fresh(void)
     return supervisor;
 }
 
+/* without: what this machine cannot do, by the caller's word in the environment; tests that need it
+ * are left out, and say so. "ptrace": a sanitized build takes half a minute of single steps, and
+ * qemu-user has none. "robust": qemu-user does not tell the kernel which mutexes a process holds.
+ * "start_time": qemu-user invents a process's own, which may differ from what others read. */
+static int without(const char *what)
+{
+    const char *list = getenv("PURSER_TEST_WITHOUT");
+
+    if (list == NULL || strstr(list, what) == NULL)
+        return 0;
+    printf("left out: a test that needs %s\n", what);
+    return 1;
+}
+
 static struct ledger *joined(uint32_t participant)
 {
     struct ledger *ledger;
@@ -885,16 +899,22 @@ int main(void)
     test_reclaimed_while_alive();
     test_leaving_keeps_charges_and_their_rights();
     test_zeroed_and_foreign_memory();
-    test_takeover_keeps_charges();
+    if (!without("start_time"))
+        test_takeover_keeps_charges();
     test_reclaim_and_rebuild();
     test_joining_after_a_death();
-    test_owner_killed_holding_the_lock();
-    test_stopped_lock_holder_never_blocks_an_order();
+    if (!without("robust")) {
+        test_owner_killed_holding_the_lock();
+        test_stopped_lock_holder_never_blocks_an_order();
+    }
     test_two_processes_hammering();
-    test_killed_at_any_instruction();
-    test_killed_while_the_limit_rises();
-    test_legal_after_every_instruction();
-    test_join_is_exclusive();
+    if (!without("ptrace")) {
+        test_killed_at_any_instruction();
+        test_killed_while_the_limit_rises();
+        test_legal_after_every_instruction();
+    }
+    if (!without("start_time"))
+        test_join_is_exclusive();
     test_damage_is_found();
     (void)unlink(path);
     snprintf(path, sizeof path, "%s/ledger.old", folder);

@@ -1,5 +1,6 @@
 /* The JSON scanner reads what is well formed, in any spelling, and never reads past a broken end.
  */
+#include "../../bridge/allocate.h"
 #include "../../c_core/src/base/check.h"
 #include "../../c_core/src/base/scan.h"
 
@@ -35,7 +36,7 @@ static void reads_sample(void)
 static void refuses_prefixes(void)
 {
     for (size_t n = 0; n < sizeof SAMPLE - 3; n++) {
-        char *copy = malloc(n + 1);
+        char *copy = ALLOCATE_ARRAY(char, n + 1);
         CHECK(copy != NULL);
         memcpy(copy, SAMPLE, n);
         struct scan scan;
@@ -70,14 +71,14 @@ static void reads_digits(void)
 {
     static const char digits[] = "90817263544536271809";
     for (size_t length = 0; length < sizeof digits; length++) {
-        char *text = malloc(length + 1);
+        char *text = ALLOCATE_ARRAY(char, length + 1);
         CHECK(text != NULL);
         for (size_t place = 0; place <= length; place++) {
             for (int byte = 0; byte < 256; byte++) {
                 memcpy(text, digits, length);
                 if (place < length)
                     text[place] = (char)byte;
-                char *exact = malloc(length > 0 ? length : 1);
+                char *exact = ALLOCATE_ARRAY(char, length > 0 ? length : 1);
                 CHECK(exact != NULL);
                 memcpy(exact, text, length);
                 struct scan scan;

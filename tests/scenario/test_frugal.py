@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import time
 from pathlib import Path
@@ -17,7 +18,7 @@ HEAP_TRAP_CALLS, HEAP_TRAP_SECTIONS = 40, 41  # engine/engine.h, enum of counter
 
 def resident_bytes(pid: int) -> int:
     """Resident memory of a process."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def cpu_seconds(pid: int) -> float:

@@ -44,6 +44,10 @@ class Desk:
         picture: dict[str, Any] = json.loads(self.control("status", "--json").stdout)
         return picture
 
+    def events(self) -> list[dict[str, Any]]:
+        """The supervisor's journal of events."""
+        return [json.loads(line) for line in self.paths.events.read_text().splitlines()]
+
     def pid(self, name: str) -> int:
         """A process's pid by the status."""
         return next(int(row["pid"]) for row in self.status()["processes"] if row["name"] == name)
@@ -119,6 +123,32 @@ def test_failing_child_is_explained(desk: Desk, tmp_path: Path) -> None:
     assert failed.returncode == 4, failed.stderr
     assert "qouter" in failed.stderr and "quoter" in failed.stderr
     assert processes.find_ours(desk.paths.runtime) == []
+
+
+@pytest.mark.parametrize("words", ["", "echo 'a last word' >&2;"])
+def test_a_child_that_dies_by_a_signal_is_told_in_words(desk: Desk, tmp_path: Path, words: str) -> None:
+    """The start names the process, the signal and that it is a bug, where the log and the journal are, and
+    what to report; it never speaks of a code."""
+    program = tmp_path / "trader"
+    program.write_text(
+        f'#!/bin/sh\ncase "$*" in *--mode*) {words} kill -SEGV $$;; esac\nexec {trader_path()} "$@"\n'
+    )
+    program.chmod(0o755)
+    desk.environment["PURSER_TRADER"] = str(program)
+    failed = desk.control("start", "--paper")
+    assert failed.returncode == 1, failed.stderr
+    for told in (
+        "engine",
+        "SIGSEGV",
+        "bug in Purser",
+        str(desk.paths.log("engine")),
+        str(desk.paths.engine_journal),
+    ):
+        assert told in failed.stderr, failed.stderr
+    assert "report it" in failed.stderr and "-11" not in failed.stderr
+    assert ("wrote nothing" if not words else "a last word") in failed.stderr
+    ended = [row for row in desk.events() if row["name"] == "child_ended"]
+    assert ended and ended[-1]["level"] == "error" and "SIGSEGV" in ended[-1]["text"]
 
 
 def test_a_start_that_does_not_become_healthy_says_what_was_wrong(desk: Desk, tmp_path: Path) -> None:

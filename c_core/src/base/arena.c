@@ -3,10 +3,11 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "../../../bridge/allocate.h"
 #include "check.h"
 #include "status.h"
 
-#define ARENA_ALIGNMENT 64
+#define ARENA_ALIGNMENT ALIGNMENT_MOST
 
 int arena_init(struct arena *arena, size_t size_bytes)
 {

@@ -20,7 +20,8 @@ struct arena {
  * STATUS_LIMIT when the system refuses. */
 int arena_init(struct arena *arena, size_t size_bytes);
 
-/* arena_allocate: zeroed memory aligned to 64 bytes (a cache line), never NULL: an arena that is
+/* arena_allocate: zeroed memory aligned to 64 bytes (a cache line, and the most that a
+ * type of ours may want: ALIGNMENT_MOST of bridge/allocate.h), never NULL: an arena that is
  * too small for what the program asks at start is a wrong constant, therefore a CHECK. */
 void *arena_allocate(struct arena *arena, size_t size_bytes);
 

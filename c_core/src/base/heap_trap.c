@@ -29,6 +29,7 @@ int64_t heap_trap_sections(void)
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
 void *__libc_realloc(void *old, size_t size);
+void *__libc_memalign(size_t alignment, size_t size);
 void __libc_free(void *old);
 
 static __thread int depth_armed __attribute__((tls_model("initial-exec")));
@@ -110,6 +111,13 @@ void *realloc(void *old, size_t size)
     if (depth_armed > 0)
         trapped();
     return __libc_realloc(old, size);
+}
+
+void *aligned_alloc(size_t alignment, size_t size)
+{
+    if (depth_armed > 0)
+        trapped();
+    return __libc_memalign(alignment, size);
 }
 
 void free(void *old)

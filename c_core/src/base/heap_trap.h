@@ -1,9 +1,9 @@
 /*
  * heap_trap.h: proof that the path from a tick to an order makes no heap call. Built with
- * -DPURSER_HEAP_TRAP, the program's malloc, calloc, realloc and free count every call that a thread
- * makes between heap_trap_arm and heap_trap_disarm; with the environment variable
- * PURSER_HEAP_TRAP=abort the first such call prints where it came from and aborts. Without the flag
- * everything here is empty.
+ * -DPURSER_HEAP_TRAP, the program's malloc, calloc, realloc, aligned_alloc and free count every
+ * call that a thread makes between heap_trap_arm and heap_trap_disarm; with the environment
+ * variable PURSER_HEAP_TRAP=abort the first such call prints where it came from and aborts. Without
+ * the flag everything here is empty.
  *
  * Arming nests: only the outermost disarm ends it. heap_trap_pause lifts the trap for a rare event
  * on the path (a reconnect) until heap_trap_resume.

@@ -5,6 +5,10 @@
  *
  * head is written by the producer alone, tail by the consumer alone; each reads the other's with
  * acquire order. Both only grow; their difference is the number of entries waiting.
+ *
+ * On a processor that reorders: the entry is copied in before head's release, and read after head's
+ * acquire; it is copied out before tail's release, and overwritten after tail's acquire. A stale
+ * view of the other's index only makes the ring look fuller, or emptier, than it is.
  */
 #ifndef PURSER_BASE_RING_H
 #define PURSER_BASE_RING_H

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../../../bridge/allocate.h"
 #include "../base/status.h"
 
 #define JOURNAL_INTERVAL_NS 10000000
@@ -51,7 +52,7 @@ struct engine *engine_new(const struct engine_config *config)
         status_set(STATUS_CONFIG, "%s", problem);
         return NULL;
     }
-    struct engine *engine = calloc(1, sizeof *engine);
+    struct engine *engine = ALLOCATE(struct engine);
     if (!engine || arena_init(&engine->arena, TELEMETRY_BYTES) != STATUS_OK) {
         free(engine);
         status_set(STATUS_LIMIT, "no memory for the engine");

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -17,6 +18,10 @@ struct block {
     uint64_t size_class; /* 0..CLASS_COUNT - 1, or FROM_HEAP */
     uint64_t size;       /* as asked for */
 };
+
+_Static_assert(sizeof(struct block) % _Alignof(max_align_t) == 0 &&
+                   (1 << CLASS_FIRST) % _Alignof(max_align_t) == 0,
+               "what a block holds is aligned as malloc would");
 
 struct free_block {
     struct free_block *next;

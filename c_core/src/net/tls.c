@@ -19,6 +19,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
+#include "../../../bridge/allocate.h"
 #include "../base/status.h"
 #include "pool.h"
 
@@ -95,7 +96,7 @@ static bool is_numeric(const char *host)
 
 static int lookup_start(struct tls *tls)
 {
-    struct tls_lookup *lookup = calloc(1, sizeof *lookup);
+    struct tls_lookup *lookup = ALLOCATE(struct tls_lookup);
     if (lookup == NULL)
         return status_set(STATUS_LIMIT, "no memory to resolve %s", tls->host);
     pthread_mutex_init(&lookup->mutex, NULL);

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../../../bridge/allocate.h"
 #include "../../../bridge/crc32c.h"
 #include "../base/check.h"
 #include "../base/clock.h"
@@ -84,7 +85,7 @@ static int list_segments(const char *folder, int **out)
             continue;
         if (count == room) {
             room = room ? 2 * room : 64;
-            int *grown = realloc(*out, (size_t)room * sizeof **out);
+            int *grown = ALLOCATE_GROWN(int, *out, room);
             if (!grown) {
                 closedir(directory);
                 return -ENOMEM;
@@ -98,6 +99,8 @@ static int list_segments(const char *folder, int **out)
         qsort(*out, (size_t)count, sizeof **out, compare_numbers);
     return count;
 }
+
+MAPPING_HOLDS(struct journal_record);
 
 static bool is_blank(const struct journal_record *record)
 {
@@ -365,7 +368,7 @@ int journal_open(struct journal **out, const char *folder, uint64_t last_sequenc
                  void *context)
 {
     *out = NULL;
-    struct journal *journal = calloc(1, sizeof *journal);
+    struct journal *journal = ALLOCATE(struct journal);
     if (!journal)
         return -ENOMEM;
     snprintf(journal->folder, sizeof journal->folder, "%s", folder);
