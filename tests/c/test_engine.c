@@ -1385,7 +1385,7 @@ static void the_day_ends_with_the_leader(void)
     uint64_t id;
     for (int n = 0; n < 5; n++) {
         tick(BTC * 10 + 50 * n);
-        CHECK(manual(SIDE_SELL, BTC * 10, 1, &id) == REJECT_DAY_ROLL);
+        CHECK(manual(SIDE_SELL, BTC * 10, 2, &id) == REJECT_DAY_ROLL);
         run(1);
     }
     CHECK(ledger_roll_begin(supervisor, day + 1, wall, now) == 0);
@@ -1493,8 +1493,8 @@ static void a_doubted_clock_pulls_quotes(void)
     run(3);
     CHECK(open_of(STRATEGY_QUOTER, -1) == 0);
     uint64_t id;
-    CHECK(manual(SIDE_BUY, BTC * 10, 1, &id) == REJECT_CLOCK_JUMP);
-    CHECK(manual(SIDE_SELL, BTC * 10 + 1, 1, &id) == REJECT_NONE);
+    CHECK(manual(SIDE_BUY, BTC * 10, 2, &id) == REJECT_CLOCK_JUMP);
+    CHECK(manual(SIDE_SELL, BTC * 10 + 1, 2, &id) == REJECT_NONE);
     ledger_doubt_clock(supervisor, 0);
     run(3);
     CHECK(open_of(STRATEGY_QUOTER, -1) == 2);
@@ -1512,6 +1512,7 @@ static void a_suspend_makes_everything_stale(void)
     now += 600 * SECOND;
     ledger_heartbeat_supervisor(supervisor, now, now + 2 * SECOND);
     fake.answer_reconciles = false;
+    turn(10 * MS);
     dead_man_ack();
     tick(BTC * 10 + 500);
     run(20);
