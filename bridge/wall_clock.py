@@ -1,7 +1,7 @@
 """The wall clock from Python, its watcher, and the shift that a test may give to all clocks (wall_clock.h).
 
-On paper, PURSER_TEST_CLOCK names a file of four int64 that every process adds to its clocks: ours to the wall,
-ours to CLOCK_BOOTTIME, the simulated venues' to the wall, and a zero. Live trading refuses it.
+On paper, PURSER_TEST_CLOCK names a file of four int64 that every process adds to its clocks: ours to the
+wall, ours to CLOCK_BOOTTIME, the simulated venues' to the wall, and a zero. Live trading refuses it.
 """
 
 from __future__ import annotations

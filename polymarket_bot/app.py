@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import signal
 import ssl
-import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from bridge.ledger import Ledger, now_ns
 from bridge.ledger import LedgerError as BridgeLedgerError
 from bridge.messages import LedgerState
 from bridge.paths import Paths
+from bridge.wall_clock import wall_ns
 from polymarket_bot.api.polymarket import Credentials, Endpoints, Exchange, Polymarket
 from polymarket_bot.api.stream import MarketStream, UserStream
 from polymarket_bot.connection import budget_limit, check_geoblock, connection_details
@@ -65,7 +65,7 @@ class SystemClock:
         return now_ns()
 
     def wall_ns(self) -> int:
-        return time.time_ns()
+        return wall_ns()
 
 
 class App:
@@ -175,7 +175,9 @@ class App:
                 ledger = Ledger.create(self._paths.ledger, budget_limit(self._budget_file))
             else:
                 ledger = Ledger.open(self._paths.ledger)
-            self._budget = LedgerBudget(ledger, self._symbol_of, own_lease=self._standalone)
+            self._budget = LedgerBudget(
+                ledger, self._symbol_of, own_lease=self._standalone, wall_ns=self._clock.wall_ns
+            )
         except BridgeLedgerError as error:
             raise LedgerError(f"{error}.") from error
 
@@ -190,7 +192,8 @@ class App:
 
     async def _start(self, endpoints: Endpoints, credentials: Credentials | None) -> None:
         database, wall = self._database, self._clock.wall_ns()
-        self._settlement = Settlement(await database.load_day() or day_of(wall))
+        self._settlement = Settlement(await database.load_day() or self._budget.roll().day or day_of(wall))
+        self._settlement.late_micros = await database.load_late(self._settlement.day)
         self._settlement.load(await database.load_openings(self._settlement.day), await database.load_fills())
         trades_read_s = await database.load_trades_read()
         self._integration = Integration(
@@ -307,8 +310,7 @@ class App:
     async def _reconcile_at_start(self) -> None:
         """Until the venue has answered everything once: nothing open, no fill missed, balances compared."""
         await self._markets.load()
-        openings = self._engine.account.roll_day()
-        self._database.save_openings(self._settlement.day, openings or self._settlement.openings())
+        self._engine.day.begin_at_start()
         self._database.prune_orders(self._clock.wall_ns() - KEEP_ORDERS_NS)
         while True:
             try:

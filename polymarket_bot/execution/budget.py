@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from bridge.ledger import Amounts, Ledger, LedgerView, client_order_id
+from bridge.ledger import Amounts, Ledger, LedgerView, Roll, client_order_id
 from bridge.ledger import Order as LedgerOrder
 from bridge.messages import (
     HaltReason,
@@ -24,14 +24,23 @@ LEASE_NS = 2_000_000_000
 
 class LedgerBudget:
     """One participant's view. `symbol_of` names a token as every view shows it. `own_lease`: there is no
-    supervisor, and this process renews its own permission."""
+    supervisor, and this process renews its own permission; with `wall_ns` it leads its own day, too."""
 
-    def __init__(self, ledger: Ledger, symbol_of: Callable[[str], str], own_lease: bool) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        symbol_of: Callable[[str], str],
+        own_lease: bool,
+        wall_ns: Callable[[], int] | None = None,
+    ) -> None:
         self._ledger = ledger
         self._symbol_of = symbol_of
         self._own_lease = own_lease
+        self._wall_ns = wall_ns if own_lease else None
         self._sequence = 0
         self._generation = ledger.join(ParticipantRole.BOT)
+        if self._wall_ns is not None:
+            ledger.lead_alone(self._wall_ns())
         self.fits = True
 
     def next_client_order_id(self) -> int:
@@ -98,7 +107,15 @@ class LedgerBudget:
     def beat(self, halted: bool, now_ns: int) -> None:
         if self._own_lease:
             self._ledger.heartbeat(LEASE_NS, now_ns)
+        if self._wall_ns is not None:
+            self._ledger.lead_alone(self._wall_ns(), now_ns)
         self._ledger.beat(halted, now_ns)
+
+    def roll(self) -> Roll:
+        return self._ledger.roll()
+
+    def roll_ack(self, roll: Roll, day: int) -> None:
+        self._ledger.roll_ack(roll, day)
 
     def halt(self, reason: HaltReason) -> None:
         self._ledger.halt(reason)
