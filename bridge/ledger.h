@@ -194,7 +194,7 @@ void ledger_beat(struct ledger *ledger, int64_t now_ns, int halted);
  * REJECT_CLOCK_JUMP and exits pass. */
 
 struct ledger_roll {
-    int64_t day; /* UTC day number; 0: nobody leads */
+    int64_t day; /* UTC day number; 0: nobody leads, or its words contradict each other */
     uint32_t sequence;
     uint32_t phase;         /* enum roll_phase */
     int64_t began_ns;       /* of the phase */
@@ -213,9 +213,13 @@ int ledger_first_day(struct ledger *ledger, int64_t day);
  * pause it begins the pause anew. */
 int64_t ledger_roll_pause(struct ledger *ledger, int64_t now_ns);
 
-/* ledger_roll_begin: only from PAUSE, and only to a later day; else -EINVAL. */
-int ledger_roll_begin(struct ledger *ledger, int64_t day, int64_t wall_ns, int64_t now_ns);
+/* ledger_roll_begin: the day of this instant; only from PAUSE and only a later one, else -EINVAL.
+ */
+int ledger_roll_begin(struct ledger *ledger, int64_t wall_ns, int64_t now_ns);
 void ledger_roll_end(struct ledger *ledger);
+
+/* ledger_mend_day: the leader's own words again, outside of a roll, whatever has become of them. */
+void ledger_mend_day(struct ledger *ledger, int64_t day);
 
 /* ledger_roll_acked: the participant has acknowledged the phase of now, or no process that lives
  * holds its line. */

@@ -269,10 +269,14 @@ class Ledger:
         at = now_ns() if at_ns is None else at_ns
         return _checked("cannot pause for the day's end", lib.ledger_roll_pause(self._ledger, at))
 
-    def roll_begin(self, day: int, wall_ns: int, at_ns: int | None = None) -> None:
-        """From the pause: the new day begins, for all at this instant."""
+    def roll_begin(self, wall_ns: int, at_ns: int | None = None) -> None:
+        """From the pause: the day of this instant begins, for all."""
         at = now_ns() if at_ns is None else at_ns
-        _checked("cannot begin the day", lib.ledger_roll_begin(self._ledger, day, wall_ns, at))
+        _checked("cannot begin the day", lib.ledger_roll_begin(self._ledger, wall_ns, at))
+
+    def mend_day(self, day: int) -> None:
+        """The leader's own words again, outside of a roll."""
+        lib.ledger_mend_day(self._ledger, day)
 
     def roll_end(self) -> None:
         """Trading goes on."""

@@ -25,6 +25,15 @@ void ledger_roll_now(const struct ledger *ledger, struct ledger_roll *out)
         out->clock_doubt_ns = LOAD(header->clock_doubt_ns);
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
     } while (out->phase != LOAD(header->roll_phase));
+    /* Day and instant say the same twice: where they differ, one was not written by a leader. */
+    if (out->began_wall_ns / NS_PER_DAY != out->day)
+        out->day = 0;
+}
+
+static void name_day(struct ledger_header *header, int64_t wall_ns)
+{
+    STORE(header->roll_wall_ns, wall_ns);
+    STORE(header->day, wall_ns / NS_PER_DAY);
 }
 
 /* --- the leader --- */
@@ -33,14 +42,26 @@ int ledger_first_day(struct ledger *ledger, int64_t day)
 {
     struct ledger_header *header = &ledger->shared->header;
 
-    if (day <= 0)
+    if (day <= 0 || day >= INT64_MAX / NS_PER_DAY)
         return -EINVAL;
     if (LOAD(header->day) >= day)
         return -EALREADY;
     if (LOAD(header->roll_phase) != ROLL_NONE)
         return -EBUSY;
-    STORE(header->day, day);
+    name_day(header, day * NS_PER_DAY);
     return 0;
+}
+
+void ledger_mend_day(struct ledger *ledger, int64_t day)
+{
+    struct ledger_header *header = &ledger->shared->header;
+    struct ledger_roll roll;
+
+    ledger_roll_now(ledger, &roll);
+    if (roll.day != day)
+        name_day(header, day * NS_PER_DAY);
+    if (roll.phase != ROLL_NONE)
+        ledger_roll_end(ledger);
 }
 
 int64_t ledger_roll_pause(struct ledger *ledger, int64_t now_ns)
@@ -58,15 +79,14 @@ int64_t ledger_roll_pause(struct ledger *ledger, int64_t now_ns)
     return sequence;
 }
 
-int ledger_roll_begin(struct ledger *ledger, int64_t day, int64_t wall_ns, int64_t now_ns)
+int ledger_roll_begin(struct ledger *ledger, int64_t wall_ns, int64_t now_ns)
 {
     struct ledger_header *header = &ledger->shared->header;
 
-    if (LOAD(header->roll_phase) != ROLL_PAUSE || day <= LOAD(header->day))
+    if (LOAD(header->roll_phase) != ROLL_PAUSE || wall_ns / NS_PER_DAY <= LOAD(header->day))
         return -EINVAL;
-    STORE(header->roll_wall_ns, wall_ns);
+    name_day(header, wall_ns);
     STORE(header->roll_ns, now_ns);
-    STORE(header->day, day);
     STORE(header->roll_phase, (uint32_t)ROLL_BEGIN);
     return 0;
 }
@@ -137,7 +157,7 @@ static void lead_phase(struct ledger *ledger, const struct ledger_roll *roll, in
         if (today <= roll->day || roll->clock_doubt_ns != 0)
             ledger_roll_end(ledger);
         else if (all_acked(ledger))
-            (void)ledger_roll_begin(ledger, today, wall_ns, now_ns);
+            (void)ledger_roll_begin(ledger, wall_ns, now_ns);
         break;
     case ROLL_BEGIN:
         if (all_acked(ledger))

@@ -1000,7 +1000,7 @@ static void end_day(int64_t day)
     for (int n = 0; n < 100 && !ledger_roll_acked(supervisor, ROLE_ENGINE); n++)
         run(1);
     CHECK(ledger_roll_acked(supervisor, ROLE_ENGINE));
-    CHECK(ledger_roll_begin(supervisor, day, wall, now) == 0);
+    CHECK(ledger_roll_begin(supervisor, (day)*DAY_NS, now) == 0);
     run(1);
     CHECK(ledger_roll_acked(supervisor, ROLE_ENGINE));
     ledger_roll_end(supervisor);
@@ -1388,7 +1388,7 @@ static void the_day_ends_with_the_leader(void)
         CHECK(manual(SIDE_SELL, BTC * 10, 2, &id) == REJECT_DAY_ROLL);
         run(1);
     }
-    CHECK(ledger_roll_begin(supervisor, day + 1, wall, now) == 0);
+    CHECK(ledger_roll_begin(supervisor, (day + 1) * DAY_NS, now) == 0);
     run(1);
     CHECK(ledger_roll_acked(supervisor, ROLE_ENGINE) && fake.sent_count == sent);
     CHECK(books()->day == day + 1 && books()->fees_e8 == 0 && books()->realized_micros == 0);
@@ -1412,7 +1412,7 @@ static void unknown_orders_stay_charged_across_the_day(void)
     CHECK(!ledger_roll_acked(supervisor, ROLE_ENGINE));
     run(35);
     CHECK(ledger_roll_acked(supervisor, ROLE_ENGINE));
-    CHECK(ledger_roll_begin(supervisor, day + 1, wall, now) == 0);
+    CHECK(ledger_roll_begin(supervisor, (day + 1) * DAY_NS, now) == 0);
     run(1);
     ledger_roll_end(supervisor);
     run(60);
@@ -1433,7 +1433,7 @@ static void who_comes_late_begins_the_ledgers_day(void)
     ledger_close(ledger);
     ledger_reclaim(supervisor, ROLE_ENGINE);
     CHECK(ledger_roll_pause(supervisor, now) == 1);
-    CHECK(ledger_roll_begin(supervisor, day + 1, wall, now) == 0);
+    CHECK(ledger_roll_begin(supervisor, (day + 1) * DAY_NS, now) == 0);
     ledger_roll_end(supervisor);
     start_engine();
     connect_venue();
@@ -1561,7 +1561,7 @@ static void a_kill_while_the_day_rolls(void)
         run(2);
         CHECK(books()->realized_micros > 0);
         CHECK(ledger_roll_pause(supervisor, now) > 0);
-        CHECK(ledger_roll_begin(supervisor, wall / DAY_NS + 1, wall, now) == 0);
+        CHECK(ledger_roll_begin(supervisor, (wall / DAY_NS + 1) * DAY_NS, now) == 0);
         ledger_roll_end(supervisor);
         kill_and_restart();
         engine_free(engine);

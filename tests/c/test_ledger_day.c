@@ -86,7 +86,7 @@ static void test_no_order_leaves_while_the_day_ends(void)
     begin();
     REQUIRE(ledger_roll_pause(supervisor, now) == 1);
     deny_both(REJECT_DAY_ROLL, REJECT_DAY_ROLL);
-    REQUIRE(ledger_roll_begin(supervisor, TODAY + 1, (TODAY + 1) * DAY, now) == 0);
+    REQUIRE(ledger_roll_begin(supervisor, (TODAY + 1) * DAY, now) == 0);
     deny_both(REJECT_DAY_ROLL, REJECT_DAY_ROLL);
     ledger_roll_end(supervisor);
     ledger_roll_now(supervisor, &roll);
@@ -148,16 +148,39 @@ static void test_a_day_never_goes_back(void)
     REQUIRE(ledger_first_day(supervisor, TODAY) == -EALREADY);
     REQUIRE(ledger_first_day(supervisor, TODAY - 1) == -EALREADY);
     REQUIRE(ledger_first_day(supervisor, 0) == -EINVAL);
-    REQUIRE(ledger_roll_begin(supervisor, TODAY + 1, 0, now) == -EINVAL);
+    REQUIRE(ledger_roll_begin(supervisor, (TODAY + 1) * DAY, now) == -EINVAL);
     REQUIRE(ledger_roll_pause(supervisor, now) == 1);
     REQUIRE(ledger_first_day(supervisor, TODAY + 1) == -EBUSY);
-    REQUIRE(ledger_roll_begin(supervisor, TODAY, 0, now) == -EINVAL);
-    REQUIRE(ledger_roll_begin(supervisor, TODAY - 1, 0, now) == -EINVAL);
-    REQUIRE(ledger_roll_begin(supervisor, TODAY + 1, 0, now) == 0);
-    REQUIRE(ledger_roll_begin(supervisor, TODAY + 2, 0, now) == -EINVAL);
+    REQUIRE(ledger_roll_begin(supervisor, (TODAY)*DAY, now) == -EINVAL);
+    REQUIRE(ledger_roll_begin(supervisor, (TODAY - 1) * DAY, now) == -EINVAL);
+    REQUIRE(ledger_roll_begin(supervisor, (TODAY + 1) * DAY, now) == 0);
+    REQUIRE(ledger_roll_begin(supervisor, (TODAY + 2) * DAY, now) == -EINVAL);
     REQUIRE(ledger_roll_pause(supervisor, now) == -EALREADY);
     ledger_roll_now(supervisor, &roll);
     REQUIRE(roll.day == TODAY + 1 && roll.phase == ROLL_BEGIN);
+    end();
+}
+
+/* One flipped bit in the words of the day names no other day: nobody leads until the leader mends
+ * it. */
+static void test_a_flipped_bit_names_no_day(void)
+{
+    struct ledger_roll roll;
+
+    begin();
+    for (int bit = 0; bit < 63; bit++) {
+        int64_t *words[2] = {&supervisor->shared->header.day,
+                             &supervisor->shared->header.roll_wall_ns};
+
+        for (int w = 0; w < 2; w++) {
+            *words[w] ^= (int64_t)1 << bit;
+            ledger_roll_now(engine, &roll);
+            REQUIRE(roll.day == TODAY || roll.day == 0);
+            ledger_mend_day(supervisor, TODAY);
+            ledger_roll_now(engine, &roll);
+            REQUIRE(roll.day == TODAY && roll.phase == ROLL_NONE);
+        }
+    }
     end();
 }
 
@@ -173,7 +196,7 @@ static void test_acknowledgements_are_of_one_roll(void)
     REQUIRE(ledger_roll_pause(supervisor, now) == 2); /* begun anew by the next leader */
     REQUIRE(!ledger_roll_acked(supervisor, ROLE_ENGINE));
     ledger_roll_ack(engine, 2, ROLL_PAUSE, TODAY);
-    REQUIRE(ledger_roll_begin(supervisor, TODAY + 1, 0, now) == 0);
+    REQUIRE(ledger_roll_begin(supervisor, (TODAY + 1) * DAY, now) == 0);
     REQUIRE(!ledger_roll_acked(supervisor, ROLE_ENGINE));
     ledger_roll_ack(engine, 2, ROLL_BEGIN, TODAY + 1);
     REQUIRE(ledger_roll_acked(supervisor, ROLE_ENGINE));
@@ -223,7 +246,7 @@ static void test_unknown_orders_keep_their_charge(void)
     REQUIRE(ledger_gate(engine, slot, nothing, now) == REJECT_NONE);
     ledger_unknown(engine, slot);
     REQUIRE(ledger_roll_pause(supervisor, now) == 1);
-    REQUIRE(ledger_roll_begin(supervisor, TODAY + 1, 0, now) == 0);
+    REQUIRE(ledger_roll_begin(supervisor, (TODAY + 1) * DAY, now) == 0);
     ledger_roll_end(supervisor);
     ledger_snapshot(supervisor, &view, now);
     REQUIRE(view.participants[ROLE_ENGINE].used_micros[0] == ten[0]);
@@ -353,6 +376,7 @@ int main(void)
     test_a_doubted_clock_lets_exits_pass();
     test_exits_do_not_wait_for_a_dead_leader();
     test_a_day_never_goes_back();
+    test_a_flipped_bit_names_no_day();
     test_acknowledgements_are_of_one_roll();
     test_the_dead_are_not_waited_for();
     test_unknown_orders_keep_their_charge();

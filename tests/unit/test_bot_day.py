@@ -29,7 +29,7 @@ def named(desk: Desk) -> None:
 def begin(desk: Desk, day: int = DAY + 1) -> None:
     """The leader's part from an acknowledged pause to the end of the roll."""
     assert desk.ledger.roll_acked(BOT)
-    desk.ledger.roll_begin(day, day * DAY_NS)
+    desk.ledger.roll_begin(day * DAY_NS)
     desk.engine.step({})
     assert desk.ledger.roll_acked(BOT)
     desk.ledger.roll_end()
