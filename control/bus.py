@@ -80,6 +80,8 @@ class CommandServer:
             "stop": self._stop,
             "budget_set": self._budget_set,
             "resume": self._resume,
+            "clock": self._clock,
+            "clock_confirm": self._clock_confirm,
         }
 
     async def run(self) -> None:
@@ -140,6 +142,14 @@ class CommandServer:
         budget = Budget.model_validate(request.get("budget"))
         self._supervisor.set_budget(budget)
         return {"limit": usd(budget.limits_micros[0])}
+
+    def _clock(self, request: dict[str, Any]) -> dict[str, Any]:
+        offsets = asyncio.run(self._supervisor.day.offsets())
+        return {"clock": {**self._supervisor.day.record(), "offsets_s": offsets}}
+
+    def _clock_confirm(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._supervisor.day.confirm(str(request.get("actor", "a person"))[:64])
+        return {"clock": self._supervisor.day.record()}
 
     def _resume(self, request: dict[str, Any]) -> dict[str, Any]:
         from control.resume import resume

@@ -133,6 +133,11 @@ class Page:
         self.unrealized_micros = int(content.unrealized_micros)
         self.fees_micros = int(content.fees_micros)
         self.fills_total = int(content.fills_total)
+        self.day = int(content.day)
+        # Learnt today of fills of closed days; the day closed last, and its result.
+        self.late_micros = int(content.reserved1[lib.PAGE_LATE_MICROS])
+        self.closed_day = int(content.reserved1[lib.PAGE_CLOSED_DAY])
+        self.closed_micros = int(content.reserved1[lib.PAGE_CLOSED_MICROS])
 
     @cached_property
     def refusals(self) -> list[int]:

@@ -1,0 +1,281 @@
+"""Midnight under load with the real processes and an injected clock, jumps of the wall, and a suspend.
+
+All processes, the simulated venues too, add the shifts of one small file to their clocks (bridge/wall_clock.h), so
+that a test chooses when midnight comes and who notices a jump.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import struct
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import System
+from test_crashes import trading
+
+from bridge.ledger import Ledger, Roll
+from bridge.messages import RollPhase, SlotState
+
+DAY_S = 86_400
+BEFORE_MIDNIGHT_S = 20.0
+LINES = {"engine": 1, "polymarket_bot": 2}
+QUOTING_S = 2.0  # from the pause until those who stayed have orders out again
+
+
+class WorldClock:
+    """The shifts in seconds: of our wall, of CLOCK_BOOTTIME, and of the venues' wall."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._shifts = [0.0, 0.0, 0.0]
+        self.set()
+
+    def set(self, ours: float = 0.0, boot: float = 0.0, venues: float = 0.0) -> None:
+        """Add to the shifts; in place, because every process has the file mapped."""
+        self._shifts = [a + b for a, b in zip(self._shifts, (ours, boot, venues), strict=True)]
+        data = struct.pack("<4q", *(round(shift * 1e9) for shift in self._shifts), 0)
+        descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT, 0o600)
+        os.pwrite(descriptor, data, 0)
+        os.close(descriptor)
+
+    def wall_s(self) -> float:
+        """Our processes' wall."""
+        return time.time() + self._shifts[0]
+
+    def day(self) -> int:
+        """Its UTC day."""
+        return int(self.wall_s()) // DAY_S
+
+    def to_midnight_s(self) -> float:
+        """So long until the next day begins."""
+        return DAY_S - self.wall_s() % DAY_S
+
+    def everybody_before_midnight(self, seconds: float) -> None:
+        """The whole world moves forward to this long before the next midnight."""
+        forward = self.to_midnight_s() - seconds
+        self.set(ours=forward, venues=forward)
+
+
+class Watch:
+    """A thread that samples the ledger's words and slots, as often as it can."""
+
+    def __init__(self, system: System) -> None:
+        self._path = system.home / "run" / "ledger"
+        self._stop = threading.Event()
+        self.rolls: list[tuple[int, Roll]] = []  # monotonic ns, whenever the words changed
+        self.sent: dict[tuple[int, int], int] = {}  # line and order id -> when it was sent
+        self.first_after: dict[int, int] = {}  # line -> monotonic ns of its first new order after the roll
+        self.unknown_before: set[int] = set()
+        self.charged_after: set[int] = set()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        with Ledger.open(self._path) as ledger:
+            last = None
+            while not self._stop.is_set():
+                roll = ledger.roll()
+                words = (roll.day, roll.sequence, roll.phase)
+                if words != last:
+                    last = words
+                    self.rolls.append((time.monotonic_ns(), roll))
+                self._slots(ledger, roll)
+                time.sleep(0.001)
+
+    def _slots(self, ledger: Ledger, roll: Roll) -> None:
+        ended = roll.phase == RollPhase.NONE and len(self.rolls) > 1
+        for line in LINES.values():
+            for slot in ledger.slots(line):
+                if slot.state == SlotState.UNKNOWN and roll.phase == RollPhase.PAUSE:
+                    self.unknown_before.add(slot.client_order_id)
+                if ended and len(self.rolls) == 4 and not self.first_after:
+                    self.charged_after.add(slot.client_order_id)
+                if slot.sent_ns and (line, slot.client_order_id) not in self.sent:
+                    self.sent[line, slot.client_order_id] = slot.sent_ns
+                    if ended:
+                        self.first_after.setdefault(line, time.monotonic_ns())
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        self._thread.join()
+
+
+def midnight(
+    system: System,
+    clock: WorldClock,
+    just_before: Callable[[], None] = lambda: None,
+    quoting: tuple[str, ...] = (),
+) -> tuple[Watch, float]:
+    """Lets midnight come; checks what must hold at each; gives the watch and when the others quoted again."""
+    day = clock.day()
+    rolled_before = count(system, "day_rolled")
+    system.wait("half a second before midnight", lambda: clock.to_midnight_s() < 0.6 or clock.day() > day)
+    watch = Watch(system)
+    try:
+        just_before()
+        system.wait("the day is rolled", lambda: count(system, "day_rolled") > rolled_before, timeout=30)
+        names = {LINES[name] for name in quoting}
+        system.wait("the others quote again", lambda: names <= set(watch.first_after), timeout=30)
+    finally:
+        watch.stop()
+    phases = [roll.phase for _, roll in watch.rolls]
+    assert phases == [RollPhase.NONE, RollPhase.PAUSE, RollPhase.BEGIN, RollPhase.NONE], watch.rolls
+    assert len({roll.sequence for _, roll in watch.rolls[1:]}) == 1
+    assert [roll.day for _, roll in watch.rolls] == [day, day, day + 1, day + 1]
+    begin, end = watch.rolls[2][1], watch.rolls[3][0]
+    assert 0 <= begin.began_wall_ns - (day + 1) * DAY_S * 10**9 < 1.5e9
+    # The gate's time of each order: none between the acknowledgements and the end.
+    between = [ns for ns in watch.sent.values() if ns >= begin.began_ns]
+    released_ns = begin.began_ns + (end - watch.rolls[2][0])
+    assert all(ns >= released_ns - 20_000_000 for ns in between), (between, begin)
+    row = system_event(system, "day_rolled")
+    assert row["seconds"] < 2.0 and (row["closed_day"], row["day"]) == (day, day + 1)
+    again = max(watch.first_after[line] for line in names) - watch.rolls[1][0]
+    print(f"roll {row['seconds']} s, quoting again {again / 1e9:.3f} s after the pause began")
+    return watch, again / 1e9
+
+
+def events_named(system: System, name: str) -> list[dict[str, object]]:
+    """Every event of the name, oldest first."""
+    return [row for row in system.json_lines("events", "--count", "5000") if row["name"] == name]
+
+
+def system_event(system: System, name: str) -> dict[str, object]:
+    """The newest event of the name."""
+    return events_named(system, name)[-1]
+
+
+def count(system: System, name: str) -> int:
+    """How many events of the name there are."""
+    return len(events_named(system, name))
+
+
+def days(system: System) -> set[int]:
+    """The days that the ledger and both participants count."""
+    with Ledger.open(system.home / "run" / "ledger") as ledger:
+        return {ledger.roll().day, *(ledger.day_of(line) for line in LINES.values())}
+
+
+@pytest.fixture
+def clock(system: System) -> WorldClock:
+    """A shifted world that begins shortly before a midnight."""
+    clock = WorldClock(system.home / "clock")
+    clock.everybody_before_midnight(BEFORE_MIDNIGHT_S)
+    system.environment["PURSER_TEST_CLOCK"] = str(clock.file)
+    return clock
+
+
+def quoting_again(system: System) -> None:
+    """Both venues have orders of ours, and new risk is allowed."""
+    system.wait_status(
+        "orders on both venues",
+        lambda s: (
+            s["state"] == "ACTIVE" and all(v["state"] == "READY" and v["open_orders"] for v in s["venues"])
+        ),
+    )
+
+
+def test_midnight_under_load(system: System, clock: WorldClock) -> None:
+    """One roll at one instant, quoting again within two seconds; then with a frozen engine, with a dead bot,
+    and with orders of unknown fate."""
+    system.start()
+    trading(system)
+    _, again = midnight(system, clock, quoting=("engine", "polymarket_bot"))
+    assert again < QUOTING_S
+    day = clock.day()
+    assert days(system) == {day}
+    row = system_event(system, "day_rolled")
+    results = row["results_micros"]
+    assert isinstance(results, dict) and None not in results.values() and row["ended"] == []
+    pnl = system.json("pnl")
+    assert pnl["fees_micros"] < -(
+        -sum(r["fee_e8"] for r in system.json("fills", "-n", "5000")["fills"]) // 100
+    )
+
+    clock.everybody_before_midnight(4.0)
+    quoting_again(system)
+    frozen = system.pid("engine")
+    _, again = midnight(system, clock, lambda: os.kill(frozen, signal.SIGSTOP), quoting=("polymarket_bot",))
+    assert again < QUOTING_S + 1.0  # the second in which it was waited for
+    assert system_event(system, "day_rolled")["ended"] == ["engine"]
+    system.wait(
+        "the engine is back in the new day",
+        lambda: system.pid("engine") != frozen and days(system) == {day + 1},
+    )
+    quoting_again(system)
+
+    clock.everybody_before_midnight(4.0)
+    quoting_again(system)
+    bot = system.pid("polymarket_bot")
+    system.admin("binance", "/faults", {"request_lost": 3})
+
+    def die() -> None:
+        os.kill(bot, signal.SIGKILL)
+
+    watch, again = midnight(system, clock, die, quoting=("engine",))
+    assert again < QUOTING_S and system_event(system, "day_rolled")["ended"] == []
+    assert watch.unknown_before <= watch.charged_after
+    system.wait(
+        "the bot is back in the new day",
+        lambda: system.pid("polymarket_bot") != bot and days(system) == {day + 2},
+    )
+    quoting_again(system)
+    assert system.status()["state"] == "ACTIVE"
+
+
+def test_a_wall_that_jumps_is_believed_when_two_venues_confirm_it(system: System, clock: WorldClock) -> None:
+    """Ahead by ten minutes, by a day, and back: an event each, no new risk, no new day; a small jump stops
+    nothing; a jump that the venues share is believed; a suspend makes everything stale first."""
+    clock.set(ours=-3600, venues=-3600)  # no midnight in this test
+    system.start()
+    trading(system)
+    day = clock.day()
+
+    clock.set(ours=0.4)
+    system.wait("a small jump is an event", lambda: count(system, "clock_jumped") == 1)
+    assert count(system, "clock_doubted") == 0
+
+    for number, jump in enumerate((600.0, float(DAY_S), -float(DAY_S)), 1):
+        clock.set(ours=jump)
+        system.wait("the jump is doubted", lambda n=number: count(system, "clock_doubted") == n)
+        system.wait("quotes are pulled", lambda: not system.account("binance")["open_orders"])
+        assert "no new risk" in " ".join(system.status()["problems"])
+        assert days(system) == {day}
+        clock.set(ours=-jump)
+        system.wait(
+            "back, and confirmed by the venues", lambda n=number: count(system, "clock_confirmed") == n
+        )
+        quoting_again(system)
+    assert days(system) == {day} and count(system, "day_rolled") == 0
+
+    slept = 600.0
+    clock.set(ours=slept, boot=slept, venues=slept)
+    system.wait("the sleep is an event", lambda: count(system, "machine_slept") == 1)
+    system.wait("all is fresh and confirmed", lambda: count(system, "fresh_again") == 1)
+    system.wait("and confirmed", lambda: count(system, "clock_confirmed") == 4)
+    quoting_again(system)
+    assert count(system, "hung_child_killed") == 0 and count(system, "day_rolled") == 0
+
+    clock.set(ours=float(DAY_S), venues=float(DAY_S))
+    system.wait("a day that the venues confirm begins", lambda: days(system) == {day + 1})
+    clock.set(ours=-float(DAY_S))
+    system.wait("a wall that went back is doubted", lambda: count(system, "clock_doubted") == 6)
+    system.control("clock", "--confirm", expect=2)
+    system.control("clock", "--confirm", "--yes")
+    system.wait("a person has confirmed it", lambda: "believed" in system.control("clock").stderr)
+    assert days(system) == {day + 1}
+
+
+def test_live_trading_refuses_a_shifted_clock(system: System, clock: WorldClock) -> None:
+    """A clock file that cannot be used is named with what to do; kill ignores it."""
+    system.environment["PURSER_TEST_CLOCK"] = str(system.home / "none")
+    refused = system.control("status", expect=4)
+    assert "PURSER_TEST_CLOCK" in refused.stderr and "unset it" in refused.stderr
+    system.control("kill")
+    system.environment["PURSER_TEST_CLOCK"] = str(clock.file)
