@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from bridge.ledger import Amounts, Ledger, LedgerView, Roll, client_order_id
+import structlog
+
+from bridge.ledger import Amounts, Ledger, LedgerView, Roll, client_order_id, now_ns
 from bridge.ledger import Order as LedgerOrder
 from bridge.messages import (
     HaltReason,
@@ -15,11 +17,15 @@ from bridge.messages import (
     StrategyId,
     VenueId,
 )
+from bridge.wall_clock import WallWatch
 from polymarket_bot.model import Intent
 from polymarket_bot.risk.manager import Used
 
 E9 = 1_000
 LEASE_NS = 2_000_000_000
+JUMP_AFTERMATH_NS = 15_000_000_000  # so long an answer to an old stamp may be on its way
+
+log = structlog.get_logger("bot")
 
 
 class LedgerBudget:
@@ -38,6 +44,8 @@ class LedgerBudget:
         self._own_lease = own_lease
         self._wall_ns = wall_ns if own_lease else None
         self._sequence = 0
+        self._watch = WallWatch()
+        self._jumped_ns = 0
         self._generation = ledger.join(ParticipantRole.BOT)
         if self._wall_ns is not None:
             ledger.lead_alone(self._wall_ns())
@@ -110,6 +118,8 @@ class LedgerBudget:
         if self._wall_ns is not None:
             self._ledger.lead_alone(self._wall_ns(), now_ns)
         self._ledger.beat(halted, now_ns)
+        if self._watch.look().jumped_ns:
+            self._jumped_ns = now_ns
 
     def roll(self) -> Roll:
         return self._ledger.roll()
@@ -118,7 +128,18 @@ class LedgerBudget:
         self._ledger.roll_ack(roll, day)
 
     def halt(self, reason: HaltReason) -> None:
+        """A venue that refuses a stamp of a clock that has just been set does not refuse our key: then there
+        is no halt, and the ledger's doubt keeps new risk away. It halts when it is refused again later."""
+        if reason is HaltReason.VENUE and self._clock_moved(now_ns()):
+            log.warning("refusal_during_clock_jump", reason=reason.name)
+            return
         self._ledger.halt(reason)
+
+    def _clock_moved(self, now: int) -> bool:
+        if self._watch.look().jumped_ns:
+            self._jumped_ns = now
+        lately = self._jumped_ns and now - self._jumped_ns < JUMP_AFTERMATH_NS
+        return bool(lately or self._ledger.roll().clock_doubt_ns)
 
     def leave(self) -> None:
         self._ledger.leave()
