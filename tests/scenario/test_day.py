@@ -124,6 +124,7 @@ def midnight(
         names = {LINES[name] for name in quoting}
         system.wait("the others quote again", lambda: names <= set(watch.first_after), timeout=30)
     finally:
+        print("watch", watch._thread.is_alive(), watch.rolls, watch.first_after, len(watch.sent))
         watch.stop()
     phases = [roll.phase for _, roll in watch.rolls]
     assert phases == [RollPhase.NONE, RollPhase.PAUSE, RollPhase.BEGIN, RollPhase.NONE], watch.rolls
