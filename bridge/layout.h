@@ -6,7 +6,7 @@
 
 #include "protocol.h"
 
-#define PROTOCOL_LAYOUT_HASH 0x9CA3E8625ED69795ULL
+#define PROTOCOL_LAYOUT_HASH 0xA85D2F3138790860ULL
 
 #define LAYOUT_AT(type, field, offset) \
     _Static_assert(offsetof(struct type, field) == (offset), #type "." #field)
@@ -27,7 +27,7 @@ LAYOUT_AT(ledger_slot, sent_ns, 64);
 LAYOUT_AT(ledger_slot, crc, 72);
 LAYOUT_AT(ledger_slot, sent_crc, 76);
 LAYOUT_AT(ledger_slot, lands_until_ns, 80);
-LAYOUT_AT(ledger_slot, reserved1, 88);
+LAYOUT_AT(ledger_slot, landed_ns, 88);
 LAYOUT_AT(ledger_slot, symbol, 96);
 LAYOUT_AT(ledger_slot, query_id, 128);
 LAYOUT_AT(ledger_slot, reserved2, 160);

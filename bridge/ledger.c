@@ -69,6 +69,12 @@ int ledger_join(struct ledger *ledger, uint32_t participant, int64_t now_ns)
     return 0;
 }
 
+void ledger_set_access(struct ledger *ledger, uint64_t fingerprint)
+{
+    if (ledger->line != NULL && !is_stale(ledger))
+        STORE(ledger->line->access_fingerprint, fingerprint);
+}
+
 void ledger_leave(struct ledger *ledger)
 {
     const int64_t nothing[2] = {0, 0};
@@ -271,6 +277,7 @@ static void write_slot(struct ledger *ledger, uint16_t index, const struct ledge
         slot->delta_micros[d] = used_after_micros[d] - ledger->line->used_micros[d];
     slot->sent_ns = 0;
     slot->lands_until_ns = 0;
+    slot->landed_ns = 0;
     memcpy(slot->symbol, order->symbol, sizeof slot->symbol);
     memcpy(slot->query_id, order->query_id, sizeof slot->query_id);
     slot->crc = slot_checksum(slot);
@@ -362,10 +369,13 @@ void ledger_live(struct ledger *ledger, uint32_t slot)
 
     if (held == NULL)
         return;
-    if (held->state == SLOT_RESERVED)
+    if (held->state == SLOT_RESERVED) {
         ledger_bug(ledger);
-    else
-        STORE(held->state, SLOT_LIVE);
+        return;
+    }
+    /* A later doubt (UNKNOWN) is then about its end, not about its arrival. */
+    STORE(held->landed_ns, held->sent_ns);
+    STORE(held->state, SLOT_LIVE);
 }
 
 void ledger_unknown(struct ledger *ledger, uint32_t slot)

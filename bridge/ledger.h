@@ -112,6 +112,10 @@ uint32_t ledger_generation(const struct ledger *ledger);
  * ledger_rebuild. -EBUSY: a live process holds the line. */
 int ledger_join(struct ledger *ledger, uint32_t participant, int64_t now_ns);
 
+/* ledger_set_access: says which record (bridge/access.py) tells where this participant trades; the
+ * record is on disk before. A join keeps the predecessor's, whose orders may still rest there. */
+void ledger_set_access(struct ledger *ledger, uint64_t fingerprint);
+
 /* ledger_leave: gives back unused rights. Charges stay (positions outlive the process). */
 void ledger_leave(struct ledger *ledger);
 

@@ -366,6 +366,10 @@ class Ledger:
         """Of this handle, since join()."""
         return int(lib.ledger_generation(self._ledger))
 
+    def set_access(self, fingerprint: int) -> None:
+        """Which record on disk tells where this participant trades; see bridge/access.py."""
+        lib.ledger_set_access(self._ledger, fingerprint)
+
     def leave(self) -> None:
         """Gives back unused rights; charges stay, for positions outlive the process."""
         lib.ledger_leave(self._ledger)

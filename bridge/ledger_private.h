@@ -28,9 +28,9 @@
  *                         two sees the other: the gate denies, or the slot is seen.
  *   a sequence (seqlock)  writer: odd, fence, content, release even. Reader: acquire the sequence,
  *                         content, acquire fence, the sequence again. A reader that saw any of the
- *                         new content meets the writer's fence, and so sees the odd number at
- * least. The slots' generation and the status page work in the same way. the mutex acquires and
- * releases by itself, also when it passes from a dead owner.
+ *                         new content meets the writer's fence, and so sees the odd number.
+ *                         The slots' generation and the status page work in the same way.
+ *   the mutex             acquires and releases by itself, also when a dead owner's passes on.
  */
 
 /* Every shared field that changes is read and written through these two. */

@@ -41,7 +41,7 @@ PAGE_REASONS = 64
 PAGE_SIGNALS = 8
 PAGE_COUNTERS = 64
 HISTOGRAM_BUCKETS = 976
-LAYOUT_HASH = 0x9CA3E8625ED69795
+LAYOUT_HASH = 0xA85D2F3138790860
 
 
 class ParticipantRole(IntEnum):
@@ -349,7 +349,7 @@ _REASON_TEXTS = {
 }
 
 
-_LEDGER_SLOT = Struct("<IIQHBBIqqq2qqIIq8x32s32s32x")
+_LEDGER_SLOT = Struct("<IIQHBBIqqq2qqIIqq32s32s32x")
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,6 +373,7 @@ class LedgerSlot:
     crc: int = 0
     sent_crc: int = 0
     lands_until_ns: int = 0
+    landed_ns: int = 0
     symbol: str = ""
     query_id: str = ""
 
@@ -394,6 +395,7 @@ class LedgerSlot:
             self.crc,
             self.sent_crc,
             self.lands_until_ns,
+            self.landed_ns,
             _encode(self.symbol, 32),
             _encode(self.query_id, 32),
         )
@@ -418,8 +420,9 @@ class LedgerSlot:
             v[13],
             v[14],
             v[15],
-            _decode(v[16]),
+            v[16],
             _decode(v[17]),
+            _decode(v[18]),
         )
 
 

@@ -185,10 +185,9 @@ struct ledger_slot {
     int64_t delta_micros[2]; /* what the order added when it was reserved */
     int64_t sent_ns;
     uint32_t crc;
-    uint32_t sent_crc; /* of sent_ns and lands_until_ns */
-    int64_t
-        lands_until_ns; /* the last instant at which it can land; LANDS_UNTIL_NONE: no such time */
-    int64_t reserved1;
+    uint32_t sent_crc;      /* of sent_ns and lands_until_ns */
+    int64_t lands_until_ns; /* the last instant at which it can land, or LANDS_UNTIL_NONE */
+    int64_t landed_ns;      /* sent_ns once more when the venue has told of it: it lands no more */
     char symbol[PROTOCOL_SYMBOL];
     char query_id[PROTOCOL_QUERY_ID]; /* Binance: the client order id as text; Polymarket: 32 bytes
                                        * of the order's hash; all zero: none */

@@ -8,11 +8,11 @@ fees_e8, cash_flow_micros.
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from control import venues
+from control import access, venues
 from control.records import Record, read_json
+from control.sqlite_look import looked_at
 from control.status import snapshot
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def outcome_tokens(paths: Paths) -> dict[str, str]:
     if not paths.bot_db.exists():
         return {}
     try:
-        with closing(sqlite3.connect(f"file:{paths.bot_db}?mode=ro", uri=True, timeout=1.0)) as database:
+        with looked_at(paths.bot_db) as database:
             rows = database.execute(
                 "SELECT yes_symbol, yes_token, no_symbol, no_token FROM markets"
             ).fetchall()
@@ -90,9 +90,9 @@ def accounts(paths: Paths) -> Record:
 
     result: Record = {}
     for name in venues.VENUES:
-        ready = venues.read_ready(paths.sim_ready(name))
-        account: Any = None
-        if ready is not None:
+        place = access.at(paths, name)
+        ready, account = place.ready, None
+        if ready is not None and place.simulator and not place.problem:
             try:
                 account = httpx.get(f"{ready['admin']}/account", timeout=5.0, trust_env=False).json()
             except (httpx.HTTPError, KeyError, ValueError):

@@ -223,7 +223,8 @@ def stop() -> None:
 KILL_HELP = (
     "EMERGENCY STOP. Never asks, works with everything else dead, may be repeated.\n\n"
     "Halts the ledger, latches, ends engine, bot and supervisor, cancels at each venue by a connection of "
-    "its own, and verifies, twice. Ends with 0 when all is confirmed, 6 when partly, 7 when a venue could "
+    "its own, and verifies, twice. While an order of ours can still land (up to 6 s at Binance, a minute at "
+    "Polymarket) it goes on looking. Ends with 0 when all is confirmed, 6 when partly, 7 when a venue could "
     "not be reached. `control resume` lifts it."
 )
 
@@ -238,6 +239,10 @@ def kill(
         ),
     ] = None,
     reason: Annotated[str, typer.Option("--reason", help="Kept with the halt.")] = "",
+    no_wait: Annotated[
+        bool,
+        typer.Option("--no-wait", help="Do not wait for orders on their way: end with 6 and say when."),
+    ] = False,
 ) -> None:
     """The emergency stop; what it does is in control/kill.py."""
     from control.kill import NO_VENUE, Kill
@@ -247,7 +252,7 @@ def kill(
         # An emergency stop never stops at a typing mistake: too much is stopped rather than nothing.
         _kill_line(f"no venue is called {venue!r} ({', '.join(VENUES)}); all of them are emptied", "bad")
         venue = None
-    report = Kill(open_paths_for_kill(), reason, flatten, venue, _kill_line).run()
+    report = Kill(open_paths_for_kill(), reason, flatten, venue, _kill_line, wait=not no_wait).run()
     code = report.exit_code()
     words = {
         Exit.OK: "KILLED: confirmed" if report.venues else f"KILLED: {NO_VENUE}",
@@ -271,7 +276,7 @@ def understood(words: list[str]) -> tuple[list[str], list[str]]:
     while left:
         word = left.pop(0)
         option = word.partition("=")[0]
-        if word == "--flatten" or (option in ("--venue", "--reason") and "=" in word):
+        if word in ("--flatten", "--no-wait") or (option in ("--venue", "--reason") and "=" in word):
             kept.append(word)
         elif option in ("--venue", "--reason") and left and not left[0].startswith("--"):
             kept.append(f"{option}={left.pop(0)}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from control import children, processes, shared, venues
+from control import access, children, processes, shared, venues
 from control.budget import over_limit, show
 from control.config import FILES, ROOT, load, usd
 from control.errors import ControlError
@@ -141,16 +141,19 @@ def _processes(paths: Paths) -> list[Finding]:
 
 
 def _venues(paths: Paths) -> list[Finding]:
-    ready = {name: line for name in venues.VENUES if (line := venues.read_ready(paths.sim_ready(name)))}
-    return asyncio.run(_ask_all(ready)) if ready else []
+    places = [place for name in venues.VENUES if (place := access.at(paths, name)).ready is not None]
+    return asyncio.run(_ask_all(places)) if places else []
 
 
-async def _ask_all(ready: dict[str, dict[str, Any]]) -> list[Finding]:
-    return list(await asyncio.gather(*(_ask(name, line) for name, line in ready.items())))
+async def _ask_all(places: list[access.Place]) -> list[Finding]:
+    return list(await asyncio.gather(*(_ask(place, place.ready or {}) for place in places)))
 
 
-async def _ask(name: str, ready: dict[str, Any]) -> Finding:
+async def _ask(place: access.Place, ready: dict[str, Any]) -> Finding:
+    name = place.venue
     began = time.monotonic()
+    if place.problem:
+        return Finding(name, False, f"cannot be asked{place.where}: {place.problem}")
     try:
         async with venues.open_venue(name, ready, timeout_s=2.0) as venue:
             offset = await venue.ping()

@@ -14,9 +14,10 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bridge.ledger import now_ns
 from bridge.messages import HaltReason, LedgerState, ParticipantRole
+from control import access, flight, processes, shared, sweep, venues, words
 from control import children as kids
-from control import processes, shared, venues, words
 from control.children import Child
 from control.endings import ending, is_defect, report_advice
 from control.errors import Exit
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from control.supervisor import Supervisor
 
 LOOK_S = 0.1
+# Of an earlier run's orders on their way: all of Binance's windows. Polymarket's have none: the bot goes on
+# looking for each by its hash, and keeps it charged, so that a start need not take a minute.
+ADOPTION_S = 8.0
 
 
 class StartFailed(Exception):
@@ -49,7 +53,7 @@ class Keeper:
         began = time.monotonic()
         await self._start_simulator(binance)
         if self._supervisor.adopted:
-            swept = await self.empty_venue("binance", time.monotonic() + 2.0)
+            swept = await self._settle_venue("binance", now_ns(), ADOPTION_S)
             self._supervisor.events.write("supervisor", "venues_swept", binance=swept)
         # The engine needs only Binance: it connects while the second venue comes up.
         if self._supervisor.day.is_due():  # both venues are asked whether it is so
@@ -69,7 +73,7 @@ class Keeper:
     async def _sweep_after_adoption(self, child: Child) -> None:
         """Charges of an earlier run may belong to orders that are still open at the venue."""
         if self._supervisor.adopted:
-            swept = await self.empty_venue(child.venue, time.monotonic() + 2.0)
+            swept = await self._settle_venue(child.venue, now_ns(), ADOPTION_S)
             self._supervisor.events.write("supervisor", "venue_swept", venue=child.venue, result=swept)
 
     async def _announce_health(self, began: float) -> None:
@@ -255,31 +259,51 @@ class Keeper:
         assert child.role is not None
         child.state = "recovering"
         self._supervisor.write_supervisor_json()
+        quiet_ns = now_ns()
         charged = self._supervisor.live_ledger().reclaim(ParticipantRole(child.role))
-        first = await self.empty_venue(child.venue, died + 3.0)
-        await asyncio.sleep(max(0.0, venues.VALIDITY_WINDOW_S[child.venue] - (time.monotonic() - died)))
-        second = await self.empty_venue(child.venue, time.monotonic() + 2.0)
+        swept = await self._settle_venue(child.venue, quiet_ns, 2 * flight.LOOK_MAX_S[child.venue])
         self._supervisor.events.write(
             "supervisor",
             "participant_reclaimed",
             level="warning",
             child=child.name,
             slots_charged=charged,
-            first_sweep=first,
-            second_sweep=second,
+            swept=swept,
+            seconds=round(time.monotonic() - died, 2),
         )
 
     async def empty_venue(self, name: str, deadline: float) -> str:
-        ready = venues.read_ready(self._supervisor.paths.sim_ready(name))
-        if ready is None:
-            return "unreachable: its address is not known"
+        """Cancel and list until nothing is open; what is on its way is not waited for."""
+        place = await asyncio.to_thread(access.at, self._supervisor.paths, name)
+        if place.ready is None:
+            return "unreachable: " + (place.problem or "its address is not known")
         try:
-            symbols = self._known_symbols(name)
-            async with venues.open_venue(name, ready, timeout_s=1.0) as venue:
-                count, left = await venues.cancel_until_none(venue, symbols, deadline)
+            async with venues.open_venue(name, place.ready, timeout_s=1.0) as venue:
+                count, left = await sweep.cancel_until_none(venue, self._known_symbols(name), deadline)
         except venues.VenueError as error:
             return f"unreachable: {error}"
         return f"{count} cancelled, {len(left)} open"
+
+    async def _settle_venue(self, name: str, quiet_ns: int, longest_s: float) -> str:
+        """The same, and then until no order of the dead can land any more; the longest of what its slots
+        tell decides, as in a kill. What was never seen stays charged for the next owner."""
+        paths = self._supervisor.paths
+        place = await asyncio.to_thread(access.at, paths, name)
+        seen = await asyncio.to_thread(flight.read, paths)
+        if place.ready is None:
+            await asyncio.sleep(min(flight.longest_s(seen, name, quiet_ns), longest_s))
+            return "unreachable: " + (place.problem or "its address is not known")
+        symbols = self._known_symbols(name) | set(place.symbols)
+        try:
+            async with venues.open_venue(name, place.ready, timeout_s=1.0) as venue:
+                done = await sweep.empty_and_settle(venue, symbols, seen, quiet_ns, longest_s)
+                count = await done.cancelled()
+        except venues.VenueError as error:
+            await asyncio.sleep(min(flight.longest_s(seen, name, quiet_ns), longest_s))
+            return f"unreachable: {error}"
+        unknown = len(sweep.of_unknown_fate(done, name, quiet_ns))
+        doubt = f", {unknown} of unknown fate" if unknown else ""
+        return f"{count} cancelled, {len(done.left)} open{doubt}"
 
     def _known_symbols(self, venue: str) -> set[str]:
         return shared.known_symbols(self._supervisor.paths, self._supervisor.ledger, venue)

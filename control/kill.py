@@ -1,12 +1,32 @@
 """`control kill`: the emergency stop. It never asks, needs no other process, and may be repeated.
 
-    1 ledger to HALTED    2 latch file, fsynced    3 up to 50 ms for acknowledgements, else SIGKILL
-    4 cancel all at every venue by our own connection, and query until nothing is open
-    5 end engine, bot and supervisor (the venues' simulators stay, so that they can be asked)
-    6 after the validity window, when an order in flight must have landed, cancel and query again
-    7 on request, flatten    8 one line a venue, and the exit code: 0, 6 partly, 7 unverified
+    1 halt       the ledger to HALTED by one compare-and-swap; then the latch file, fsynced
+    2 silence    up to 50 ms for acknowledgements, else SIGKILL; afterwards nobody sends
+    3 read       from the ledger's bytes: which orders can still land, and until when (flight.py);
+                 from the participants' records: which venue, address and key each used (access.py)
+    4 cancel     all at every place at once, by our own connection, and list until nothing is open
+    5 end        engine, bot and supervisor (the venues' simulators stay, so that they can be asked)
+    6 settle     while an order of ours can still land: cancel, list, and ask for it by its id
+    7 verify     cancel and list once more       8 on request, flatten       9 one line a place
 
-The venues' own dead-man switches are left to run out; they are not disarmed.
+At each place, all places side by side, so that the slowest one's time counts and not their sum:
+
+    CANCEL ──nothing can land any more──────────────────────────────► VERIFY ──empty───► confirmed
+      │                                                                 │ │                    0
+      │ an order is SENT or UNKNOWN, or a slot cannot be read           │ └─still open ► partly 6
+      ▼                                                                 │
+    SETTLE ──each was found, or the last deadline has passed────────────┤
+      │  ▲     (found: by its id, in a cancel's answer, by its owner)   │
+      │  └─look again, paced                                            │
+      │                                             never found, and ───┴──────► unknown fate 6
+      └─ --no-wait: now ──────────────────────────► no window proves it
+
+    no answer, an address or key that is not known, a record that is not the ledger's ► UNVERIFIED 7
+
+A deadline is the order's own, from its slot: Binance refuses what is older than its recvWindow, so that its
+end proves that an order which nothing is seen of did not land. Polymarket's orders have none: each is looked
+for until a minute after it was sent, and one that was never seen then stays "of unknown fate". The venues'
+own dead-man switches are left to run out, and prove nothing of an order that is still on its way.
 """
 
 from __future__ import annotations
@@ -17,15 +37,15 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bridge.ledger import Ledger
+from bridge.ledger import Ledger, now_ns
 from bridge.messages import HaltReason
-from control import exposure, processes, shared, venues, words
+from control import access, exposure, flight, processes, shared, sweep, venues, words
+from control.access import Place
 from control.errors import Exit
 from control.latch import actor, set_latch
-from control.processes import FoundProcess, ProcessId
+from control.processes import FoundProcess
 from control.recorder import write_event
 
 if TYPE_CHECKING:
@@ -33,8 +53,11 @@ if TYPE_CHECKING:
 
 ACK_WAIT_S = 0.05
 FIRST_SWEEP_S = 0.9  # from the start of the command
+END_S = 1.6  # by then who acknowledged has cancelled too; whoever still runs is ended hard
 TOTAL_S = 2.6  # of the three seconds that a kill may take, what is left after starting Python
+SECOND_LOOK_S = 0.25  # after the first one, when nothing is on its way
 CALL_TIMEOUT_S = 0.6
+PROGRESS_S = 2.0
 FLATTEN_S = 8.0  # whatever a venue answers, a flatten ends by then
 NO_VENUE = "no venue has anything of ours: none was asked"
 
@@ -54,6 +77,11 @@ class VenueResult:
     problem: str = ""  # why it is unverified
     nothing: str = ""  # why there can be no order of ours, when that is known without asking
     verified: int = 0  # how many sweeps ended with nothing open
+    unknown: int = 0  # orders that were never seen, and of which nothing proves that they cannot land
+    unread: str = ""  # why it is not known which orders were on their way, and were not waited for
+    known_at: str = ""  # when their fate will be known, for who does not wait
+    waiting: int = 0
+    left_s: float = 0.0
 
     def line(self) -> str:
         """The venue's line of the report."""
@@ -65,7 +93,16 @@ class VenueResult:
         times = "twice" if self.verified > 1 else "once, after the last order in flight"
         state = f"{self.open_orders} STILL OPEN" if self.open_orders else f"no order open, verified {times}"
         flat = f", {self.flat}" if self.flat else ""
-        return f"{self.name}{self.where}: {self.cancelled} cancelled, {fills}, {state}{flat}"
+        return f"{self.name}{self.where}: {self.cancelled} cancelled, {fills}, {state}{self._doubt()}{flat}"
+
+    def _doubt(self) -> str:
+        doubt = f", {self.unknown} OF UNKNOWN FATE" if self.unknown else ""
+        doubt += f", {self.unread}" if self.unread else ""
+        if not doubt:
+            return ""
+        if self.known_at:
+            return f"{doubt}: known at {self.known_at}; run `control kill` then"
+        return f"{doubt}: never seen at the venue; look there before you resume"
 
     @property
     def unverified(self) -> bool:
@@ -75,7 +112,7 @@ class VenueResult:
     @property
     def left_over(self) -> bool:
         """It was asked, and something is left there."""
-        return bool(self.open_orders or "NOT FLAT" in self.flat)
+        return bool(self.open_orders or self.unknown or self.unread or "NOT FLAT" in self.flat)
 
 
 @dataclass(slots=True)
@@ -103,7 +140,9 @@ class KillReport:
 class Kill:
     """One run of the command."""
 
-    def __init__(self, paths: Paths, reason: str, flatten: bool, only: str | None, say: Say) -> None:
+    def __init__(
+        self, paths: Paths, reason: str, flatten: bool, only: str | None, say: Say, *, wait: bool = True
+    ) -> None:
         self._paths = paths
         self._reason = reason
         self._flatten = flatten
@@ -114,8 +153,9 @@ class Kill:
         self._report = KillReport()
         self._ledger: Ledger | None = None
         self._found: list[FoundProcess] = []
-        self._quiet = self._began
-        self._reserved: dict[str, int] = {}
+        self._wait = wait
+        self._quiet_ns = now_ns()  # when nobody could send any more
+        self._seen = flight.Flight()
 
     def _say(self, text: str, tone: str) -> None:
         """Words are the least of it: nobody reading them must not stop the kill."""
@@ -131,10 +171,10 @@ class Kill:
         self._found = self._discover()
         self._silence()
         self._end_softly()
+        self._seen = flight.read(self._paths)
         asked = self._venues()
         self._report.venues = asyncio.run(self._at_venues(asked))
-        self._end_hard()
-        self._note_empty()
+        self._note_empty(asked)
         for result in self._report.venues:
             self._say(result.line(), "bad" if result.unverified or result.left_over else "good")
         self._report.seconds = time.monotonic() - self._began
@@ -149,8 +189,6 @@ class Kill:
         try:
             self._ledger = shared.open_ledger(self._paths)
             self._report.epoch = self._ledger.halt(HaltReason.OPERATOR)
-            for row in shared.open_orders(self._paths):
-                self._reserved[row["venue"]] = self._reserved.get(row["venue"], 0) + 1
             self._say(f"ledger HALTED (epoch {self._report.epoch})", "good")
         except OSError as error:
             self._report.ledger = str(error)
@@ -201,7 +239,7 @@ class Kill:
             with contextlib.suppress(PermissionError):
                 processes.send_signal(entry.process, signal.SIGKILL)
         left = processes.wait_gone([entry.process for entry in waiting], 0.5)
-        self._quiet = time.monotonic()
+        self._quiet_ns = now_ns()
         for entry in waiting:
             if entry.process not in left:
                 self._report.killed.append(entry.name)
@@ -249,55 +287,64 @@ class Kill:
 
     # ---- 4, 6, 7: venues -------------------------------------------------------------------
 
-    def _venues(self) -> list[tuple[VenueResult, dict[str, Any] | None]]:
-        """The venues to empty, each with its address when that is known. A venue where nothing of ours
-        can be is asked when it can be, and else only said to be so."""
+    def _venues(self) -> list[tuple[VenueResult, Place]]:
+        """The places to empty. One where nothing of ours can be is asked when it can be, and else only said
+        to be so."""
         wanted = []
-        for name in venues.VENUES:
-            if self._only not in (None, name):
-                self._say(f"{name}: not asked (--venue {self._only})", "plain")
+        for place in access.places(self._paths, self._seen, self._found):
+            if self._only not in (None, place.venue):
+                self._say(f"{place.venue}: not asked (--venue {self._only})", "plain")
                 continue
-            result = VenueResult(name)
-            owners = [entry.process for entry in self._found if entry.name == words.OWNERS[name]]
-            if not owners:
-                result.nothing = exposure.nothing_there(self._paths, name) or ""
-            ready = self._address(name, result, owners)
-            if ready is None and result.nothing:
-                self._say(f"{name}: {result.nothing}", "good")
+            result = VenueResult(place.venue, place.where)
+            owners = [entry.process for entry in self._found if entry.name == place.participant]
+            if place.earlier or not owners:
+                result.nothing = exposure.nothing_there(self._paths, place.venue, place) or ""
+            if result.nothing and (place.ready is None or place.problem):
+                self._say(f"{place.venue}{place.where}: {result.nothing}", "good")
             else:
-                wanted.append((result, ready))
+                wanted.append((result, place))
         return wanted
 
-    def _address(self, venue: str, result: VenueResult, owners: list[ProcessId]) -> dict[str, Any] | None:
-        for owner in owners:
-            if (named := exposure.address_by_settings(self._paths, owner)) is not None:
-                result.where = f" at {named['rest']}"
-                return named
-        return venues.read_ready(self._paths.sim_ready(venue)) or self._ready_of_process(venue)
+    async def _at_venues(self, asked: list[tuple[VenueResult, Place]]) -> list[VenueResult]:
+        """All of them side by side, while the processes are ended, and with a word now and then."""
+        async with asyncio.TaskGroup() as group:
+            telling = group.create_task(self._tell([result for result, _ in asked]))
+            ending = group.create_task(self._end_in_time())
+            done = await asyncio.gather(*(self._at_venue(result, place, ending) for result, place in asked))
+            await ending
+            telling.cancel()
+        return list(done)
 
-    def _ready_of_process(self, venue: str) -> dict[str, Any] | None:
-        """With the runtime folder gone, the ready line is still in the simulator's open stdout."""
-        for entry in self._found:
-            if entry.name == f"sim-{venue}":
-                return venues.read_ready(Path(f"/proc/{entry.process.pid}/fd/1"))
-        return None
+    async def _end_in_time(self) -> None:
+        """Who acknowledged cancels by its own connection meanwhile; then nobody is left."""
+        ending = [entry.process for entry in self._ours_to_end()]
+        left_s = self._began + END_S - time.monotonic()
+        await asyncio.to_thread(processes.wait_gone, ending, max(0.0, left_s))
+        await asyncio.to_thread(self._end_hard)
 
-    async def _at_venues(self, asked: list[tuple[VenueResult, dict[str, Any] | None]]) -> list[VenueResult]:
-        return list(await asyncio.gather(*(self._at_venue(result, ready) for result, ready in asked)))
+    async def _tell(self, results: list[VenueResult]) -> None:
+        while True:
+            await asyncio.sleep(PROGRESS_S)
+            waiting = [result for result in results if result.left_s > 0]
+            if waiting:
+                what = ", ".join(f"{r.name} {r.waiting or 'what its slots do not tell'}" for r in waiting)
+                left_s = max(result.left_s for result in waiting)
+                self._say(f"waiting for orders on their way ({what}): {left_s:.0f} s left at most", "plain")
 
-    async def _at_venue(self, result: VenueResult, ready: dict[str, Any] | None) -> VenueResult:
-        symbols = self._symbols(result.name)
-        if ready is None:
-            result.problem = "its address is not known; look at the venue itself"
+    async def _at_venue(self, result: VenueResult, place: Place, ended: asyncio.Task[None]) -> VenueResult:
+        if place.ready is None:
+            result.problem = place.problem or "its address is not known; look at the venue itself"
             return result
         try:
-            async with venues.open_venue(result.name, ready, CALL_TIMEOUT_S) as venue:
-                await self._empty(venue, symbols, result)
+            async with venues.open_venue(place.venue, place.ready, CALL_TIMEOUT_S) as venue:
+                await self._empty(venue, place, result, ended)
                 if self._flatten:
                     result.flat = await self._close_positions(venue)
         except Exception as error:  # whatever went wrong here, the other venue must still be emptied
             why = "no answer in time" if isinstance(error, TimeoutError) else str(error)
             result.problem = f"{why or type(error).__name__}; look at the venue itself, then kill again"
+        if place.problem:  # emptied as well as can be, but it may be another place than the orders went to
+            result.problem = place.problem
         return result
 
     def _left(self, until_s: float) -> asyncio.Timeout:
@@ -306,27 +353,58 @@ class Kill:
         return asyncio.timeout(max(0.05, self._began + until_s - time.monotonic()))
 
     async def _empty(
-        self, venue: venues.BinanceVenue | venues.PolymarketVenue, symbols: set[str], result: VenueResult
+        self, venue: venues.Venue, place: Place, result: VenueResult, ended: asyncio.Task[None]
     ) -> None:
-        first = 0
-        with contextlib.suppress(Exception):  # the second sweep decides
+        # An earlier run's account, or one that the owner has left in order: nothing can be on its way.
+        seen = flight.Flight() if place.earlier or result.nothing else self._seen
+        symbols = set(place.symbols) | self._symbols(venue.name)
+        looking = sweep.Sweep(venue, symbols, seen, sweep.since_wall_s(seen, venue.name))
+        with contextlib.suppress(Exception):  # the last sweep decides
             async with self._left(FIRST_SWEEP_S):
-                first, left = await venues.cancel_until_none(venue, symbols, self._began + FIRST_SWEEP_S)
-                result.verified += not left
-        again = self._quiet + venues.VALIDITY_WINDOW_S[venue.name] - time.monotonic()
-        await asyncio.sleep(max(0.0, again))
-        async with self._left(TOTAL_S):
-            second, left = await venues.cancel_until_none(venue, symbols, self._began + TOTAL_S - 0.1)
-        result.verified += not left
-        with contextlib.suppress(Exception):  # a count for the report, no more
-            async with self._left(TOTAL_S):
-                result.fills = await venue.fills_since(self._wall_s, symbols)
-        # The owner cancels by its own connection too, and is often the faster one: what was reserved
-        # at the halt and is neither open nor filled was cancelled.
-        reserved = self._reserved.get(venue.name, 0) - (result.fills or 0) - len(left)
-        result.cancelled, result.open_orders = max(first + second, reserved), len(left)
+                result.verified += await looking.empty(self._began + FIRST_SWEEP_S)
+        first_s = time.monotonic() - self._began
+        await self._settle(looking, result, seen)
+        if first_s + SECOND_LOOK_S > time.monotonic() - self._began:
+            await asyncio.sleep(first_s + SECOND_LOOK_S - (time.monotonic() - self._began))
+        await asyncio.shield(ended)  # nobody is left who could send between this look and the end
+        ends_s = max(TOTAL_S, time.monotonic() - self._began + 0.9)
+        async with self._left(ends_s):
+            result.verified += await looking.empty(self._began + ends_s - 0.1)
+        result.open_orders = len(looking.left)
+        self._note_unknown(looking, result, seen)
+        with contextlib.suppress(Exception):  # counts for the report, no more
+            async with self._left(ends_s + 0.3):
+                result.cancelled, result.fills = await asyncio.gather(
+                    looking.cancelled(), venue.fills_since(self._wall_s, looking.symbols)
+                )
 
-    async def _close_positions(self, venue: venues.BinanceVenue | venues.PolymarketVenue) -> str:
+    async def _settle(self, looking: sweep.Sweep, result: VenueResult, seen: flight.Flight) -> None:
+        """Until no order of ours can land any more; without waiting, one question for each."""
+        left_s = sweep.seconds_left(looking, seen, result.name, self._quiet_ns)
+
+        def progress(waiting: int, seconds: float) -> None:
+            result.waiting, result.left_s = waiting, seconds
+
+        if self._wait:
+            await looking.settle(left_s, lambda: flight.read(self._paths), progress)
+        elif left_s() > 0:
+            with contextlib.suppress(Exception):
+                async with self._left(TOTAL_S):
+                    await looking.settle(
+                        lambda: min(left_s(), self._began + END_S - time.monotonic()),
+                        lambda: flight.read(self._paths),
+                    )
+        result.left_s = 0.0
+        if not self._wait and (seconds := left_s()) > 0:
+            at = time.strftime("%H:%M:%S", time.gmtime(time.time() + seconds))
+            result.known_at = f"{at} UTC, in {seconds:.0f} s"
+
+    def _note_unknown(self, looking: sweep.Sweep, result: VenueResult, seen: flight.Flight) -> None:
+        result.unknown = len(sweep.of_unknown_fate(looking, result.name, self._quiet_ns))
+        if seen.unreadable(result.name) and not self._wait:
+            result.unread = f"orders on their way cannot be counted ({seen.problem or 'damaged slots'})"
+
+    async def _close_positions(self, venue: Any) -> str:
         """Its failure takes nothing away from what was confirmed about the orders."""
         from control.flatten import flatten
 
@@ -337,14 +415,15 @@ class Kill:
             why = "no answer in time" if isinstance(error, TimeoutError) else str(error)
             return f"NOT FLAT as far as is known: {why or type(error).__name__}"
 
-    def _note_empty(self) -> None:
+    def _note_empty(self, asked: list[tuple[VenueResult, Place]]) -> None:
         """What was confirmed is kept, so that the next kill need not call unverified what is empty."""
-        for result in self._report.venues:
-            # A venue that an engine's settings name says nothing of the simulator, where it may have been.
-            confirmed = result.verified and not (result.problem or result.open_orders or result.where)
-            if confirmed and words.OWNERS[result.name] not in self._report.alive:
+        for result, place in asked:
+            # Without a record, settings of a process that ran say nothing of the next one's.
+            fixed = place.simulator or place.fingerprint
+            confirmed = result.verified and not (result.problem or result.left_over)
+            if confirmed and fixed and place.participant not in self._report.alive:
                 with contextlib.suppress(OSError):
-                    exposure.note_empty(self._paths, result.name)
+                    exposure.note_empty(self._paths, place.venue, place)
 
     def _journal(self) -> None:
         with contextlib.suppress(OSError):

@@ -6,11 +6,13 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from bridge.ledger import now_ns
 from bridge.messages import LedgerState
-from control import processes, shared, venues
+from control import access, exposure, flight, processes, shared, sweep, venues
 from control.errors import ControlError
 from control.latch import actor, clear_latch, is_latched
 from control.recorder import write_event
+from control.records import read_json
 
 if TYPE_CHECKING:
     from bridge.paths import Paths
@@ -44,24 +46,35 @@ def resume(paths: Paths) -> list[str]:
 
 
 async def _check_venues(paths: Paths) -> list[str]:
-    return list(await asyncio.gather(*(_check_venue(paths, name) for name in venues.VENUES)))
+    seen = flight.read(paths)
+    found = processes.find_ours(paths.runtime)
+    places = access.places(paths, seen, found)
+    return list(await asyncio.gather(*(_check_place(paths, place, seen, found) for place in places)))
 
 
-async def _check_venue(paths: Paths, name: str) -> str:
-    ready = venues.read_ready(paths.sim_ready(name))
-    running = [e for e in processes.find_ours(paths.runtime) if e.name == f"sim-{name}"]
-    if not running:
+async def _check_place(
+    paths: Paths, place: access.Place, seen: flight.Flight, found: list[processes.FoundProcess]
+) -> str:
+    name = f"{place.venue}{place.where}"
+    if place.simulator and not any(entry.name == f"sim-{place.venue}" for entry in found):
         # A stopped simulator keeps its account on disk; the next start cancels what it finds there.
         return f"{name}: its simulator does not run; the next start empties it before it quotes"
-    if ready is None:
+    if place.earlier and exposure.nothing_there(paths, place.venue, place):
+        return f"{name}: seen empty before"
+    if place.problem and (place.fingerprint or seen.at(place.venue)):
+        raise ControlError(f"{name}: {place.problem}, so the halt stays. Look at the venue itself.")
+    if place.ready is None:
         raise ControlError(f"{name} runs but its address is lost; `control stop`, then `control resume`.")
+    orders = flight.Flight() if place.earlier else seen
     try:
-        async with venues.open_venue(name, ready, timeout_s=1.0) as venue:
+        async with venues.open_venue(place.venue, place.ready, timeout_s=1.0) as venue:
             left = await venue.open_orders()
             if left:
                 # The dead-man switch or a cancel may be on its way: look once more before refusing.
                 await asyncio.sleep(0.3)
                 left = await venue.open_orders()
+            unknown = await _on_their_way(paths, venue, orders)
+            left = left or await venue.open_orders()
     except venues.VenueError as error:
         raise ControlError(
             f"{name} cannot be asked ({error}), so the halt stays. Try again, "
@@ -72,4 +85,28 @@ async def _check_venue(paths: Paths, name: str) -> str:
             f"{name} still has {len(left)} open orders, so the halt stays. "
             "Run `control kill` again, then `control resume`."
         )
-    return f"{name}: no order open ({time.strftime('%H:%M:%S')})"
+    return f"{name}: no order open ({time.strftime('%H:%M:%S')}){unknown}"
+
+
+async def _on_their_way(paths: Paths, venue: venues.Venue, seen: flight.Flight) -> str:
+    """ControlError while an order of ours can still land, with when that ends; else what is to be said of
+    orders that were never seen."""
+    quiet_ns = now_ns() - _halted_for_ns(paths)
+    looking = sweep.Sweep(venue, (), seen, sweep.since_wall_s(seen, venue.name))
+    await looking.ask()
+    left_s = sweep.seconds_left(looking, seen, venue.name, quiet_ns)()
+    if left_s > 0:
+        until = time.strftime("%H:%M:%S", time.gmtime(time.time() + left_s))
+        what = f"{len(looking.missing)} orders of unknown fate" if looking.missing else "unread reservations"
+        raise ControlError(
+            f"{venue.name} has {what} until {until} UTC ({left_s:.0f} s): they may still open, so the halt "
+            "stays. Run `control kill` and then `control resume` after that."
+        )
+    never = len(sweep.of_unknown_fate(looking, venue.name, quiet_ns))
+    return f"; {never} orders were never seen and stay charged" if never else ""
+
+
+def _halted_for_ns(paths: Paths) -> int:
+    """Since when the latch says that nobody may send: what a slot that cannot be read is judged by."""
+    since = (read_json(paths.latch) or {}).get("wall_ns")
+    return max(0, time.time_ns() - since) if isinstance(since, int) else 0

@@ -8,12 +8,13 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from control import processes, shared, venues
+from control import access, processes, shared, venues
 from control.errors import ControlError, Exit
 from control.latch import actor, is_latched
 from control.recorder import FillRecorder, write_event
 from control.records import read_json
 from control.status import supervisor_process
+from control.sweep import cancel_until_none
 from control.words import PARTICIPANTS
 
 if TYPE_CHECKING:
@@ -89,13 +90,15 @@ def _end_leftovers(paths: Paths, leftovers: list[processes.FoundProcess], say: S
 async def _empty_venues(paths: Paths) -> list[str]:
     problems = []
     for name in venues.VENUES:
-        ready = venues.read_ready(paths.sim_ready(name))
-        if ready is None:
+        place = access.at(paths, name)
+        if place.ready is None:
             continue
+        if place.problem:
+            problems.append(f"{name}: {place.problem}")
         try:
-            async with venues.open_venue(name, ready, timeout_s=1.0) as venue:
+            async with venues.open_venue(name, place.ready, timeout_s=1.0) as venue:
                 symbols = shared.known_symbols(paths, None, name)
-                _, left = await venues.cancel_until_none(venue, symbols, time.monotonic() + 2.0)
+                _, left = await cancel_until_none(venue, symbols, time.monotonic() + 2.0)
             if left:
                 problems.append(f"{name}: {len(left)} orders are still open")
         except venues.VenueError as error:

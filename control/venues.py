@@ -17,13 +17,14 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import re
 import ssl
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 from urllib.parse import urlencode
 
 import httpx
@@ -31,15 +32,49 @@ import httpx
 from control.printable import printable
 from control.records import read_json
 
-# How long after an order's bytes left it can still become live. Binance refuses a request older
-# than its recvWindow (ours is 1.5 s, and two clocks are not quite equal); Polymarket names no
-# window, so it is asked again as late.
-VALIDITY_WINDOW_S = {"binance": 1.55, "polymarket": 1.55}
+if TYPE_CHECKING:
+    from control.flight import Order
+
 VENUES = ("binance", "polymarket")
+
+# A fifth of what an address may ask Binance for in a minute (exchangeInfo, REQUEST_WEIGHT 2400): the rest is
+# the trading process's. The bucket holds what the first looks of an emergency cost, then fills slowly, so
+# that no minute sees more than their sum.
+WEIGHT_SHARE = 480
+WEIGHT_AT_ONCE = 200
+WEIGHT_ALL_SYMBOLS = 40
 
 
 class VenueError(Exception):
-    """The venue could not be reached, or its answer could not be used."""
+    """The venue could not be reached, or its answer could not be used. `code`: the venue's own number."""
+
+    def __init__(self, text: str, code: int = 0) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Throttled(VenueError):
+    """429 or 418: the venue wants to be left alone for `pause_s`."""
+
+    def __init__(self, text: str, pause_s: float) -> None:
+        super().__init__(text)
+        self.pause_s = pause_s
+
+
+class Pace:
+    """How much weight may still be spent; whoever looks again and again asks here first."""
+
+    def __init__(self) -> None:
+        self._left = float(WEIGHT_AT_ONCE)
+        self._at = time.monotonic()
+
+    def spend(self, weight: float) -> float:
+        """It is spent. Gives the seconds until what was spent too much has come in again."""
+        now = time.monotonic()
+        rate = (WEIGHT_SHARE - WEIGHT_AT_ONCE) / 60
+        self._left = min(WEIGHT_AT_ONCE, self._left + (now - self._at) * rate) - weight
+        self._at = now
+        return max(0.0, -self._left / rate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +90,14 @@ class OpenOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class Cancelled:
+    """What an answer to cancel-all told: the ids that it names, and the orders seen open meanwhile."""
+
+    ids: set[str]
+    seen: list[OpenOrder]
+
+
+@dataclass(frozen=True, slots=True)
 class Holding:
     """What the venue says we hold: signed quantity as text."""
 
@@ -66,13 +109,18 @@ class Venue(Protocol):
     """What an emergency needs from a venue."""
 
     name: str
+    names_cancelled: bool  # its answer to cancel-all says which
+    fate_weight: float  # of asking for one order
+    pace: Pace
 
     async def __aenter__(self) -> Self: ...
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
-    async def open_orders(self) -> list[OpenOrder]: ...
-    async def cancel_all(self, symbols: Iterable[str]) -> set[str]: ...
+    async def open_orders(self, symbols: Iterable[str] = ()) -> list[OpenOrder]: ...
+    async def fates(self, orders: Sequence[Order], since_s: float) -> dict[Order, str]: ...
+    def pass_weight(self, symbols: int, everywhere: bool) -> float: ...
+    async def cancel_all(self, symbols: Iterable[str], everywhere: bool = True) -> Cancelled: ...
     async def fills_since(self, wall_s: float, symbols: Iterable[str]) -> int: ...
     async def ping(self) -> float: ...
 
@@ -106,15 +154,31 @@ class _Http:
             reason = str(error) or type(error).__name__
             raise VenueError(f"no answer: {reason}") from None
         try:
-            return answer.status_code, answer.json()
+            content = answer.json()
         except ValueError:
-            raise VenueError(f"HTTP {answer.status_code} without JSON") from None
+            content = None
+        if answer.status_code in (418, 429):
+            pause_s = _pause_s(answer.headers.get("retry-after"), content)
+            raise Throttled(f"HTTP {answer.status_code}: {_message(content)}", pause_s)
+        if content is None and answer.text.strip() != "null":
+            raise VenueError(f"HTTP {answer.status_code} without JSON")
+        return answer.status_code, content
+
+
+def _pause_s(retry_after: str | None, content: Any) -> float:
+    """How long to leave a venue alone: as it says, be it in the words of a ban, else one second."""
+    if retry_after is not None and retry_after.isdigit():
+        return float(retry_after)
+    told = re.search(r"banned until (\d{13})", _message(content))
+    return max(1.0, int(told[1]) / 1000 - time.time()) if told else 1.0
 
 
 class BinanceVenue:
     """Binance USD-M futures by REST and HMAC."""
 
     name = "binance"
+    names_cancelled = False
+    fate_weight = 1.0
 
     def __init__(self, ready: dict[str, Any], timeout_s: float) -> None:
         keys = ready["credentials"]
@@ -122,6 +186,7 @@ class BinanceVenue:
         self._secret: bytes = keys["api_secret"].encode()
         self._http = _Http(ready["rest"], ready.get("ca"), timeout_s)
         self._offset_ms = 0
+        self.pace = Pace()
 
     def __repr__(self) -> str:
         return "BinanceVenue(***)"
@@ -144,8 +209,12 @@ class BinanceVenue:
         self._offset_ms = round(offset_s * 1000)
         return offset_s
 
-    async def open_orders(self) -> list[OpenOrder]:
-        """Every open order of the account, in all symbols."""
+    async def open_orders(self, symbols: Iterable[str] = ()) -> list[OpenOrder]:
+        """Every open order of the account: in these symbols, or when none is named in all."""
+        named: list[dict[str, str]] = [{"symbol": symbol} for symbol in symbols] or [{}]
+        answers = await asyncio.gather(
+            *(self._signed("GET", "/fapi/v1/openOrders", parameters) for parameters in named)
+        )
         return [
             OpenOrder(
                 str(order["orderId"]),
@@ -155,15 +224,36 @@ class BinanceVenue:
                 order["price"],
                 order["origQty"],
             )
-            for order in await self._signed("GET", "/fapi/v1/openOrders", {})
+            for answer in answers
+            for order in answer
         ]
 
-    async def cancel_all(self, symbols: Iterable[str]) -> set[str]:
-        """Cancel everything in the symbols named and in those with open orders. Returns the ids of
-        the orders seen open."""
+    async def fates(self, orders: Sequence[Order], since_s: float) -> dict[Order, str]:
+        """What the venue says of each order that it knows by our id: NEW, FILLED, CANCELED …"""
+        answers = await asyncio.gather(*(self._fate(order) for order in orders), return_exceptions=True)
+        return {
+            order: fate for order, fate in zip(orders, answers, strict=True) if isinstance(fate, str) and fate
+        }
+
+    async def _fate(self, order: Order) -> str:
+        if not order.query_id:
+            return ""
+        parameters = {"symbol": order.symbol, "origClientOrderId": order.query_id}
+        answer = await self._signed("GET", "/fapi/v1/order", parameters)
+        return str(answer["status"])
+
+    def pass_weight(self, symbols: int, everywhere: bool) -> float:
+        """What one cancel-all in so many symbols costs, with the lists before and after it."""
+        lists = (everywhere or not symbols) + (not symbols)
+        return 3 * symbols + lists * WEIGHT_ALL_SYMBOLS
+
+    async def cancel_all(self, symbols: Iterable[str], everywhere: bool = True) -> Cancelled:
+        """Cancel everything in the symbols named, and everywhere: in those with open orders too. The answer
+        names no orders; those seen open are told."""
         wanted = set(symbols)
+        listing = self.open_orders(() if everywhere else wanted)
         *done, seen = await asyncio.gather(
-            *(self._cancel_symbol(symbol) for symbol in wanted), self.open_orders(), return_exceptions=True
+            *(self._cancel_symbol(symbol) for symbol in wanted), listing, return_exceptions=True
         )
         for outcome in (*done, seen):
             if isinstance(outcome, BaseException):
@@ -171,7 +261,7 @@ class BinanceVenue:
         assert isinstance(seen, list)
         left = {order.symbol for order in seen} - wanted
         await asyncio.gather(*(self._cancel_symbol(symbol) for symbol in left))
-        return {order.order_id for order in seen}
+        return Cancelled(set(), seen)
 
     async def _cancel_symbol(self, symbol: str) -> None:
         await self._signed("DELETE", "/fapi/v1/allOpenOrders", {"symbol": symbol})
@@ -252,22 +342,26 @@ class BinanceVenue:
                 await self.ping()
                 continue
             break
-        raise VenueError(f"HTTP {status}: {_message(answer)}")
+        code = answer.get("code") if isinstance(answer, dict) else 0
+        raise VenueError(f"HTTP {status}: {_message(answer)}", code if isinstance(code, int) else 0)
 
 
 class PolymarketVenue:
     """The Polymarket CLOB by REST and L2 headers."""
 
     name = "polymarket"
+    names_cancelled = True
+    fate_weight = 1 / 16
 
     def __init__(self, ready: dict[str, Any], timeout_s: float) -> None:
         keys = ready["credentials"]
         self.wallet: dict[str, Any] = keys  # with the private key, for flatten
-        self._address: str = keys["address"]
+        self._address: str = keys["address"] if "address" in keys else _address_of(keys["private_key"])
         self._key: str = keys["api_key"]
         self._secret: bytes = base64.urlsafe_b64decode(keys["api_secret"])
         self._passphrase: str = keys["passphrase"]
         self._http = _Http(ready["clob"], ready.get("ca"), timeout_s)
+        self.pace = Pace()
 
     def __repr__(self) -> str:
         return "PolymarketVenue(***)"
@@ -288,8 +382,8 @@ class PolymarketVenue:
             raise VenueError(f"HTTP {status}: {_message(answer)}")
         return float(answer) - (sent + time.time()) / 2
 
-    async def open_orders(self) -> list[OpenOrder]:
-        """Every active order of the key, all pages."""
+    async def open_orders(self, symbols: Iterable[str] = ()) -> list[OpenOrder]:
+        """Every active order of the key, all pages, in all markets."""
         return [
             OpenOrder(
                 row["id"],
@@ -302,12 +396,47 @@ class PolymarketVenue:
             for row in await self._pages("/data/orders", "")
         ]
 
-    async def cancel_all(self, symbols: Iterable[str]) -> set[str]:
-        """Cancel everything of the key, in all markets. Returns the ids the venue says it cancelled."""
+    async def fates(self, orders: Sequence[Order], since_s: float) -> dict[Order, str]:
+        """What the venue says of each order that it knows by its hash: a single one is told of only while it
+        is active (docs, GET /data/order), so that trades tell of the others. What was cancelled before it
+        was asked for shows in neither."""
+        wanted = {order.query_id.lower(): order for order in orders if order.query_id}
+        if not wanted:
+            return {}
+        listed, trades = await asyncio.gather(
+            asyncio.gather(*(self._active(name) for name in wanted)),
+            self._pages("/data/trades", f"after={max(0, int(since_s))}"),
+        )
+        found = {order: "LIVE" for order, there in zip(wanted.values(), listed, strict=True) if there}
+        for trade in trades:
+            legs = [trade.get("taker_order_id")] + [
+                leg.get("order_id") for leg in trade.get("maker_orders") or []
+            ]
+            for name in legs:
+                if isinstance(name, str) and name.lower() in wanted:
+                    found[wanted[name.lower()]] = "MATCHED"
+        return found
+
+    async def _active(self, order_id: str) -> bool:
+        try:
+            answer = await self._signed("GET", f"/data/order/{order_id}")
+        except VenueError as error:
+            if error.code == 404:
+                return False
+            raise
+        return isinstance(answer, dict) and str(answer.get("id", "")).lower() == order_id
+
+    def pass_weight(self, symbols: int, everywhere: bool) -> float:
+        """In the same measure as the other venue's: counted against the scarcest limit, 250 cancel-alls in
+        10 s (docs, rate limits), two looks a second are a twelfth."""
+        return 2.0
+
+    async def cancel_all(self, symbols: Iterable[str], everywhere: bool = True) -> Cancelled:
+        """Cancel everything of the key, in all markets. The answer names what was cancelled."""
         answer = await self._signed("DELETE", "/cancel-all")
         if not isinstance(answer, dict):
             raise VenueError("an unexpected answer to cancel-all")
-        return set(answer.get("canceled") or [])
+        return Cancelled({str(name).lower() for name in answer.get("canceled") or []}, [])
 
     async def fills_since(self, wall_s: float, symbols: Iterable[str]) -> int:
         """How many trades the account has had since then."""
@@ -360,8 +489,15 @@ class PolymarketVenue:
         url = f"{path}?{query}" if query else path
         status, answer = await self._http.send(method, url, headers, body or None)
         if status != 200:
-            raise VenueError(f"HTTP {status}: {_message(answer)}")
+            raise VenueError(f"HTTP {status}: {_message(answer)}", status)
         return answer
+
+
+def _address_of(private_key: str) -> str:
+    """The signer's address, which the headers name; a key file need not tell it."""
+    from eth_account import Account
+
+    return str(Account.from_key(private_key).address)
 
 
 def _message(answer: Any) -> str:
@@ -382,29 +518,3 @@ def open_venue(name: str, ready: dict[str, Any], timeout_s: float) -> BinanceVen
 def read_ready(path: Path) -> dict[str, Any] | None:
     """A venue's ready line as the supervisor kept it, or None."""
     return read_json(path)
-
-
-async def cancel_until_none(
-    venue: Venue, symbols: Iterable[str], deadline: float
-) -> tuple[int, list[OpenOrder]]:
-    """Cancel all and query, again and again, until the venue says that nothing is open or the
-    monotonic deadline passes. Returns the number seen open or cancelled, and what is still open.
-
-    VenueError only when the venue could not be reached, or gave no usable answer, before the deadline."""
-    known = set(symbols)
-    seen: set[str] = set()
-    while True:
-        try:
-            seen |= await venue.cancel_all(known)
-            left = await venue.open_orders()
-        except VenueError:
-            if time.monotonic() >= deadline:
-                raise
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            if time.monotonic() >= deadline:
-                raise VenueError(f"an answer that cannot be used ({type(error).__name__}: {error})") from None
-        else:
-            if not left or time.monotonic() >= deadline:
-                return len(seen), left
-            known |= {order.symbol for order in left}
-        await asyncio.sleep(0.05)

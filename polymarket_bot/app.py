@@ -24,10 +24,10 @@ from bridge.paths import Paths
 from bridge.wall_clock import wall_ns
 from polymarket_bot.api.polymarket import Credentials, Endpoints, Exchange, Polymarket
 from polymarket_bot.api.stream import MarketStream, UserStream
-from polymarket_bot.connection import budget_limit, check_geoblock, connection_details
+from polymarket_bot.connection import access_of, budget_limit, check_geoblock, connection_details
 from polymarket_bot.dead_man import DeadMan
 from polymarket_bot.duty import DutyCycle
-from polymarket_bot.errors import BotError, HaltedError, LedgerError, VenueError
+from polymarket_bot.errors import BotError, ConfigurationError, HaltedError, LedgerError, VenueError
 from polymarket_bot.execution.budget import LedgerBudget
 from polymarket_bot.execution.dry_run import DryRunBudget, DryRunExchange
 from polymarket_bot.execution.engine import EngineSettings, ExecutionEngine
@@ -99,6 +99,8 @@ class App:
         if self._mode == "live":
             await check_geoblock()
         self._open_budget()
+        if credentials is not None:
+            self._record_access(endpoints, credentials)
         try:
             return await self._run_joined(endpoints, credentials)
         finally:
@@ -180,6 +182,19 @@ class App:
             )
         except BridgeLedgerError as error:
             raise LedgerError(f"{error}.") from error
+
+    def _record_access(self, endpoints: Endpoints, credentials: Credentials) -> None:
+        """Where we trade, on disk before anything is sent: whoever cancels for us goes there. After the join,
+        so that a bot which another one keeps out does not overwrite the other's record."""
+        details = access_of(self._settings, self._mode, self._paths, endpoints, credentials)
+        assert isinstance(self._budget, LedgerBudget)
+        try:
+            self._budget.record_access(self._paths, details, self._clock.wall_ns())
+        except OSError as error:
+            self._budget.leave()
+            raise ConfigurationError(
+                f"where the bot trades cannot be recorded ({error}): make room in {self._paths.mode_home}."
+            ) from error
 
     def _symbol_of(self, token: str) -> str:
         return self._symbols.get(token, "TOKEN-" + token[-8:])

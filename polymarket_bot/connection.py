@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from bridge.access import Access
 from bridge.ledger import Amounts
 from bridge.paths import Paths
 from polymarket_bot.api.decimals import parse_scaled
@@ -53,6 +55,24 @@ def _endpoints(settings: Settings, paths: Paths) -> Endpoints:
         raise ConfigurationError(f"{chosen.simulator}: the ready line lacks {', '.join(missing)}.")
     urls = {name: str(source[name]) for name in names}
     return Endpoints(**urls, ca=str(source.get("ca") or ""))
+
+
+def access_of(
+    settings: Settings, mode: Mode, paths: Paths, endpoints: Endpoints, credentials: Credentials
+) -> Access:
+    """What is recorded of these connection details: everything but the secrets."""
+    chosen, key = settings.endpoints, settings.credentials
+    return Access(
+        participant="polymarket_bot",
+        venue="polymarket",
+        mode=mode,
+        environment=settings.environment,
+        endpoints=asdict(endpoints),
+        api_key=credentials.api_key,
+        ready=str(paths.runtime / chosen.simulator) if chosen.simulator is not None else "",
+        key_ready=str(paths.runtime / key.simulator) if key.simulator is not None else "",
+        key_file=str(paths.home / key.file) if key.file is not None else "",
+    )
 
 
 def budget_limit(path: Path) -> Amounts:

@@ -109,7 +109,6 @@ int engine_paths_resolve(struct engine_paths *out, const char *home, const char 
 {
     const char *home_environment = getenv("PURSER_HOME");
     const char *runtime_environment = getenv("PURSER_RUNTIME");
-    char mode_folder[CONFIG_PATH];
     memset(out, 0, sizeof *out);
     if (home == NULL && home_environment != NULL && home_environment[0] != '\0')
         home = home_environment;
@@ -132,8 +131,8 @@ int engine_paths_resolve(struct engine_paths *out, const char *home, const char 
                 path_join(out->bridge_socket, out->runtime, "bridge.sock") &&
                 path_join(out->pub, out->runtime, "engine.pub") &&
                 path_join(out->latch, out->home, "HALTED") &&
-                path_join(mode_folder, out->home, engine_mode_name(mode)) &&
-                path_join(out->journal, mode_folder, "engine");
+                path_join(out->mode_home, out->home, engine_mode_name(mode)) &&
+                path_join(out->journal, out->mode_home, "engine");
     if (!fits)
         return fail(STATUS_CONFIG, error, "the path of %s is too long", out->runtime);
     return folder_private(out->journal, error);
@@ -203,6 +202,7 @@ static int access_from_simulator(struct engine_access *out, const char *name, bo
     int status = ready_line_load(&root, path, wait_ms, error);
     if (status != STATUS_OK)
         return status;
+    snprintf(endpoints ? out->ready : out->key_ready, CONFIG_PATH, "%s", path);
     if (endpoints) {
         status = text_copy(out->rest, sizeof out->rest, root, "rest", path, error);
         if (status == STATUS_OK)
@@ -230,6 +230,7 @@ static int access_from_key_file(struct engine_access *out, const char *name,
         snprintf(path, sizeof path, "%s", name);
     else if (!path_join(path, paths->home, name))
         return fail(STATUS_CONFIG, error, "the name %s is too long", name);
+    snprintf(out->key_file, sizeof out->key_file, "%s", path);
     int status = file_read_private(text, path, error);
     if (status == STATUS_AGAIN)
         return fail(STATUS_CREDENTIALS, error,

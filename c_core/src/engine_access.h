@@ -12,7 +12,7 @@
 struct engine_paths {
     char home[CONFIG_PATH], runtime[CONFIG_PATH];
     char ledger[CONFIG_PATH], page[CONFIG_PATH], bridge_socket[CONFIG_PATH], pub[CONFIG_PATH];
-    char latch[CONFIG_PATH], journal[CONFIG_PATH];
+    char latch[CONFIG_PATH], mode_home[CONFIG_PATH], journal[CONFIG_PATH];
 };
 
 /* engine_paths_resolve: home and runtime may be NULL: then the environment, then the defaults
@@ -24,6 +24,9 @@ int engine_paths_resolve(struct engine_paths *out, const char *home, const char 
 struct engine_access {
     char rest[CONFIG_TEXT], streams[CONFIG_TEXT], ws_api[CONFIG_TEXT], ca_file[CONFIG_PATH];
     char api_key[160], api_secret[160];
+    /* what they were read from, empty where it was not that: the ready line of the endpoints, the
+     * one of the key, the key's own file */
+    char ready[CONFIG_PATH], key_ready[CONFIG_PATH], key_file[CONFIG_PATH];
 };
 
 /* engine_access_resolve: follows `simulator` to the ready line (waiting up to wait_ms for it to

@@ -14,6 +14,7 @@
 
 #include "../../bridge/allocate.h"
 #include "../../bridge/crc32c.h"
+#include "access_record.h"
 #include "base/clock.h"
 #include "base/heap_trap.h"
 #include "base/log.h"
@@ -177,6 +178,18 @@ static int ledger_make(struct trader *t, char *error)
     return TRADER_OK;
 }
 
+/* After the join, so that an engine that another one keeps out does not overwrite the other's. */
+static int access_record(struct trader *t, char *error)
+{
+    char text[CONFIG_ERROR];
+    uint64_t fingerprint = 0;
+    if (access_record_write(&fingerprint, &t->paths, &t->access, &t->config, t->mode,
+                            ledger_generation(t->ledger), text) != STATUS_OK)
+        return fail(TRADER_ERROR, error, "%s", text);
+    ledger_set_access(t->ledger, fingerprint);
+    return TRADER_OK;
+}
+
 static int ledger_take(struct trader *t, char *error)
 {
     if (!supervised()) {
@@ -210,7 +223,7 @@ static int ledger_take(struct trader *t, char *error)
         return fail(TRADER_ERROR, error, "the ledger %s refused the engine: %s", t->paths.ledger,
                     strerror(-status));
     t->joined = true;
-    return TRADER_OK;
+    return access_record(t, error);
 }
 
 static void halt_on_bug(void *context)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from bridge.access import Access
+from bridge.access import write as write_access
 from bridge.ledger import Amounts, Ledger, LedgerView, Roll, client_order_id, now_ns
 from bridge.ledger import Order as LedgerOrder
 from bridge.messages import (
@@ -17,6 +19,7 @@ from bridge.messages import (
     StrategyId,
     VenueId,
 )
+from bridge.paths import Paths
 from bridge.wall_clock import WallWatch
 from polymarket_bot.model import Intent
 from polymarket_bot.risk.manager import Used
@@ -26,6 +29,14 @@ LEASE_NS = 2_000_000_000
 JUMP_AFTERMATH_NS = 15_000_000_000  # so long an answer to an old stamp may be on its way
 
 log = structlog.get_logger("bot")
+
+
+def _raw(order_id: str) -> bytes:
+    """The 32 bytes of an order's hash; none for what is no hash."""
+    try:
+        return bytes.fromhex(order_id.removeprefix("0x"))[:32]
+    except ValueError:
+        return b""
 
 
 class LedgerBudget:
@@ -51,6 +62,10 @@ class LedgerBudget:
             ledger.lead_alone(self._wall_ns())
         self.fits = True
 
+    def record_access(self, paths: Paths, access: Access, wall_ns: int) -> None:
+        """Record where we trade, then name the record in the ledger. OSError when it cannot be written."""
+        self._ledger.set_access(write_access(paths, access, self._generation, wall_ns))
+
     def next_client_order_id(self) -> int:
         self._sequence += 1
         return client_order_id(ParticipantRole.BOT, self._generation, self._sequence)
@@ -64,7 +79,11 @@ class LedgerBudget:
     def lease_fresh(self, now_ns: int) -> bool:
         return now_ns <= self._ledger.snapshot(now_ns).lease_deadline_ns
 
-    def reserve(self, intent: Intent, reducing: bool, used: Used, now_ns: int) -> tuple[RejectReason, int]:
+    def reserve(
+        self, intent: Intent, reducing: bool, used: Used, now_ns: int, order_id: str = ""
+    ) -> tuple[RejectReason, int]:
+        """order_id: the order's hash, "0x…", by which the venue can be asked for it. There is no window
+        after which it could not land any more (window_ns 0)."""
         order = LedgerOrder(
             intent.client_order_id,
             VenueId.POLYMARKET,
@@ -74,6 +93,8 @@ class LedgerBudget:
             intent.size * E9,
             StrategyId(intent.strategy),
             reducing,
+            window_ns=0,
+            query_id=_raw(order_id),
         )
         return self._ledger.reserve(order, Amounts(*used), now_ns)
 

@@ -109,7 +109,9 @@ class DryRunBudget:
     def lease_fresh(self, now_ns: int) -> bool:
         return True
 
-    def reserve(self, intent: Intent, reducing: bool, used: Used, now_ns: int) -> tuple[RejectReason, int]:
+    def reserve(
+        self, intent: Intent, reducing: bool, used: Used, now_ns: int, order_id: str = ""
+    ) -> tuple[RejectReason, int]:
         fits = used[LOSS] <= self._limit[LOSS] and used[NOTIONAL] <= self._limit[NOTIONAL]
         return (RejectReason.NONE, 0) if reducing or fits else (RejectReason.BUDGET, -1)
 

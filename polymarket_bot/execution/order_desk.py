@@ -136,7 +136,8 @@ class OrderDesk:
             return False
         self._account.refresh_day()
         reducing = self._account.risk.add_order(intent)
-        reason, slot = self._budget.reserve(intent, reducing, self._account.risk.used(), now)
+        used = self._account.risk.used()
+        reason, slot = self._budget.reserve(intent, reducing, used, now, item.order_id)
         if reason is not RejectReason.NONE:
             self._account.risk.remove_order(intent)
             self._report.refused(intent, reason, "")

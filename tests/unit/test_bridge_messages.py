@@ -43,12 +43,14 @@ def test_generated_files_are_current() -> None:
 def test_stale_file_is_reported(copy: Path) -> None:
     """A reason added without running gen.py fails the check, and running it heals."""
     header = copy / "reasons.h"
-    last = 'X(41, BRIDGE, "the other process is not connected")'
-    header.write_text(header.read_text().replace(last, last + ' \\\n    X(42, WEATHER, "it rains")'))
+    number = len(messages.RejectReason)
+    last = f'X({number - 1}, {RejectReason(number - 1).name}, "{RejectReason(number - 1).text}")'
+    assert last in header.read_text()
+    header.write_text(header.read_text().replace(last, last + f' \\\n    X({number}, WEATHER, "it rains")'))
     assert "messages.py not current" in generate(copy, "--check").stderr
     assert generate(copy).returncode == 0
     assert generate(copy, "--check").returncode == 0
-    assert "WEATHER = 42" in (copy / "messages.py").read_text()
+    assert f"WEATHER = {number}" in (copy / "messages.py").read_text()
 
 
 def test_changed_layout_needs_a_new_version(copy: Path) -> None:
@@ -56,11 +58,12 @@ def test_changed_layout_needs_a_new_version(copy: Path) -> None:
     header = copy / "protocol.h"
     text = header.read_text().replace("int64_t last_price_e9;", "int64_t newest_price_e9;")
     header.write_text(text)
+    version, known = messages.PROTOCOL_VERSION, len((copy / "layout.lock").read_text().splitlines())
     done = generate(copy)
-    assert done.returncode == 1 and "raise it to 2" in done.stderr
-    header.write_text(re.sub(r"(?m)^(#define PROTOCOL_VERSION +)2$", r"\g<1>3", text))
+    assert done.returncode == 1 and f"raise it to {version + 1}" in done.stderr
+    header.write_text(re.sub(rf"(?m)^(#define PROTOCOL_VERSION +){version}$", rf"\g<1>{version + 1}", text))
     assert generate(copy).returncode == 0
-    assert len((copy / "layout.lock").read_text().splitlines()) == 2
+    assert len((copy / "layout.lock").read_text().splitlines()) == known + 1
 
 
 @pytest.mark.parametrize(

@@ -22,14 +22,15 @@ import pytest
 from bridge.ledger import Amounts, Ledger
 from bridge.messages import LedgerState
 from bridge.paths import Paths
-from control import exposure, kill, processes, shared, venues
+from control import exposure, kill, processes, shared
 from control.cli import understood
 from control.errors import Exit
 from control.latch import is_latched
 from control.recorder import recorded_events
 from control.records import write_atomically
 from control.status import snapshot
-from control.venues import VALIDITY_WINDOW_S, BinanceVenue, VenueError, cancel_until_none
+from control.sweep import cancel_until_none
+from control.venues import BinanceVenue, VenueError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LIMIT = Amounts(1_000_000_000, 20_000_000_000)
@@ -176,7 +177,7 @@ def test_kill_confirms_and_holds_until_resume(system: System) -> None:
     system.place(4)
     before = processor_seconds()
     killed = system.control("kill", "--reason", "test")
-    assert processor_seconds() - before + max(VALIDITY_WINDOW_S.values()) < 3.0
+    assert processor_seconds() - before + kill.SECOND_LOOK_S < 3.0
     if killed.returncode == Exit.KILL_UNVERIFIED:
         killed = system.kill()
     else:

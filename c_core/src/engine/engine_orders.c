@@ -115,8 +115,9 @@ static int send(struct engine *engine, struct engine_market *market, struct risk
         take_back(engine, market, entry, reason, false);
         return reason;
     }
+    entry->order.sent_ns = view->now_ns;
     risk_throttle_add(view->throttle, engine->now_ns);
-    if (market->venue->operations->submit(market->venue, &entry->order, engine->now_ns) < 0) {
+    if (market->venue->operations->submit(market->venue, &entry->order, view->now_ns) < 0) {
         take_back(engine, market, entry, REJECT_SESSION, true);
         return REJECT_SESSION;
     }

@@ -47,12 +47,18 @@ struct venue_operations {
     /* One turn: timers, parsed input, time-outs. Returns the amount of work done. */
     int (*do_work)(struct venue *venue, int64_t now_ns);
     /* submit: hands the order's bytes to the socket. STATUS_OK: handed over (outcome unknown until
-     * a report comes). Any error: nothing left, not a byte. */
+     * a report comes). Any error: nothing left, not a byte. now_ns is the time of the gate: what
+     * the venue judges the order's age by is derived from it and not from a later look at a clock,
+     * so that a process that stood still between the two sends an order that is as old as its slot
+     * says. Whoever sends the bytes of an order again passes the gate again. */
     int (*submit)(struct venue *venue, const struct order *order, int64_t now_ns);
     int (*cancel)(struct venue *venue, const struct order *order, int64_t now_ns);
     int (*cancel_all)(struct venue *venue, int64_t now_ns);
     /* query: asks what became of the order; answered by on_execution with EXEC_STATUS. */
     int (*query)(struct venue *venue, const struct order *order, int64_t now_ns);
+    /* query_id: the id by which anyone with the key can ask the venue for the order; NULL: none. */
+    void (*query_id)(const struct venue *venue, uint64_t client_order_id,
+                     char out[PROTOCOL_QUERY_ID]);
     /* reconcile: asks for everything; `since_execution_id` bounds the missed fills. */
     int (*reconcile)(struct venue *venue, const char *since_execution_id, int64_t now_ns);
     /* may_renew: 0 stops renewing the dead-man switch, so that the venue cancels by itself. */
@@ -72,7 +78,7 @@ struct venue {
     int64_t received_ns; /* while a frame is being worked on: when its bytes were read; else 0 */
     int64_t dead_man_armed_ns, dead_man_expires_ns;
     int64_t clock_offset_ns;
-    int64_t validity_window_ns; /* after which an unanswered order can no longer land */
+    int64_t validity_window_ns; /* how long after its gate an order can still land; 0: no end */
     int64_t resyncs, disconnects;
     char text[64];
     struct order_book *(*book)(struct venue *venue, uint16_t instrument_index);

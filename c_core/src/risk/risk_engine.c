@@ -355,6 +355,9 @@ static int reserve(const struct risk_view *view, const struct order *order,
         .quantity_e9 = instrument_quantity_e9(order->instrument, order->quantity),
     };
     memcpy(judged.symbol, order->instrument->symbol, sizeof judged.symbol);
+    judged.window_ns = view->venue->validity_window_ns;
+    if (view->venue->operations != NULL && view->venue->operations->query_id != NULL)
+        view->venue->operations->query_id(view->venue, order->client_order_id, judged.query_id);
     return ledger_reserve(view->ledger, &out->slot, &judged, out->used_after_micros, view->now_ns);
 }
 

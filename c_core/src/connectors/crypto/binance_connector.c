@@ -365,6 +365,7 @@ static const struct venue_operations operations = {
     .cancel = binance_cancel,
     .cancel_all = binance_cancel_all,
     .query = binance_query,
+    .query_id = binance_query_id,
     .reconcile = binance_reconcile_start,
     .set_dead_man = venue_set_dead_man,
     .stop = venue_stop,
@@ -447,7 +448,8 @@ int binance_connector_new(struct venue **out, struct arena *arena,
     b->venue.id = VENUE_BINANCE;
     b->venue.name = "binance";
     b->venue.operations = &operations;
-    b->venue.validity_window_ns = b->recv_window_ms * CLOCK_NS_PER_MS;
+    b->venue_minus_ours_ns = clock_wall_ns() - clock_now_ns(); /* until it is measured */
+    b->venue.validity_window_ns = b->recv_window_ms * CLOCK_NS_PER_MS + CLOCK_NS_PER_S;
     b->venue.book = venue_book;
     *out = &b->venue;
     return STATUS_OK;

@@ -54,7 +54,7 @@ int binance_submit(struct venue *venue, const struct order *order, int64_t now_n
         return STATUS_LIMIT;
     binance_client_id(client_id, &b->prefix, order->client_order_id);
     size_t length = binance_wire_place(frame, sizeof frame, b->next_request, &b->signer, order,
-                                       client_id, binance_wall_ms(b));
+                                       client_id, binance_venue_ms(b, now_ns));
     if (length == 0)
         return STATUS_LIMIT;
     int status = websocket_send(&b->api_link.socket, frame, length);
@@ -111,6 +111,15 @@ int binance_query(struct venue *venue, const struct order *order, int64_t now_ns
     if (now_ns < b->rest_hold_ns) /* a question can wait; each one may make a ban longer */
         return STATUS_LIMIT;
     return order_ask(b, order, false, now_ns);
+}
+
+void binance_query_id(const struct venue *venue, uint64_t client_order_id,
+                      char out[PROTOCOL_QUERY_ID])
+{
+    const struct binance *b = (const struct binance *)venue;
+    char client_id[BINANCE_CLIENT_ID];
+    binance_client_id(client_id, &b->prefix, client_order_id);
+    memcpy(out, client_id, strnlen(client_id, PROTOCOL_QUERY_ID));
 }
 
 static int cancel_all_send(struct binance *b, int index, int64_t now_ns)

@@ -90,6 +90,13 @@ static void clock_again(struct binance *b)
     b->clock_checked_ns = 0;
 }
 
+/* See binance_venue_ms. */
+static int64_t binance_window_ns(const struct binance *b)
+{
+    return b->recv_window_ms * CLOCK_NS_PER_MS + b->clock_best_rtt_ns / 2 + CLOCK_NS_PER_MS +
+           CLOCK_NS_PER_S;
+}
+
 /* The sample with the shortest round trip has the smallest error: half of that round trip. */
 static void on_time(struct binance *b, const struct binance_answer *answer, int64_t now_ns)
 {
@@ -103,6 +110,8 @@ static void on_time(struct binance *b, const struct binance_answer *answer, int6
     int64_t rtt = answer->http->done_ns - answer->http->sent_ns;
     if (b->clock_samples == 0 || rtt < b->clock_best_rtt_ns) {
         b->clock_best_rtt_ns = rtt;
+        b->clock_best_base_ns =
+            server_ms * CLOCK_NS_PER_MS + CLOCK_NS_PER_MS / 2 - (answer->http->done_ns - rtt / 2);
         b->clock_best_offset_ns = server_ms * CLOCK_NS_PER_MS + CLOCK_NS_PER_MS / 2 -
                                   (clock_wall_ns() - (now_ns - answer->http->done_ns) - rtt / 2);
     }
@@ -112,6 +121,8 @@ static void on_time(struct binance *b, const struct binance_answer *answer, int6
     b->clock_checked_ns = now_ns;
     b->clock_samples = 0;
     b->venue.clock_offset_ns = offset;
+    b->venue_minus_ours_ns = b->clock_best_base_ns;
+    b->venue.validity_window_ns = binance_window_ns(b);
     b->clock_known = offset < BINANCE_CLOCK_LIMIT_NS && offset > -BINANCE_CLOCK_LIMIT_NS;
     if (b->clock_known)
         return;

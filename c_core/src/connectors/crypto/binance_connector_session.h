@@ -158,6 +158,8 @@ struct binance {
     int64_t clock_retry_ns, info_retry_ns, mode_retry_ns, key_retry_ns;
     int clock_samples;
     int64_t clock_best_rtt_ns, clock_best_offset_ns, clock_checked_ns;
+    int64_t clock_best_base_ns;
+    int64_t venue_minus_ours_ns; /* the venue's clock minus clock_now_ns */
     int start_failures;
     char listen_key[128];
     int64_t listen_key_ns; /* when it was made or kept alive; 0: none */
@@ -189,10 +191,26 @@ static inline struct binance *binance_of(struct venue *venue)
     return (struct binance *)venue; /* venue is the first member */
 }
 
-/* Milliseconds of the venue's clock, for signed requests. */
+/* Milliseconds of the venue's clock at an instant of clock_now_ns, for signed requests. The wall
+ * clock has no part in it: it may jump, and an order's age must not.
+ *
+ * Until when can an order land? The venue takes it while its own clock V is at most T + recvWindow
+ * (USD-M docs, "Timing security"), T being this stamp of the instant G of the gate. Our idea of V
+ * is wrong by at most e, so that V passes T + recvWindow at G + recvWindow + e of our clock at the
+ * latest. e is half of the best round trip at the last measurement, half of the millisecond in
+ * which the venue tells its time, and how far the two clocks have run apart since (every 5 min).
+ * validity_window_ns is recvWindow + half of that round trip + 1 ms + 1 s. The second covers the
+ * drift many times over, and the venue's own clocks, which are not one: it takes stamps that are up
+ * to 1 s ahead of the one that it looks at. What waits in buffers, in the kernel or on the way
+ * does not count: the stamp stays. */
+static inline int64_t binance_venue_ms(const struct binance *b, int64_t now_ns)
+{
+    return (now_ns + b->venue_minus_ours_ns) / CLOCK_NS_PER_MS;
+}
+
 static inline int64_t binance_wall_ms(const struct binance *b)
 {
-    return (clock_wall_ns() + b->venue.clock_offset_ns) / CLOCK_NS_PER_MS;
+    return binance_venue_ms(b, clock_now_ns());
 }
 
 /* --- binance_connector.c --- */
@@ -271,6 +289,8 @@ void binance_orders_turn(struct binance *b, int64_t now_ns);
 int binance_submit(struct venue *venue, const struct order *order, int64_t now_ns);
 int binance_cancel(struct venue *venue, const struct order *order, int64_t now_ns);
 int binance_query(struct venue *venue, const struct order *order, int64_t now_ns);
+void binance_query_id(const struct venue *venue, uint64_t client_order_id,
+                      char out[PROTOCOL_QUERY_ID]);
 int binance_cancel_all(struct venue *venue, int64_t now_ns);
 /* binance_order_answer: an answer to place, cancel or status, from the WS API or from REST. */
 void binance_order_answer(struct binance *b, const struct binance_request *request,

@@ -1,5 +1,6 @@
 #include "ipc_client.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -133,7 +134,9 @@ static void interest_follow(struct ipc_client *client)
 static void on_ready(void *context, uint32_t events, int64_t now_ns)
 {
     struct ipc_client *client = context;
-    _Alignas(8) unsigned char body[PROTOCOL_FRAME_MAX];
+    /* Read in place as a message of any kind: protocol.h knows no alignment of its own. */
+    _Alignas(16) unsigned char body[PROTOCOL_FRAME_MAX];
+    _Static_assert(_Alignof(max_align_t) <= 16, "the body must be aligned for every plain struct");
     struct message_header header;
     (void)events;
     channel_flush(client->channel);
