@@ -29,6 +29,8 @@ def main() -> None:
     page = PageWriter(path, role, "paper", os.getpid(), time.time_ns())
     ledger.rebuild(Amounts(1_000_000, 2_000_000), Amounts(600_000, 2_000_000))
     while not ended:
+        roll = ledger.roll()
+        ledger.roll_ack(roll, roll.day)  # it has no order that could be left, and no books to close
         ledger.beat(ledger.state == LedgerState.HALTED)
         state = PageVenue(venue=venue, state=SessionState.READY, feed_ns=now_ns(), open_orders=1)
         page.publish(updated_ns=now_ns(), venues=[state], day_micros=-5, realized_micros=-5)
