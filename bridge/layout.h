@@ -6,7 +6,7 @@
 
 #include "protocol.h"
 
-#define PROTOCOL_LAYOUT_HASH 0xA85D2F3138790860ULL
+#define PROTOCOL_LAYOUT_HASH 0xF9C7D05092FCEC67ULL
 
 #define LAYOUT_AT(type, field, offset) \
     _Static_assert(offsetof(struct type, field) == (offset), #type "." #field)
@@ -337,6 +337,8 @@ LAYOUT_AT(journal_record, cost_micros, 136);
 LAYOUT_AT(journal_record, realized_micros, 144);
 LAYOUT_AT(journal_record, fees_e8, 152);
 LAYOUT_AT(journal_record, execution_id, 160);
-LAYOUT_AT(journal_record, reserved0, 208);
+LAYOUT_AT(journal_record, wallet_e8, 208);
+LAYOUT_AT(journal_record, venue_wall_ns, 216);
+LAYOUT_AT(journal_record, reserved0, 224);
 
 #endif

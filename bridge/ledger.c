@@ -39,8 +39,10 @@ int ledger_join(struct ledger *ledger, uint32_t participant, int64_t now_ns)
 
     if (participant >= PROTOCOL_PARTICIPANTS)
         return -EINVAL;
+    if (ledger->damaged)
+        return -EPROTO;
     line = &ledger->shared->participants[participant];
-    error = ledger_lock_wait(ledger->shared);
+    error = ledger_lock(ledger, 1);
     if (error != 0)
         return error;
     if (line->pid != 0 && line->pid != getpid() && process_is(line->pid, line->start_time)) {
@@ -64,6 +66,15 @@ int ledger_join(struct ledger *ledger, uint32_t participant, int64_t now_ns)
     ledger->participant = participant;
     ledger->generation = line->generation;
     ledger->want_since_ns = 0;
+    for (int d = 0; d < 2; d++) {
+        ledger->granted_micros[d] = line->alloc_micros[d];
+        ledger->charged_micros[d] = amount_of(line->used_micros[d]);
+    }
+    /* Rights in damaged memory are none; what was charged under them stays charged. */
+    if (!rights_are_whole(ledger->shared)) {
+        memset(ledger->granted_micros, 0, sizeof ledger->granted_micros);
+        (void)ledger_halt(ledger, HALT_LEDGER);
+    }
     slots_index(ledger);
     ledger_unlock(ledger->shared);
     return 0;
@@ -107,29 +118,31 @@ static void clear_want(struct ledger *ledger)
 static void ask_for(struct ledger *ledger, const int64_t used_micros[2], int64_t now_ns)
 {
     for (int d = 0; d < 2; d++) {
-        int64_t missing = used_micros[d] - ledger->line->alloc_micros[d];
+        int64_t missing = used_micros[d] - ledger->granted_micros[d];
 
         STORE(ledger->line->want_micros[d], missing > 0 ? missing : 0);
     }
     ledger->want_since_ns = now_ns;
 }
 
+/* fits: within the rights that this handle was granted, whatever its line says now. */
 static int fits(const struct ledger *ledger, const int64_t used_micros[2])
 {
-    return used_micros[0] <= ledger->line->alloc_micros[0] &&
-           used_micros[1] <= ledger->line->alloc_micros[1];
+    return used_micros[0] <= ledger->granted_micros[0] &&
+           used_micros[1] <= ledger->granted_micros[1];
 }
 
 static int amounts_are_valid(const int64_t amounts_micros[2])
 {
-    return amounts_micros[0] >= 0 && amounts_micros[0] <= LEDGER_AMOUNT_MAX &&
-           amounts_micros[1] >= 0 && amounts_micros[1] <= LEDGER_AMOUNT_MAX;
+    return amount_is_valid(amounts_micros[0]) && amount_is_valid(amounts_micros[1]);
 }
 
 static void store_used(struct ledger *ledger, const int64_t used_micros[2])
 {
-    STORE(ledger->line->used_micros[0], used_micros[0]);
-    STORE(ledger->line->used_micros[1], used_micros[1]);
+    for (int d = 0; d < 2; d++) {
+        ledger->charged_micros[d] = used_micros[d];
+        STORE(ledger->line->used_micros[d], used_micros[d]);
+    }
 }
 
 /* charge_passive: books a truth that cannot be refused. Rights are raised before used rises; when
@@ -157,7 +170,9 @@ static int charge_passive(struct ledger *ledger, const int64_t used_micros[2],
     store_used(ledger, used_micros);
     STORE(line->positions_micros[0], positions_micros[0]);
     STORE(line->positions_micros[1], positions_micros[1]);
-    if (result == 0 && line->state == LEDGER_REDUCING) {
+    /* Out of REDUCING; once reconciled, out of anything that this line never was. */
+    if (result == 0 && LOAD(line->state) != LEDGER_ACTIVE &&
+        (LOAD(line->state) == LEDGER_REDUCING || LOAD(line->reconciled_ns) != 0)) {
         clear_want(ledger);
         STORE(line->state, LEDGER_ACTIVE);
     }
@@ -223,7 +238,7 @@ static int judge(const struct ledger *ledger, int reducing, int64_t now_ns)
     reason = roll_denies(&ledger->shared->header, reducing, now_ns);
     if (reason != REJECT_NONE || reducing)
         return reason;
-    if (state == LEDGER_REDUCING || line->state == LEDGER_REDUCING)
+    if (state == LEDGER_REDUCING || LOAD(line->state) != LEDGER_ACTIVE)
         return REJECT_REDUCING;
     if (now_ns >= LOAD(ledger->shared->header.lease_deadline_ns))
         return REJECT_LEASE_EXPIRED;
@@ -238,8 +253,8 @@ static int charge_order(struct ledger *ledger, int reducing, const int64_t used_
     int result = 0;
 
     if (!fits(ledger, used_micros)) {
-        if (reducing && used_micros[0] <= line->used_micros[0] &&
-            used_micros[1] <= line->used_micros[1])
+        if (reducing && used_micros[0] <= ledger->charged_micros[0] &&
+            used_micros[1] <= ledger->charged_micros[1])
             return REJECT_NONE;
         result = rights_draw(ledger, used_micros, reducing ? DRAW_REDUCING : DRAW_ORDER, 0);
     }
@@ -259,7 +274,7 @@ static int charge_order(struct ledger *ledger, int reducing, const int64_t used_
 }
 
 static void write_slot(struct ledger *ledger, uint16_t index, const struct ledger_order *order,
-                       const int64_t used_after_micros[2])
+                       const int64_t used_after_micros[2], uint32_t checksum)
 {
     struct ledger_slot *slot = &ledger->line->slots[index];
 
@@ -274,13 +289,13 @@ static void write_slot(struct ledger *ledger, uint16_t index, const struct ledge
     slot->quantity_e9 = order->quantity_e9;
     slot->filled_e9 = 0;
     for (int d = 0; d < 2; d++)
-        slot->delta_micros[d] = used_after_micros[d] - ledger->line->used_micros[d];
+        slot->delta_micros[d] = used_after_micros[d] - ledger->charged_micros[d];
     slot->sent_ns = 0;
     slot->lands_until_ns = 0;
     slot->landed_ns = 0;
     memcpy(slot->symbol, order->symbol, sizeof slot->symbol);
     memcpy(slot->query_id, order->query_id, sizeof slot->query_id);
-    slot->crc = slot_checksum(slot);
+    slot->crc = checksum;
     ledger->reducing[index] = order->reducing != 0;
     ledger->window_ns[index] = order->window_ns;
     STORE(slot->state, SLOT_RESERVED);
@@ -289,6 +304,12 @@ static void write_slot(struct ledger *ledger, uint16_t index, const struct ledge
 int ledger_reserve(struct ledger *ledger, uint32_t *slot, const struct ledger_order *order,
                    const int64_t used_after_micros[2], int64_t now_ns)
 {
+    /* First of all, because it takes longest and nothing waits for it: it is ready when the slot is
+     * written. Computed at the end, from the slot, it costs ten nanoseconds more. */
+    uint32_t checksum =
+        order_checksum(order, ledger->generation,
+                       (uint64_t)used_after_micros[0] - (uint64_t)ledger->charged_micros[0],
+                       (uint64_t)used_after_micros[1] - (uint64_t)ledger->charged_micros[1]);
     int reason = judge(ledger, order->reducing, now_ns);
     uint16_t index;
 
@@ -304,7 +325,7 @@ int ledger_reserve(struct ledger *ledger, uint32_t *slot, const struct ledger_or
     if (reason != REJECT_NONE)
         return reason;
     index = ledger->free_slots[ledger->free_count - 1];
-    write_slot(ledger, index, order, used_after_micros);
+    write_slot(ledger, index, order, used_after_micros, checksum);
     store_used(ledger, used_after_micros);
     slots_take(ledger, index, order->client_order_id);
     *slot = index;
@@ -327,7 +348,7 @@ static struct ledger_slot *held_slot(struct ledger *ledger, uint32_t slot)
 /* lands_until: a window that nobody named has no end. */
 static int64_t lands_until(int64_t window_ns, int64_t now_ns)
 {
-    if (window_ns <= 0 || window_ns >= LANDS_UNTIL_NONE - now_ns)
+    if (window_ns <= 0 || now_ns < 0 || window_ns >= LANDS_UNTIL_NONE - now_ns)
         return LANDS_UNTIL_NONE;
     return now_ns + window_ns;
 }
@@ -358,7 +379,10 @@ int ledger_gate(struct ledger *ledger, uint32_t slot, const int64_t used_before_
     if (reason != REJECT_STALE_GENERATION) {
         STORE(held->state, SLOT_FREE);
         slots_put_back(ledger, (uint16_t)slot);
-        store_used(ledger, used_before_micros);
+        if (amounts_are_valid(used_before_micros))
+            store_used(ledger, used_before_micros);
+        else
+            ledger_bug(ledger);
     }
     return reason;
 }
@@ -419,9 +443,9 @@ static void top_up(struct ledger *ledger, const int64_t used_micros[2])
 
     for (int d = 0; d < 2; d++) {
         int64_t chunk = rights_chunk(ledger->shared, d);
-        int64_t alloc = ledger->line->alloc_micros[d];
-        int64_t open_pool = LOAD(ledger->shared->header.limit_micros[d]) -
-                            LOAD(ledger->shared->header.headroom_micros[d]) -
+        int64_t alloc = ledger->granted_micros[d];
+        int64_t open_pool = amount_of(LOAD(ledger->shared->header.limit_micros[d])) -
+                            amount_of(LOAD(ledger->shared->header.headroom_micros[d])) -
                             rights_sum(ledger->shared, d);
 
         target[d] = alloc;
@@ -459,6 +483,6 @@ void ledger_beat(struct ledger *ledger, int64_t now_ns, int halted)
         return;
     if (halted && control_state(control) >= LEDGER_CANCEL_ONLY)
         STORE(ledger->line->halt_ack, control_epoch(control));
-    STORE(ledger->line->progress, ledger->line->progress + 1);
+    STORE(ledger->line->progress, (int64_t)((uint64_t)ledger->line->progress + 1));
     STORE(ledger->line->heartbeat_ns, now_ns);
 }

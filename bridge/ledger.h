@@ -12,6 +12,14 @@
  *                                                    |  no or unclear answer: ledger_unknown
  *   UNKNOWN is left only when the venue has said what became of the order.
  *
+ * The limit is the number that was chosen, or nothing. Limit, headroom, ceiling and every right
+ * carry a checksum, made anew by each change under the lock and looked at before each draw. A
+ * mismatch while alloc_sequence is odd is a change that was interrupted: its values are legal as
+ * they stand, and the next holder of the lock makes the checksum anew. At an even sequence it is
+ * damage: nothing is drawn, and the ledger is HALTED. An order that needs no draw is judged by its
+ * handle's own memory of what it was granted, so that a bit that flips in shared memory makes room
+ * for nobody.
+ *
  * SENT is stored before the bytes leave; FREE only after the venue confirmed. Whoever is killed
  * between two stores over-counts by at most one order and never under-counts.
  *
@@ -39,17 +47,36 @@ struct ledger; /* one process's mapping of the shared file */
 
 /* --- life cycle --- */
 
+/* Where the ledger that ledger_create returns comes from. */
+enum ledger_origin {
+    LEDGER_NEW = 0,
+    LEDGER_ADOPTED = 1,   /* an intact one of this boot, every charge in it kept */
+    LEDGER_RESCUED = 2,   /* made from a damaged one */
+    LEDGER_SUPERSEDED = 3 /* beside one of an older layout that may hold orders */
+};
+
 /* ledger_create: makes the file at path (0600, O_EXCL|O_NOFOLLOW, fully allocated) or takes over an
- * intact one of the same boot and layout, keeping every charge in it. A file of another boot,
- * layout or size is moved to path.old. The state is INIT (a kept HALTED stays) until
- * ledger_set_state. limit and headroom: micro-USD per dimension.
- * *adopted is 1 when an existing file was kept. -EEXIST: another live supervisor owns it. */
-int ledger_create(struct ledger **out, int *adopted, const char *path,
-                  const int64_t limit_micros[2], const int64_t headroom_micros[2], int64_t now_ns);
+ * intact one of the same boot and layout, keeping every charge in it. The state is INIT (a kept
+ * HALTED stays) until ledger_set_state. limit and headroom: micro-USD per dimension.
+ *
+ * A ledger that fails its checks is never replaced by an empty one. The damaged file is kept as
+ * path.damaged-N; the new one has each of its orders that can be read, in state UNKNOWN, with as
+ * much charged as lines and slots tell, and is HALTED: a person looks before anything trades on it.
+ * It is a new file and no repair in place, because whoever still maps the old one believes his own
+ * rights. Only a whole ledger of another boot or layout is moved aside, to path.old; the new one is
+ * HALTED when that one is of this boot and may hold orders. *origin is an enum ledger_origin.
+ * -EEXIST: another live supervisor owns it. */
+int ledger_create(struct ledger **out, int *origin, const char *path, const int64_t limit_micros[2],
+                  const int64_t headroom_micros[2], int64_t now_ns);
 
 /* ledger_open: maps an existing file. -ENOENT; -EPROTO wrong magic, version, layout or size;
  * -EPERM not ours or not 0600. */
 int ledger_open(struct ledger **out, const char *path);
+
+/* ledger_open_damaged: the same whatever the file holds, as long as it is ours and not shorter than
+ * the header; of a cut file the missing slots read as FREE. For who must halt it and read its
+ * orders all the same. When ledger_damage finds something, such a handle joins nothing. */
+int ledger_open_damaged(struct ledger **out, const char *path);
 void ledger_close(struct ledger *ledger);
 
 /* --- supervisor --- */
@@ -57,7 +84,8 @@ void ledger_close(struct ledger *ledger);
 /* ledger_heartbeat_supervisor: renews the lease: participants may add risk until deadline_ns. */
 void ledger_heartbeat_supervisor(struct ledger *ledger, int64_t now_ns, int64_t deadline_ns);
 
-/* ledger_set_limit: a lower limit stops grants until sum(alloc) <= limit; it takes nothing back. */
+/* ledger_set_limit: a lower limit stops grants until sum(alloc) <= limit; it takes nothing back.
+ * -EBADMSG: limit or rights are damaged; the ledger is then HALTED, and they stay as they are. */
 int ledger_set_limit(struct ledger *ledger, const int64_t limit_micros[2],
                      const int64_t headroom_micros[2]);
 
@@ -75,7 +103,8 @@ int ledger_reclaim(struct ledger *ledger, uint32_t participant);
 /* --- anyone --- */
 
 /* ledger_halt: raises the state to HALTED with one compare-and-swap; needs no lock and no other
- * process. Returns the epoch of the halt. Idempotent. */
+ * process. Returns the epoch of the halt. Idempotent. A control word that is no state counts as
+ * HALTED everywhere, and is overwritten here, so that this never fails for what stands in it. */
 int64_t ledger_halt(struct ledger *ledger, uint32_t reason);
 
 /* ledger_snapshot: a consistent copy; `consistent` is 0 after a bounded number of tries, when the
@@ -86,16 +115,27 @@ void ledger_snapshot(const struct ledger *ledger, struct ledger_view *out, int64
  */
 void ledger_glance(const struct ledger *ledger, struct ledger_view *out, int64_t now_ns);
 
-/* ledger_slots: copies at most max slots that are not FREE, returns how many. */
+/* ledger_slots: copies at most max slots that are not FREE, returns how many. One whose state and
+ * checksum are both wrong is noise and left out. */
 int ledger_slots(const struct ledger *ledger, uint32_t participant, struct ledger_slot *out,
                  int max);
+
+/* ledger_slot_is_whole: of a copied slot: it is in a known state, and its order is as it was
+ * written. ledger_slot_landing_is_whole: when it was sent and until when it can land are. */
+int ledger_slot_is_whole(const struct ledger_slot *slot);
+int ledger_slot_landing_is_whole(const struct ledger_slot *slot);
 
 /* ledger_find: the index of this participant's slot that holds the order, FREE ones excepted.
  * 0 or -ENOENT. */
 int ledger_find(const struct ledger *ledger, uint64_t client_order_id, uint32_t *slot);
 
-/* ledger_audit: checks the invariants I1, I5 and slot checksums; returns the number of violations
- * and writes the first one's sentence. */
+/* ledger_damage: whether header, limit, rights and lock are as they were last written: the number
+ * of findings, and the first one's sentence. Takes no lock; rights that move all the time are not
+ * judged. Reads /proc: off the hot path. */
+int ledger_damage(const struct ledger *ledger, char *text, int text_size);
+
+/* ledger_audit: checks the invariants I1, I5, slot checksums and ledger_damage; returns the number
+ * of violations and writes the first one's sentence. */
 int ledger_audit(const struct ledger *ledger, char *text, int text_size);
 
 /* ledger_control: the control word's parts. */
@@ -144,7 +184,8 @@ struct ledger_order {
 
 /* ledger_reserve: FREE to RESERVED, and used becomes used_after. Draws rights when it must.
  * Denies with HALTED, NOT_ACTIVE, REDUCING, LEASE_EXPIRED, NOT_RECONCILED, BUDGET, LEDGER_BUSY,
- * NO_SLOT, DUPLICATE, STALE_GENERATION. Returns enum reject_reason. */
+ * NO_SLOT, DUPLICATE, STALE_GENERATION; NO_LEDGER when a draw finds limit or rights damaged, which
+ * also halts. Returns enum reject_reason. */
 int ledger_reserve(struct ledger *ledger, uint32_t *slot, const struct ledger_order *order,
                    const int64_t used_after_micros[2], int64_t now_ns);
 
@@ -177,6 +218,11 @@ int ledger_reprice(struct ledger *ledger, const int64_t used_micros[2],
 /* ledger_beat: the owner's heartbeat and progress; call it in each duty cycle. Also acknowledges a
  * halt when asked: pass halted = 1 once no further increasing order can leave this thread. */
 void ledger_beat(struct ledger *ledger, int64_t now_ns, int halted);
+
+/* ledger_journal_put: the newest seal of this participant's journal: its sequence and digest; kept
+ * when the participant ends. ledger_journal_head: what the line holds; 0: no seal is known. */
+void ledger_journal_put(struct ledger *ledger, int64_t sequence, const uint8_t head[32]);
+int64_t ledger_journal_head(const struct ledger *ledger, uint32_t participant, uint8_t head[32]);
 
 /* --- the end of a day, and the clock (ledger_day.c) ---
  *

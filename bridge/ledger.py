@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -29,7 +30,7 @@ from bridge.messages import (
 )
 
 PARTICIPANT_NAMES = ("supervisor", "engine", "polymarket_bot", "spare")
-_EPERM, _ENOENT, _EBUSY, _EEXIST, _ENOSPC, _ESTALE, _EPROTO = 1, 2, 16, 17, 28, 116, 71
+_EPERM, _ENOENT, _EBUSY, _EEXIST, _ENOSPC, _ESTALE, _EPROTO, _EBADMSG = 1, 2, 16, 17, 28, 116, 71, 74
 _ADVICE = {
     _EPERM: "it must be a file of this user with mode 0600, and the step must be allowed",
     _ENOENT: "start the supervisor first",
@@ -37,8 +38,19 @@ _ADVICE = {
     _EEXIST: "another supervisor is running; stop it first",
     _ENOSPC: "free some space on tmpfs",
     _ESTALE: "a newer process has taken this participant's line; end this one",
-    _EPROTO: "it was made by another version or before the last boot; stop all processes and start again",
+    _EPROTO: "it was made by another version or before the last boot, or is damaged; stop all processes and "
+    "start again",
+    _EBADMSG: "its memory is damaged and it is halted; stop all processes and start again",
 }
+
+
+class LedgerOrigin(IntEnum):
+    """Where the ledger that create() returns comes from; as in ledger.h."""
+
+    NEW = 0
+    ADOPTED = 1  # an intact one of this boot
+    RESCUED = 2  # made from a damaged one, which is kept aside
+    SUPERSEDED = 3  # beside one of an older layout that may hold orders
 
 
 class LedgerError(Exception):
@@ -58,6 +70,8 @@ class Amounts(NamedTuple):
 
 
 ZERO = Amounts(0, 0)
+_STATES = frozenset(int(state) for state in LedgerState)
+_HALTS = frozenset(int(reason) for reason in HaltReason)
 _REASONS = tuple(RejectReason)  # by number: a lookup costs a tenth of the enum's constructor
 
 
@@ -121,7 +135,7 @@ class LedgerView:
     lease_deadline_ns: int
     taken_ns: int
     epoch: int
-    reason: HaltReason
+    reason: int  # a HaltReason, or the number that stands there
     state: LedgerState
     consistent: bool
     participants: tuple[ParticipantView, ...]
@@ -169,6 +183,33 @@ def _amounts(pair: Any) -> Amounts:
     return Amounts(pair[0], pair[1])
 
 
+def ledger_state(number: int) -> LedgerState:
+    """The state of a number in shared memory. One that is no state is damage, and counts as HALTED, as it
+    does in ledger.h: nobody who looks may fail over it, least of all a kill."""
+    return LedgerState(number) if number in _STATES else LedgerState.HALTED
+
+
+def halt_reason(number: int) -> int:
+    """The reason of a number in shared memory, or the number itself."""
+    return HaltReason(number) if number in _HALTS else number
+
+
+def slot_is_whole(slot: LedgerSlot) -> bool:
+    """The slot is in a known state, and its order is as it was written."""
+    return bool(lib.ledger_slot_is_whole(_slot_in_c(slot)))
+
+
+def landing_is_whole(slot: LedgerSlot) -> bool:
+    """When its order was sent and until when it can land are as they were written."""
+    return bool(lib.ledger_slot_landing_is_whole(_slot_in_c(slot)))
+
+
+def _slot_in_c(slot: LedgerSlot) -> Any:
+    made = ffi.new("struct ledger_slot *")
+    ffi.memmove(made, slot.pack(), LedgerSlot.SIZE)
+    return made
+
+
 def _participant(index: int, view: Any) -> ParticipantView:
     return ParticipantView(
         index=index,
@@ -182,7 +223,7 @@ def _participant(index: int, view: Any) -> ParticipantView:
         start_time=view.start_time,
         reconciled_ns=view.reconciled_ns,
         halt_ack=view.halt_ack,
-        state=LedgerState(view.state),
+        state=ledger_state(view.state),
         generation=view.generation,
         open_orders=view.open_orders,
     )
@@ -191,10 +232,14 @@ def _participant(index: int, view: Any) -> ParticipantView:
 class Ledger:
     """One process's mapping of the ledger; see ledger.h for what each call promises."""
 
-    def __init__(self, handle: Any, path: Path, adopted: bool = False) -> None:
+    def __init__(self, handle: Any, path: Path, origin: LedgerOrigin = LedgerOrigin.ADOPTED) -> None:
         self._ledger: Any = handle  # None once closed, which cffi refuses to pass on
         self.path = path
-        self.adopted = adopted  # create() found an intact ledger and kept its charges
+        self.origin = origin  # what create() found
+        self.adopted = origin in (
+            LedgerOrigin.ADOPTED,
+            LedgerOrigin.RESCUED,
+        )  # with charges of an earlier run
         self.participant: int | None = None
         # The sending thread's own arguments, made once: an order then costs no allocation in C.
         self._used: Any = ffi.new("int64_t[2]")
@@ -208,18 +253,27 @@ class Ledger:
     def create(
         cls, path: Path, limit_micros: Amounts, headroom_micros: Amounts = ZERO, at_ns: int | None = None
     ) -> Ledger:
-        """The supervisor's: makes the file, or takes over an intact one with every charge in it."""
-        out, adopted = ffi.new("struct ledger **"), ffi.new("int *")
+        """The supervisor's: makes the file, or takes over an intact one with every charge in it. One that is
+        damaged is kept aside, and the new one is HALTED with its orders in it (`origin` tells)."""
+        out, origin = ffi.new("struct ledger **"), ffi.new("int *")
         at = now_ns() if at_ns is None else at_ns
-        code = lib.ledger_create(out, adopted, os.fsencode(path), limit_micros, headroom_micros, at)
+        code = lib.ledger_create(out, origin, os.fsencode(path), limit_micros, headroom_micros, at)
         _checked(f"cannot create the ledger {path}", code)
-        return cls(out[0], path, bool(adopted[0]))
+        return cls(out[0], path, LedgerOrigin(origin[0]))
 
     @classmethod
     def open(cls, path: Path) -> Ledger:
         """Maps the file that a supervisor has made."""
         out = ffi.new("struct ledger **")
         _checked(f"cannot open the ledger {path}", lib.ledger_open(out, os.fsencode(path)))
+        return cls(out[0], path)
+
+    @classmethod
+    def open_damaged(cls, path: Path) -> Ledger:
+        """The same whatever stands in the file, to halt it and to read its orders; `damage()` tells what is
+        wrong. LedgerError when it is not ours, or too short for anything."""
+        out = ffi.new("struct ledger **")
+        _checked(f"cannot open the ledger {path}", lib.ledger_open_damaged(out, os.fsencode(path)))
         return cls(out[0], path)
 
     def close(self) -> None:
@@ -306,7 +360,14 @@ class Ledger:
 
     def halt(self, reason: HaltReason) -> int:
         """Stops trading with one compare-and-swap; the epoch of the halt."""
-        return int(lib.ledger_halt(self._ledger, reason))
+        return _checked("cannot halt the ledger", int(lib.ledger_halt(self._ledger, reason)))
+
+    def damage(self) -> str | None:
+        """None when header, limit, rights and lock are as they were last written, else the first finding."""
+        text = ffi.new("char[]", 512)
+        if lib.ledger_damage(self._ledger, text, 512) == 0:
+            return None
+        return str(ffi.string(text).decode(errors="replace"))
 
     def snapshot(self, at_ns: int | None = None) -> LedgerView:
         """One picture, without a lock."""
@@ -319,8 +380,8 @@ class Ledger:
             lease_deadline_ns=view.lease_deadline_ns,
             taken_ns=view.taken_ns,
             epoch=view.epoch,
-            reason=HaltReason(view.reason),
-            state=LedgerState(view.state),
+            reason=halt_reason(view.reason),
+            state=ledger_state(view.state),
             consistent=bool(view.consistent),
             participants=tuple(_participant(i, view.participants[i]) for i in range(PROTOCOL_PARTICIPANTS)),
         )
@@ -333,6 +394,16 @@ class Ledger:
         size = LedgerSlot.SIZE
         return [LedgerSlot.unpack(data[i : i + size]) for i in range(0, len(data), size)]
 
+    def query_ids(self, venue: VenueId) -> set[bytes]:
+        """The 32 bytes by which the venue is asked for an order, of every reservation of every process."""
+        found: set[bytes] = set()
+        slots = ffi.new("struct ledger_slot[]", PROTOCOL_SLOTS)
+        for participant in range(PROTOCOL_PARTICIPANTS):
+            count = lib.ledger_slots(self._ledger, participant, slots, PROTOCOL_SLOTS)
+            here = (slots[n] for n in range(count))
+            found |= {bytes(ffi.buffer(slot.query_id)) for slot in here if slot.venue == venue}
+        return found - {bytes(32)}
+
     def audit(self) -> str | None:
         """None when every invariant holds, else the first violation's sentence."""
         text = ffi.new("char[]", 512)
@@ -344,7 +415,7 @@ class Ledger:
     @property
     def state(self) -> LedgerState:
         """The control word's state, read now."""
-        return LedgerState(lib.ledger_state_now(self._ledger))
+        return ledger_state(lib.ledger_state_now(self._ledger))
 
     @property
     def epoch(self) -> int:

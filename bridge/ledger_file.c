@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
@@ -20,85 +19,33 @@
 
 MAPPING_HOLDS(struct ledger_shared);
 
-/* read_text: the first bytes of a small file of /proc as a string; -1 when it cannot be read. */
-static int read_text(const char *path, char *text, size_t size)
+/* map_memory: the file where it is long enough; else anonymous memory, the file over its beginning,
+ * so that nobody who reads the rest of a cut file is killed for it. */
+static void *map_memory(int fd, off_t size)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t got;
+    const int protection = PROT_READ | PROT_WRITE;
+    const size_t whole = sizeof(struct ledger_shared);
+    void *memory;
 
-    if (fd < 0)
-        return -1;
-    got = read(fd, text, size - 1);
-    close(fd);
-    if (got <= 0)
-        return -1;
-    text[got] = '\0';
-    return 0;
+    if (size >= (off_t)whole)
+        return mmap(NULL, whole, protection, MAP_SHARED | MAP_POPULATE, fd, 0);
+    memory = mmap(NULL, whole, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory != MAP_FAILED && mmap(memory, (size_t)size, protection,
+                                     MAP_SHARED | MAP_FIXED | MAP_POPULATE, fd, 0) == MAP_FAILED) {
+        munmap(memory, whole);
+        return MAP_FAILED;
+    }
+    return memory;
 }
 
-int64_t process_start_time(int64_t pid)
-{
-    char path[64];
-    char text[1024];
-    const char *fields;
-    char state;
-    long threads;
-    unsigned long long start;
-
-    if (pid <= 0)
-        return -1;
-    snprintf(path, sizeof path, "/proc/%" PRId64 "/stat", pid);
-    if (read_text(path, text, sizeof text) != 0)
-        return -1;
-    /* The name, field 2, may itself hold blanks and brackets: count from the last bracket. */
-    fields = strrchr(text, ')');
-    if (fields == NULL ||
-        sscanf(fields + 1,
-               " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld %*d %llu",
-               &state, &threads, &start) != 3)
-        return -1;
-    /* A zombie whose threads are all gone runs no more code; it only waits to be collected. */
-    if (state == 'X' || (state == 'Z' && threads <= 1))
-        return -1;
-    return (int64_t)start;
-}
-
-int process_is(int64_t pid, int64_t start_time)
-{
-    int64_t found = process_start_time(pid);
-
-    return found >= 0 && found == start_time;
-}
-
-int64_t ledger_now_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_BOOTTIME, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec + clock_shift_boot_ns();
-}
-
-static int boot_id(char out[40])
-{
-    char text[64];
-
-    memset(out, 0, 40);
-    if (read_text("/proc/sys/kernel/random/boot_id", text, sizeof text) != 0)
-        return -EIO;
-    text[strcspn(text, "\n")] = '\0';
-    memcpy(out, text, strnlen(text, 39));
-    return 0;
-}
-
-static int map_file(struct ledger **out, int fd)
+int ledger_map(struct ledger **out, int fd, off_t size, uint64_t inode)
 {
     struct ledger *ledger = ALLOCATE(struct ledger);
     void *memory;
 
     if (ledger == NULL)
         return -ENOMEM;
-    memory = mmap(NULL, sizeof(struct ledger_shared), PROT_READ | PROT_WRITE,
-                  MAP_SHARED | MAP_POPULATE, fd, 0);
+    memory = map_memory(fd, size);
     if (memory == MAP_FAILED) {
         int error = errno;
 
@@ -107,40 +54,11 @@ static int map_file(struct ledger **out, int fd)
     }
     (void)mlock(memory, sizeof(struct ledger_shared));
     ledger->shared = memory;
+    ledger->inode = inode;
+    ledger->capacity = (size_t)size;
     ledger->participant = PROTOCOL_PARTICIPANTS;
     *out = ledger;
     return 0;
-}
-
-/* amounts_are_sane: no right is negative and no sum is beyond what was ever granted. */
-static int amounts_are_sane(const struct ledger_shared *shared)
-{
-    for (int d = 0; d < 2; d++) {
-        int64_t limit = shared->header.limit_micros[d];
-
-        if (limit < 0 || limit > LEDGER_AMOUNT_MAX)
-            return 0;
-        for (int i = 0; i < PROTOCOL_PARTICIPANTS; i++) {
-            int64_t alloc = LOAD(shared->participants[i].alloc_micros[d]);
-
-            if (alloc < 0 || alloc > LEDGER_AMOUNT_MAX ||
-                LOAD(shared->participants[i].used_micros[d]) < 0)
-                return 0;
-        }
-        if (rights_sum(shared, d) > shared->header.ceiling_micros[d])
-            return 0;
-    }
-    return 1;
-}
-
-static int header_is_ours(const struct ledger_header *header)
-{
-    char boot[40];
-
-    return LOAD(header->magic) == PROTOCOL_LEDGER_MAGIC && header->version == PROTOCOL_VERSION &&
-           header->size == sizeof(struct ledger_shared) &&
-           header->layout_hash == protocol_layout_hash() && boot_id(boot) == 0 &&
-           memcmp(boot, header->boot_id, sizeof boot) == 0;
 }
 
 int ledger_open(struct ledger **out, const char *path)
@@ -159,7 +77,7 @@ int ledger_open(struct ledger **out, const char *path)
     else if (info.st_size != (off_t)sizeof(struct ledger_shared))
         error = -EPROTO;
     else
-        error = map_file(out, fd);
+        error = ledger_map(out, fd, info.st_size, info.st_ino);
     close(fd);
     if (error == 0 && !header_is_ours(&(*out)->shared->header)) {
         ledger_close(*out);
@@ -207,10 +125,10 @@ static int take_supervision(struct ledger *ledger)
 
 /* fill_new: everything but the magic, in a file that nobody else can see yet. */
 static int fill_new(struct ledger *ledger, const int64_t limit_micros[2],
-                    const int64_t headroom_micros[2])
+                    const int64_t headroom_micros[2], const struct ledger_shared *damaged)
 {
     struct ledger_header *header = &ledger->shared->header;
-    int error = boot_id(header->boot_id);
+    int error = ledger_boot_id(header->boot_id);
 
     if (error == 0)
         error = ledger_lock_init(ledger->shared);
@@ -227,41 +145,77 @@ static int fill_new(struct ledger *ledger, const int64_t limit_micros[2],
     for (uint32_t i = 0; i < PROTOCOL_PARTICIPANTS; i++)
         ledger->shared->participants[i].role = i;
     STORE(header->control, control_make(1, HALT_NONE, LEDGER_INIT));
+    header->rights_checksum = rights_checksum(ledger->shared);
+    if (damaged != NULL)
+        rescue_carry(ledger->shared, damaged);
     error = take_supervision(ledger);
     STORE(header->magic, (uint64_t)PROTOCOL_LEDGER_MAGIC);
     return error;
 }
 
-/* create_new: makes the ledger under a private name and links it into place whole, so that no
- * other process ever sees a half-made one. -EEXIST when somebody else was first. */
+/* temporary_new: an open file under a private name, and that name. */
+static int temporary_new(const char *path, char name[PATH_MAX], int *fd)
+{
+    if (snprintf(name, PATH_MAX, "%s.new.%d", path, (int)getpid()) >= PATH_MAX)
+        return -ENAMETOOLONG;
+    (void)unlink(name);
+    *fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    return *fd < 0 ? -errno : 0;
+}
+
+/* into_place: a damaged file is kept under another name, and replaced in one step; where there is
+ * none, -EEXIST when somebody else was first. */
+static int into_place(const char *temporary, const char *path, int replace)
+{
+    int error = 0;
+
+    if (!replace)
+        return link(temporary, path) != 0 ? -errno : 0;
+    error = rescue_keep(path);
+    if (error == 0 && rename(temporary, path) != 0)
+        error = -errno;
+    return error;
+}
+
+/* create_new: makes the ledger under a private name and puts it into place whole, so that no other
+ * process ever sees a half-made one. damaged: what it replaces, or NULL. */
 static int create_new(struct ledger **out, const char *path, const int64_t limit_micros[2],
-                      const int64_t headroom_micros[2])
+                      const int64_t headroom_micros[2], const struct ledger_shared *damaged)
 {
     char temporary[PATH_MAX];
+    struct stat info;
     int fd;
-    int error;
+    int error = temporary_new(path, temporary, &fd);
 
-    if (snprintf(temporary, sizeof temporary, "%s.new.%d", path, (int)getpid()) >=
-        (int)sizeof temporary)
-        return -ENAMETOOLONG;
-    (void)unlink(temporary);
-    fd = open(temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return -errno;
-    error = fchmod(fd, 0600) != 0 ? -errno : -posix_fallocate(fd, 0, sizeof(struct ledger_shared));
+    if (error != 0)
+        return error;
+    error = fchmod(fd, 0600) != 0 || fstat(fd, &info) != 0
+                ? -errno
+                : -posix_fallocate(fd, 0, sizeof(struct ledger_shared));
     if (error == 0)
-        error = map_file(out, fd);
+        error = ledger_map(out, fd, sizeof(struct ledger_shared), info.st_ino);
     close(fd);
     if (error == 0) {
-        error = fill_new(*out, limit_micros, headroom_micros);
-        if (error == 0 && link(temporary, path) != 0)
-            error = -errno;
+        error = fill_new(*out, limit_micros, headroom_micros, damaged);
+        if (error == 0)
+            error = into_place(temporary, path, damaged != NULL);
         if (error != 0) {
             ledger_close(*out);
             *out = NULL;
         }
     }
     (void)unlink(temporary);
+    return error;
+}
+
+/* lock_to_adopt: -EPROTO when the lock cannot come free, because nobody lives who could hold it. */
+static int lock_to_adopt(struct ledger *ledger)
+{
+    int error = ledger_lock(ledger, 1);
+
+    if (error == -EBADMSG ||
+        (error == -EBUSY && !ledger_somebody_lives(ledger->shared, 0, PROTOCOL_PARTICIPANTS - 1)))
+        return -EPROTO;
     return error;
 }
 
@@ -276,12 +230,9 @@ static int adopt(struct ledger **out, const char *path)
     if (error != 0)
         return error;
     shared = (*out)->shared;
-    error = ledger_lock_wait(shared);
+    error = lock_to_adopt(*out);
     if (error == 0) {
-        error = amounts_are_sane(shared) ? take_supervision(*out) : -EPROTO;
-        /* Whoever still maps a damaged ledger must not trade on it beside its successor. */
-        if (error == -EPROTO)
-            (void)ledger_halt(*out, HALT_BUG);
+        error = rights_are_whole(shared) ? take_supervision(*out) : -EPROTO;
         ledger_unlock(shared);
     }
     if (error != 0) {
@@ -291,13 +242,38 @@ static int adopt(struct ledger **out, const char *path)
     }
     STORE(shared->header.lease_deadline_ns, 0);
     control = LOAD(shared->header.control);
+    if (control_word_state(control) > LEDGER_HALTED)
+        (void)ledger_halt(*out, HALT_LEDGER);
     while (control_state(control) != LEDGER_HALTED &&
            !__atomic_compare_exchange_n(
                &shared->header.control, &control,
-               control_make(control_epoch(control) + 1, HALT_NONE, LEDGER_INIT), 0,
+               control_make(control_next_epoch(control), HALT_NONE, LEDGER_INIT), 0,
                __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
         ;
     return 0;
+}
+
+/* rescue: a new ledger, HALTED, with every order that can be read from the damaged one. Whoever
+ * still maps that one must not trade on it beside its successor, so it is halted too. */
+static int rescue(struct ledger **out, const char *path, const int64_t limit_micros[2],
+                  const int64_t headroom_micros[2])
+{
+    static struct ledger_shared nothing; /* never written */
+    struct ledger *damaged;
+    int error = ledger_open_damaged(&damaged, path);
+
+    if (error == -EPROTO) /* too short to hold anything */
+        return create_new(out, path, limit_micros, headroom_micros, &nothing);
+    if (error != 0)
+        return error;
+    if (ledger_somebody_lives(damaged->shared, ROLE_SUPERVISOR, ROLE_SUPERVISOR)) {
+        error = -EEXIST;
+    } else {
+        (void)ledger_halt(damaged, HALT_LEDGER);
+        error = create_new(out, path, limit_micros, headroom_micros, damaged->shared);
+    }
+    ledger_close(damaged);
+    return error;
 }
 
 static int move_away(const char *path)
@@ -331,31 +307,53 @@ static int lock_folder(const char *path)
     return -EBUSY;
 }
 
+/* replace: what cannot be adopted. Only a whole ledger of another boot or layout is moved aside;
+ * its orders, should there be any on their way, halt the new one. */
+static int replace(struct ledger **out, int *origin, const char *path,
+                   const int64_t limit_micros[2], const int64_t headroom_micros[2])
+{
+    enum ledger_remains remains = ledger_remains_of(path);
+    int error;
+
+    if (remains == REMAINS_DAMAGED) {
+        *origin = LEDGER_RESCUED;
+        return rescue(out, path, limit_micros, headroom_micros);
+    }
+    error = move_away(path);
+    if (error == 0)
+        error = create_new(out, path, limit_micros, headroom_micros, NULL);
+    if (error == 0 && remains == REMAINS_OLD_ORDERS) {
+        *origin = LEDGER_SUPERSEDED;
+        (void)ledger_halt(*out, HALT_LEDGER);
+    }
+    return error;
+}
+
 /* create_or_adopt: with the folder locked. */
-static int create_or_adopt(struct ledger **out, int *adopted, const char *path,
+static int create_or_adopt(struct ledger **out, int *origin, const char *path,
                            const int64_t limit_micros[2], const int64_t headroom_micros[2])
 {
     int error = adopt(out, path);
 
     if (error == 0) {
-        *adopted = 1;
+        *origin = LEDGER_ADOPTED;
         return ledger_set_limit(*out, limit_micros, headroom_micros);
     }
     if (error == -EPROTO)
-        error = move_away(path);
-    if (error != 0 && error != -ENOENT)
+        return replace(out, origin, path, limit_micros, headroom_micros);
+    if (error != -ENOENT)
         return error;
-    return create_new(out, path, limit_micros, headroom_micros);
+    return create_new(out, path, limit_micros, headroom_micros, NULL);
 }
 
-int ledger_create(struct ledger **out, int *adopted, const char *path,
-                  const int64_t limit_micros[2], const int64_t headroom_micros[2], int64_t now_ns)
+int ledger_create(struct ledger **out, int *origin, const char *path, const int64_t limit_micros[2],
+                  const int64_t headroom_micros[2], int64_t now_ns)
 {
     int folder;
     int error;
 
     *out = NULL;
-    *adopted = 0;
+    *origin = LEDGER_NEW;
     for (int d = 0; d < 2; d++)
         if (limit_micros[d] < 0 || limit_micros[d] > LEDGER_AMOUNT_MAX || headroom_micros[d] < 0 ||
             headroom_micros[d] > limit_micros[d])
@@ -363,7 +361,7 @@ int ledger_create(struct ledger **out, int *adopted, const char *path,
     folder = lock_folder(path);
     if (folder < 0)
         return folder;
-    error = create_or_adopt(out, adopted, path, limit_micros, headroom_micros);
+    error = create_or_adopt(out, origin, path, limit_micros, headroom_micros);
     close(folder);
     if (error == 0) {
         STORE((*out)->shared->header.supervisor_heartbeat_ns, now_ns);

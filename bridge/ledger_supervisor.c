@@ -9,24 +9,16 @@ void ledger_heartbeat_supervisor(struct ledger *ledger, int64_t now_ns, int64_t 
     STORE(shared->header.supervisor_heartbeat_ns, now_ns);
     STORE(shared->header.lease_deadline_ns, deadline_ns);
     /* Someone killed while moving a right left the sequence odd; taking the lock mends it. */
-    if ((LOAD(shared->header.alloc_sequence) & 1) != 0 && ledger_lock_try(shared) == 0)
+    if ((LOAD(shared->header.alloc_sequence) & 1) != 0 && ledger_lock(ledger, 0) == 0)
         ledger_unlock(shared);
 }
 
-int ledger_set_limit(struct ledger *ledger, const int64_t limit_micros[2],
-                     const int64_t headroom_micros[2])
+/* set_limit_locked: with the lock held, between rights_begin and rights_end. */
+static void set_limit_locked(struct ledger *ledger, const int64_t limit_micros[2],
+                             const int64_t headroom_micros[2])
 {
     struct ledger_header *header = &ledger->shared->header;
-    int error;
 
-    for (int d = 0; d < 2; d++)
-        if (limit_micros[d] < 0 || limit_micros[d] > LEDGER_AMOUNT_MAX || headroom_micros[d] < 0 ||
-            headroom_micros[d] > limit_micros[d])
-            return -EINVAL;
-    error = ledger_lock_wait(ledger->shared);
-    if (error != 0)
-        return error;
-    rights_begin(ledger->shared);
     for (int d = 0; d < 2; d++) {
         int64_t sum = rights_sum(ledger->shared, d);
         int64_t ceiling = sum < header->ceiling_micros[d] ? sum : header->ceiling_micros[d];
@@ -38,9 +30,29 @@ int ledger_set_limit(struct ledger *ledger, const int64_t limit_micros[2],
         STORE(header->headroom_micros[d], headroom_micros[d]);
         STORE(header->ceiling_micros[d], ceiling > limit_micros[d] ? ceiling : limit_micros[d]);
     }
-    rights_end(ledger->shared);
+}
+
+int ledger_set_limit(struct ledger *ledger, const int64_t limit_micros[2],
+                     const int64_t headroom_micros[2])
+{
+    int error;
+
+    for (int d = 0; d < 2; d++)
+        if (limit_micros[d] < 0 || limit_micros[d] > LEDGER_AMOUNT_MAX || headroom_micros[d] < 0 ||
+            headroom_micros[d] > limit_micros[d])
+            return -EINVAL;
+    error = ledger_lock(ledger, 1);
+    if (error != 0)
+        return error;
+    error = rights_begin(ledger->shared);
+    if (error == 0) {
+        set_limit_locked(ledger, limit_micros, headroom_micros);
+        rights_end(ledger->shared);
+    } else {
+        (void)ledger_halt(ledger, HALT_LEDGER);
+    }
     ledger_unlock(ledger->shared);
-    return 0;
+    return error;
 }
 
 int64_t ledger_set_state(struct ledger *ledger, uint32_t state, uint32_t reason, int by_person)
@@ -52,13 +64,15 @@ int64_t ledger_set_state(struct ledger *ledger, uint32_t state, uint32_t reason,
     if (state > LEDGER_HALTED)
         return -EINVAL;
     do {
-        if (control_state(seen) == state) {
+        /* The byte as it stands: one that is no state means HALTED, and is overwritten all the
+         * same, so that nobody has to guess at it any longer. */
+        if (control_word_state(seen) == state) {
             epoch = control_epoch(seen);
             break;
         }
         if (state < control_state(seen) && !by_person)
             return -EPERM;
-        epoch = control_epoch(seen) + 1;
+        epoch = control_next_epoch(seen);
     } while (!__atomic_compare_exchange_n(control, &seen, control_make(epoch, reason, state), 0,
                                           __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
     /* The other half of the fence in ledger_gate, also for who found it halted already. */
@@ -71,6 +85,24 @@ int64_t ledger_halt(struct ledger *ledger, uint32_t reason)
     return ledger_set_state(ledger, LEDGER_HALTED, reason, 0);
 }
 
+/* lower_to_used: with the lock held. Rights that are not whole stay as they are: what a dead
+ * owner's damaged memory says is used must not make room for others. */
+static void lower_to_used(struct ledger *ledger, struct ledger_participant *line)
+{
+    if (rights_begin(ledger->shared) != 0) {
+        (void)ledger_halt(ledger, HALT_LEDGER);
+        return;
+    }
+    for (int d = 0; d < 2; d++) {
+        int64_t used = LOAD(line->used_micros[d]);
+
+        if (used < line->alloc_micros[d])
+            STORE(line->alloc_micros[d], used);
+    }
+    rights_lower_ceiling(ledger->shared);
+    rights_end(ledger->shared);
+}
+
 int ledger_reclaim(struct ledger *ledger, uint32_t participant)
 {
     struct ledger_participant *line;
@@ -80,22 +112,15 @@ int ledger_reclaim(struct ledger *ledger, uint32_t participant)
     if (participant >= PROTOCOL_PARTICIPANTS)
         return -EINVAL;
     line = &ledger->shared->participants[participant];
-    error = ledger_lock_wait(ledger->shared);
+    error = ledger_lock(ledger, 1);
     if (error != 0)
         return error;
     /* The generation first: should the owner after all still run, it can charge nothing more. */
     STORE(line->generation, line->generation + 1);
     charged = slots_disown(line);
-    rights_begin(ledger->shared);
-    for (int d = 0; d < 2; d++) {
-        int64_t used = LOAD(line->used_micros[d]);
-
+    for (int d = 0; d < 2; d++)
         STORE(line->want_micros[d], 0);
-        if (used < line->alloc_micros[d])
-            STORE(line->alloc_micros[d], used);
-    }
-    rights_lower_ceiling(ledger->shared);
-    rights_end(ledger->shared);
+    lower_to_used(ledger, line);
     STORE(line->reconciled_ns, 0);
     STORE(line->pid, 0);
     ledger_unlock(ledger->shared);

@@ -87,8 +87,7 @@ void ledger_snapshot(const struct ledger *ledger, struct ledger_view *out, int64
     /* With a halt in the copy, the slots are counted as they are after it (see ledger_gate). */
     ledger_fence_full();
     for (int i = 0; i < PROTOCOL_PARTICIPANTS; i++)
-        if (out->participants[i].generation != 0) /* a line never joined holds no order */
-            out->participants[i].open_orders = slots_in_use(&ledger->shared->participants[i]);
+        out->participants[i].open_orders = slots_in_use(&ledger->shared->participants[i]);
 }
 
 int ledger_slots(const struct ledger *ledger, uint32_t participant, struct ledger_slot *out,
@@ -101,8 +100,19 @@ int ledger_slots(const struct ledger *ledger, uint32_t participant, struct ledge
     /* Whoever read of a halt and now asks for the slots sees every order that passed its gate. */
     ledger_fence_full();
     for (int s = 0; s < PROTOCOL_SLOTS && count < max; s++)
-        count += slot_copy(&ledger->shared->participants[participant].slots[s], &out[count]);
+        count += slot_copy(&ledger->shared->participants[participant].slots[s], &out[count]) &&
+                 slot_is_order(&out[count]);
     return count;
+}
+
+int ledger_slot_is_whole(const struct ledger_slot *slot)
+{
+    return slot->state <= SLOT_UNKNOWN && slot->crc == slot_checksum(slot);
+}
+
+int ledger_slot_landing_is_whole(const struct ledger_slot *slot)
+{
+    return slot->sent_crc == slot_sent_checksum(slot);
 }
 
 int ledger_find(const struct ledger *ledger, uint64_t client_order_id, uint32_t *slot)
@@ -146,7 +156,7 @@ static void audit_view(struct audit *audit, const struct ledger_view *view,
         for (int i = 0; i < PROTOCOL_PARTICIPANTS; i++) {
             const struct ledger_participant_view *line = &view->participants[i];
 
-            sum += line->alloc_micros[d];
+            sum += amount_of(line->alloc_micros[d]);
             if (line->alloc_micros[d] < 0 || line->used_micros[d] < 0)
                 audit_add(audit, "an amount is negative", i, line->used_micros[d], 0);
             if (line->used_micros[d] > line->alloc_micros[d] && line->state != LEDGER_REDUCING)
@@ -211,6 +221,8 @@ int ledger_audit(const struct ledger *ledger, char *text, int text_size)
     if (text != NULL && text_size > 0)
         text[0] = '\0';
     audit_amounts(&audit, ledger);
+    if (audit.violations == 0)
+        audit.violations += ledger_damage(ledger, text, text_size);
     for (int i = 0; i < PROTOCOL_PARTICIPANTS; i++)
         audit_line(&audit, &ledger->shared->participants[i], i);
     return audit.violations;

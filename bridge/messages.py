@@ -41,7 +41,7 @@ PAGE_REASONS = 64
 PAGE_SIGNALS = 8
 PAGE_COUNTERS = 64
 HISTOGRAM_BUCKETS = 976
-LAYOUT_HASH = 0xA85D2F3138790860
+LAYOUT_HASH = 0xF9C7D05092FCEC67
 
 
 class ParticipantRole(IntEnum):
@@ -1213,7 +1213,7 @@ class MessageHedge:
         )
 
 
-_JOURNAL_RECORD = Struct("<IHHQqQHBBBBBBBBHI32sqqqqqqqqqq48s48x")
+_JOURNAL_RECORD = Struct("<IHHQqQHBBBBBBBBHI32sqqqqqqqqqq48sqq32x")
 
 
 @dataclass(frozen=True, slots=True)
@@ -1251,6 +1251,8 @@ class JournalRecord:
     realized_micros: int = 0
     fees_e8: int = 0
     execution_id: str = ""
+    wallet_e8: int = 0
+    venue_wall_ns: int = 0
 
     def pack(self) -> bytes:
         """The bytes as they lie in C."""
@@ -1284,6 +1286,8 @@ class JournalRecord:
             self.realized_micros,
             self.fees_e8,
             _encode(self.execution_id, 48),
+            self.wallet_e8,
+            self.venue_wall_ns,
         )
 
     @classmethod
@@ -1320,6 +1324,8 @@ class JournalRecord:
             v[26],
             v[27],
             _decode(v[28]),
+            v[29],
+            v[30],
         )
 
 

@@ -65,6 +65,8 @@ class Page:
     realized_micros: int = 0
     unrealized_micros: int = 0
     fees_micros: int = 0
+    cash_micros: int = 0
+    transfers_micros: int = 0
     fills_total: int = 0
     refusals: tuple[int, ...] = ()
     counters: tuple[int, ...] = ()
@@ -85,6 +87,8 @@ _SCALARS = (
     "realized_micros",
     "unrealized_micros",
     "fees_micros",
+    "cash_micros",
+    "transfers_micros",
     "fills_total",
 )
 
@@ -198,6 +202,8 @@ class PageWriter:
         realized_micros: int = 0,
         unrealized_micros: int = 0,
         fees_micros: int = 0,
+        cash_micros: int = 0,
+        transfers_micros: int = 0,
         venues: Sequence[PageVenue] = (),
         positions: Sequence[PagePosition] = (),
         signals: Sequence[PageSignal] = (),
@@ -216,6 +222,8 @@ class PageWriter:
         content.day = day
         content.reserved1[lib.PAGE_LATE_MICROS] = late_micros
         content.reserved1[lib.PAGE_CLOSED_DAY], content.reserved1[lib.PAGE_CLOSED_MICROS] = closed
+        content.cash_micros = cash_micros
+        content.transfers_micros = transfers_micros
         content.venues_count = self._put(content.venues, venues, PAGE_VENUES)
         content.positions_count = self._put(content.positions, positions, PAGE_POSITIONS)
         content.signals_count = self._put(content.signals, signals, PAGE_SIGNALS)

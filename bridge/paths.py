@@ -113,6 +113,11 @@ class Paths:
         return self.mode_home / "bot.db"
 
     @property
+    def markets(self) -> Path:
+        """The bot's table of markets and their tokens, for commands that must do without a database."""
+        return self.mode_home / "markets.json"
+
+    @property
     def control_db(self) -> Path:
         """The supervisor's SQLite file."""
         return self.mode_home / "control.db"

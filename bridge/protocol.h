@@ -318,8 +318,8 @@ struct page_venue {
     int64_t validity_window_ns; /* longest time that an order may be on its way; 0: the venue has
                                    none */
     int64_t wallet_e8;          /* cash at the venue as it was last told */
-    int64_t books_e8;           /* what our books expected there at that moment */
-    int64_t wallet_ns;          /* when; 0: never */
+    int64_t books_e8;           /* what our books expect there */
+    int64_t wallet_ns;          /* when the wallet was last read; 0: never */
     int64_t reserved0[4];
 };
 PROTOCOL_SIZE(page_venue, 192);
@@ -634,7 +634,9 @@ struct journal_record {
     int64_t realized_micros;
     int64_t fees_e8; /* today, after this record */
     char execution_id[48];
-    char reserved0[48];
+    int64_t wallet_e8;     /* cash that the books expect at the venue; fills and CASH; after this */
+    int64_t venue_wall_ns; /* CASH: the venue's time of the movement */
+    char reserved0[32];
 };
 PROTOCOL_SIZE(journal_record, 256);
 

@@ -41,6 +41,7 @@ COUNTER_NAMES = (
     "orphans_canceled",
     "journal_damaged",
     "backlog_dropped",
+    "journal_missing",
 )
 OUTER_COUNTERS = {
     "heap_calls": 40,

@@ -7,12 +7,10 @@ fees_e8, cash_flow_micros.
 
 from __future__ import annotations
 
-import sqlite3
 from typing import TYPE_CHECKING
 
 from control import access, venues
 from control.records import Record, read_json
-from control.sqlite_look import looked_at
 from control.status import snapshot
 
 if TYPE_CHECKING:
@@ -27,6 +25,8 @@ SUMMED = (
     "volume_micros",
     "cash_flow_micros",
 )
+MOVED = ("cash_micros", "transfers_micros")  # without a fill: part of the day's result, and not
+LIVE_BOOKS = ("engine",)  # participants whose expected cash follows each fill; the others' is as last read
 
 
 def positions(paths: Paths) -> Record:
@@ -48,16 +48,21 @@ def with_assets(paths: Paths, rows: list[Record]) -> list[Record]:
 
 def outcome_tokens(paths: Paths) -> dict[str, str]:
     """Outcome symbol to token id, from the bot's table of markets; empty without one."""
-    if not paths.bot_db.exists():
-        return {}
-    try:
-        with looked_at(paths.bot_db) as database:
-            rows = database.execute(
-                "SELECT yes_symbol, yes_token, no_symbol, no_token FROM markets"
-            ).fetchall()
-    except sqlite3.Error:
-        return {}
-    return {symbol: token for row in rows for symbol, token in (row[:2], row[2:])}
+    return {symbol: token for symbol, token, _ in known_tokens(paths)}
+
+
+def known_tokens(paths: Paths) -> list[tuple[str, str, int]]:
+    """Symbol, token and the end of the market (wall ns) of every outcome in the bot's table. It is a plain
+    file, so that neither a dead bot nor its database stands in the way; what cannot be read is left out."""
+    rows = (read_json(paths.markets) or {}).get("markets")
+    found: list[tuple[str, str, int]] = []
+    for row in rows if isinstance(rows, list) else []:
+        try:
+            expiry_ns = int(row["expiry_ns"])
+            found += [(str(s), str(t), expiry_ns) for s, t in zip(row["symbols"], row["tokens"], strict=True)]
+        except (KeyError, TypeError, ValueError):
+            continue
+    return found
 
 
 def pnl(paths: Paths) -> Record:
@@ -66,22 +71,33 @@ def pnl(paths: Paths) -> Record:
     rows = with_assets(paths, picture["positions"])
     by_venue: dict[str, Record] = {}
     for row in rows:
-        sums = by_venue.setdefault(row["venue"], {"venue": row["venue"], **dict.fromkeys(SUMMED, 0)})
+        sums = by_venue.setdefault(row["venue"], _no_sums(row["venue"]))
         for key in SUMMED:
             sums[key] += row[key]
+    for venue in picture["venues"]:
+        if cash := venue.get("cash"):
+            sums = by_venue.setdefault(venue["name"], _no_sums(venue["name"]))
+            sums["cash_micros"] += cash["cash_micros"]
+            sums["transfers_micros"] += cash["transfers_micros"]
     for sums in by_venue.values():
         sums["fees_micros"] = -(-sums["fees_e8"] // 100)
-        sums["day_micros"] = sums["realized_micros"] + sums["unrealized_micros"] - sums["fees_micros"]
+        result = sums["realized_micros"] + sums["unrealized_micros"] - sums["fees_micros"]
+        sums["day_micros"] = result + sums["cash_micros"]
     total = {key: sum(row[key] for row in rows) for key in SUMMED}
     return {
         "schema_version": 1,
         "state": picture["state"],
         "as_of_wall_ns": picture["as_of_wall_ns"],
+        **dict.fromkeys(MOVED, 0),
         **picture["pnl"],
         "total": total,
         "venues": list(by_venue.values()),
         "positions": rows,
     }
+
+
+def _no_sums(venue: str) -> Record:
+    return {"venue": venue, **dict.fromkeys(SUMMED + MOVED, 0)}
 
 
 def accounts(paths: Paths) -> Record:
@@ -109,7 +125,9 @@ def accounts(paths: Paths) -> Record:
 def _summary(account: Record) -> Record:
     """Open orders, fills and positions over all keys of one venue's account."""
     keys = list((account.get("keys") or account.get("accounts") or {}).values())
+    cash = [amount for key in keys if (amount := _cash_e8(key)) is not None]
     return {
+        "cash_e8": sum(cash) if keys and len(cash) == len(keys) else None,
         "open_orders": sum(len(key.get("open_orders") or []) for key in keys),
         "fills": sum(len(key.get("fills") or []) for key in keys),
         "positions": [
@@ -118,6 +136,31 @@ def _summary(account: Record) -> Record:
             for row in key.get("positions") or []
         ],
     }
+
+
+def _cash_e8(account: Record) -> int | None:
+    """The cash of one key's account in units of 1e-8 USD; None when its venue does not tell it."""
+    if "cash_e8" in account:
+        return int(account["cash_e8"])
+    return int(account["cash_micros"]) * 100 if "cash_micros" in account else None
+
+
+def compare_cash(paths: Paths) -> list[Record]:
+    """Per venue the cash that our books expect there beside what the venue says, in units of 1e-8 USD.
+
+    A participant that tells its books only as of its last reading of the wallet is compared with that
+    reading when the venue's cash has moved since."""
+    theirs = accounts(paths)["venues"]
+    rows = []
+    for venue in snapshot(paths)["venues"]:
+        cash, book = venue.get("cash"), theirs.get(venue["name"])
+        if not cash or not cash["known"] or book is None or book["cash_e8"] is None:
+            continue
+        ours, its = cash["books_e8"], book["cash_e8"]
+        if venue["participant"] not in LIVE_BOOKS and its != ours:
+            its = cash["wallet_e8"]
+        rows.append({"venue": venue["name"], "ours_e8": ours, "venue_e8": its, "equal": abs(ours - its) <= 1})
+    return rows
 
 
 def compare(paths: Paths) -> tuple[bool, list[Record]]:

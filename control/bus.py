@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import zmq
 import zmq.asyncio
 
+from bridge.ledger import LedgerError
 from control import shared
 from control.config import Budget, usd
 from control.errors import ControlError, Exit
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 QUEUE = 4096
 COMMAND_MAX = 4096
+SET_BUDGET_S = 2.5  # less than its asker waits for the answer
 
 
 class BusReader:
@@ -74,6 +76,7 @@ class CommandServer:
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._commands: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "ping": self._ping,
             "snapshot": self._snapshot,
@@ -86,6 +89,7 @@ class CommandServer:
 
     async def run(self) -> None:
         """Serve until cancelled."""
+        self._loop = asyncio.get_running_loop()
         context = zmq.asyncio.Context()
         socket = context.socket(zmq.ROUTER)
         socket.setsockopt(zmq.LINGER, 200)
@@ -135,12 +139,18 @@ class CommandServer:
         return {"snapshot": snapshot(self._supervisor.paths)}
 
     def _stop(self, request: dict[str, Any]) -> dict[str, Any]:
-        self._supervisor.events.write("control", "stop_requested", actor=str(request.get("actor", ""))[:64])
+        keep = request.get("keep_venues") is True
+        actor = str(request.get("actor", ""))[:64]
+        self._supervisor.events.write("control", "stop_requested", actor=actor, keep_venues=keep)
+        self._supervisor.keep_venues = keep
         return {"stopping": True}
 
     def _budget_set(self, request: dict[str, Any]) -> dict[str, Any]:
         budget = Budget.model_validate(request.get("budget"))
-        self._supervisor.set_budget(budget)
+        if self._loop is None:
+            raise ControlError("The supervisor is not up yet; try again in a moment.")
+        # On the loop, where the guard looks: it must never see the one number without the other.
+        asyncio.run_coroutine_threadsafe(self._set_budget(budget), self._loop).result(SET_BUDGET_S)
         return {"limit": usd(budget.limits_micros[0])}
 
     def _clock(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -150,6 +160,12 @@ class CommandServer:
     def _clock_confirm(self, request: dict[str, Any]) -> dict[str, Any]:
         self._supervisor.day.confirm(str(request.get("actor", "a person"))[:64])
         return {"clock": self._supervisor.day.record()}
+
+    async def _set_budget(self, budget: Budget) -> None:
+        try:
+            self._supervisor.set_budget(budget)
+        except LedgerError as error:
+            raise ControlError(f"The limit was not changed: {error}.") from None
 
     def _resume(self, request: dict[str, Any]) -> dict[str, Any]:
         from control.resume import resume

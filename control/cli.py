@@ -213,11 +213,23 @@ def _refuse_other_modes(testnet: bool, live: bool) -> None:
 
 
 @app.command()
-def stop() -> None:
-    """Stop gracefully: cancel every order, keep positions, end every process."""
+def stop(
+    keep_venues: Annotated[
+        bool,
+        typer.Option(
+            "--keep-venues",
+            help="Leave the simulated venues up, as real ones would be: for `control kill --flatten`, which "
+            "must be able to ask them, or for the next start. A later `control stop` ends them.",
+        ),
+    ] = False,
+) -> None:
+    """Stop gracefully: cancel every order, keep positions, end every process.
+
+    To close positions too: control stop --keep-venues   then   control kill --flatten
+    """
     from control.stop import stop as stop_all
 
-    stop_all(open_paths(), say)
+    stop_all(open_paths(), say, keep_venues)
 
 
 KILL_HELP = (
@@ -231,7 +243,14 @@ KILL_HELP = (
 
 @app.command(help=KILL_HELP)
 def kill(
-    flatten: Annotated[bool, typer.Option("--flatten", help="Close positions too, reduce-only.")] = False,
+    flatten: Annotated[
+        bool,
+        typer.Option(
+            "--flatten",
+            help="Close positions too, reduce-only, at every venue that was ever used; works after a stop as "
+            "well, as long as the venues can be asked (simulated ones: `control stop --keep-venues`).",
+        ),
+    ] = False,
     venue: Annotated[
         str | None,
         typer.Option(
@@ -418,17 +437,21 @@ def pnl(as_json: Json = False) -> None:
     from control.config import signed_usd
     from control.view import print_table
 
-    keys = ("realized_micros", "unrealized_micros", "fees_micros", "day_micros")
+    keys = ("realized_micros", "unrealized_micros", "fees_micros", "cash_micros", "day_micros")
     rows = [[row["venue"], *(signed_usd(row[key]) for key in keys)] for row in content["venues"]]
     _say_when(content)
     rows.append(["all", *(signed_usd(content[key]) for key in keys)])
-    print_table("Today", ("venue", "realized", "unrealized", "fees", "day"), rows, "")
+    columns = ("venue", "realized", "unrealized", "fees", "funding and other cash", "day")
+    print_table("Today", columns, rows, "")
+    if content["transfers_micros"]:
+        say(f"Deposits less withdrawals: {signed_usd(content['transfers_micros'])}, no part of the result.")
 
 
 ACCOUNT_HELP = (
     "What each venue's own books say (JSON): to compare with `positions --json` and `pnl --json`.\n\n"
     "--compare sets our books beside the venues' per symbol: quantity, cost, realized, fees and cash flow, "
-    "to the last integer. Marks and unrealized are not compared: each side marks by its own latest price. "
+    "to the last integer, and per venue the cash that our books expect there. "
+    "Marks and unrealized are not compared: each side marks by its own latest price. "
     "Ours are today's and theirs since the account began, so after midnight UTC the sums differ. "
     "A fill that was found late is booked after later ones: realized and cost then differ by the same "
     "amount, and that alone counts as equal."
@@ -473,7 +496,7 @@ def account(
     as_json: Annotated[bool, typer.Option("--json", help="JSON, which is also the default.")] = True,
 ) -> None:
     """The venues' own books, alone or beside ours."""
-    from control.accounting import COMPARED, accounts
+    from control.accounting import COMPARED, accounts, compare_cash
     from control.accounting import compare as compare_books
 
     paths = open_paths()
@@ -485,7 +508,9 @@ def account(
         emit(content)
         return
     equal, rows = compare_books(paths)
-    emit({"schema_version": 1, "equal": equal, "compared": COMPARED, "symbols": rows})
+    cash = compare_cash(paths)
+    equal = equal and all(row["equal"] for row in cash)
+    emit({"schema_version": 1, "equal": equal, "compared": COMPARED, "symbols": rows, "cash": cash})
     say("✓ Our books equal the venues'." if equal else "✗ Our books differ from the venues'.")
     say("Not compared: marks and unrealized. Ours are today's: after midnight UTC the sums differ.")
     if not equal:
@@ -496,12 +521,19 @@ def account(
 def events(
     count: Count = 30,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on showing new ones.")] = False,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Check the chains of the journals; ends with 1 when one is broken."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """What happened, newest last: starts, deaths, refusals, halts, limit changes."""
     from control.status import newest_events
 
     paths = open_paths()
+    if verify:
+        _verify(paths, as_json)
+        return
     show = (lambda row: sys.stdout.write(json.dumps(row) + "\n")) if as_json else _event_line
     rows = newest_events(paths, count)
     for row in rows:
@@ -521,6 +553,20 @@ def events(
                     last = row["wall_ns"]
     except KeyboardInterrupt:
         return
+
+
+def _verify(paths: Paths, as_json: bool) -> None:
+    from control.verify import sentences
+    from control.verify import verify as check
+
+    result = check(paths)
+    if as_json:
+        emit(result)
+    else:
+        for sentence in sentences(result):
+            typer.echo(printable(sentence))
+    if not result["whole"]:
+        raise typer.Exit(int(Exit.ERROR))
 
 
 def _event_line(row: dict[str, Any]) -> None:

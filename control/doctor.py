@@ -101,11 +101,11 @@ def _latch(paths: Paths) -> Finding:
 
 def _ledger(paths: Paths) -> Finding:
     try:
-        ledger = shared.open_ledger(paths)
+        ledger = shared.read_ledger(paths)
     except FileNotFoundError:
         return Finding("ledger", True, "none yet; a start makes it")
     except OSError as error:
-        return Finding("ledger", False, f"{error}; the next start puts it aside and makes a new one")
+        return Finding("ledger", False, f"{error}; move {paths.ledger} away when nothing of it is needed")
     text = ledger.audit()
     ledger.close()
     return Finding("ledger", text is None, text or "its invariants hold")

@@ -96,7 +96,8 @@ def _kept(paths: Paths, venue: str) -> Traces:
         except FileNotFoundError:
             return {}
         return {name: [] for name in sorted(names) if name.startswith("journal-")}
-    files = (paths.bot_db, paths.bot_db.with_name(paths.bot_db.name + "-wal"), paths.log("bot"))
+    wal = paths.bot_db.with_name(paths.bot_db.name + "-wal")
+    files = (paths.bot_db, wal, paths.log("bot"), paths.markets)
     found: Traces = {}
     for file in files:
         try:

@@ -1,5 +1,10 @@
-"""What the supervisor watches: ten times a second the budget, the latch and hung processes, once a
-second today's loss and the ledger's own invariants. Whatever it finds, it can only make trading less."""
+"""What the supervisor watches: ten times a second the limit, the budget, the latch and hung processes,
+once a second today's loss and the ledger's own invariants. Whatever it finds, it can only make trading
+less.
+
+The limit in shared memory is compared with the number that a person chose, and everything halts on a
+difference. A new limit is stored and becomes the chosen one within one turn of the supervisor's loop, so
+that no look of the guard falls between the two."""
 
 from __future__ import annotations
 
@@ -46,6 +51,12 @@ def halt_text(events: list[Record], now_ns: int) -> str:
     return f"{said['text']}{detail}"
 
 
+def _usd(amount_micros: int) -> str:
+    """Exact to the micro-dollar where cents do not tell two numbers apart."""
+    cents = amount_micros % 10_000 == 0
+    return f"${usd(amount_micros)}" if cents else f"${usd(amount_micros)} ({amount_micros} micro-USD)"
+
+
 class Guard:
     """The watching duty of one supervisor."""
 
@@ -82,7 +93,7 @@ class Guard:
             return
         view = ledger.snapshot()
         self._match_latch(view)
-        if view.state != LedgerState.HALTED:
+        if view.state != LedgerState.HALTED and self._limit_is_the_chosen_one(view):
             self._check_budget(view)
         if not paused:
             for child in supervisor.children:
@@ -105,7 +116,30 @@ class Guard:
         reason = words.word(words.HALT_REASONS, view.reason)
         supervisor.events.write("supervisor", "halt_seen", level="error", reason=reason)
         text = halt_text(recorded_events(supervisor.paths.mode_home, 100), time.time_ns())
+        if view.reason == HaltReason.LEDGER:  # a draw found it before the guard did
+            text = self._what_is_wrong(view) or text
         supervisor.latch(view.reason, text or words.HALT_TEXTS.get(reason, ""), view.epoch)
+
+    def _limit_is_the_chosen_one(self, view: LedgerView) -> bool:
+        """Halts when limit or headroom are not what was chosen, or when the ledger is damaged."""
+        text = self._what_is_wrong(view)
+        if text is not None:
+            self._supervisor.halt(HaltReason.LEDGER, text)
+        return text is None
+
+    def _what_is_wrong(self, view: LedgerView) -> str | None:
+        supervisor = self._supervisor
+        budget = supervisor.budget
+        for what, found, chosen in (
+            ("limit", view.limit_micros, budget.limits_micros),
+            ("headroom", view.headroom_micros, budget.headrooms_micros),
+        ):
+            for kind, present, wanted in zip(("", "notional "), found, chosen, strict=True):
+                if present != wanted:
+                    return (
+                        f"the {kind}{what} in shared memory is {_usd(present)}, and {_usd(wanted)} was chosen"
+                    )
+        return supervisor.ledger.damage() if supervisor.ledger is not None else None
 
     def _check_budget(self, view: LedgerView) -> None:
         over = False

@@ -37,9 +37,9 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bridge.ledger import Ledger, now_ns
+from bridge.ledger import Ledger, LedgerError, now_ns
 from bridge.messages import HaltReason
 from control import access, exposure, flight, processes, shared, sweep, venues, words
 from control.access import Place
@@ -50,6 +50,7 @@ from control.recorder import write_event
 
 if TYPE_CHECKING:
     from bridge.paths import Paths
+    from control.flatten import Closed
 
 ACK_WAIT_S = 0.05
 FIRST_SWEEP_S = 0.9  # from the start of the command
@@ -58,7 +59,6 @@ TOTAL_S = 2.6  # of the three seconds that a kill may take, what is left after s
 SECOND_LOOK_S = 0.25  # after the first one, when nothing is on its way
 CALL_TIMEOUT_S = 0.6
 PROGRESS_S = 2.0
-FLATTEN_S = 8.0  # whatever a venue answers, a flatten ends by then
 NO_VENUE = "no venue has anything of ours: none was asked"
 
 Say = Callable[[str, str], None]  # text, tone: good, bad, plain
@@ -73,7 +73,8 @@ class VenueResult:
     cancelled: int = 0
     open_orders: int = 0
     fills: int | None = None
-    flat: str = ""
+    closed: Closed | None = None  # of a flatten
+    to_close: bool = False  # positions may be held there, and were to be closed
     problem: str = ""  # why it is unverified
     nothing: str = ""  # why there can be no order of ours, when that is known without asking
     verified: int = 0  # how many sweeps ended with nothing open
@@ -85,14 +86,14 @@ class VenueResult:
 
     def line(self) -> str:
         """The venue's line of the report."""
-        if self.problem and self.nothing:
+        flat = f", {self.closed.line()}" if self.closed is not None else ""
+        if self.problem and self.nothing and not self.to_close:
             return f"{self.name}{self.where}: {self.nothing} (asked all the same: {self.problem})"
         if self.problem:
-            return f"{self.name}{self.where}: UNVERIFIED, {self.problem}"
+            return f"{self.name}{self.where}: UNVERIFIED, {self.problem}{flat}"
         fills = "fills not asked" if self.fills is None else f"{self.fills} filled meanwhile"
         times = "twice" if self.verified > 1 else "once, after the last order in flight"
         state = f"{self.open_orders} STILL OPEN" if self.open_orders else f"no order open, verified {times}"
-        flat = f", {self.flat}" if self.flat else ""
         return f"{self.name}{self.where}: {self.cancelled} cancelled, {fills}, {state}{self._doubt()}{flat}"
 
     def _doubt(self) -> str:
@@ -106,13 +107,15 @@ class VenueResult:
 
     @property
     def unverified(self) -> bool:
-        """It could not be asked, and may have orders of ours."""
-        return bool(self.problem and not self.nothing)
+        """It could not be asked, and may have orders of ours, or positions that were to be closed."""
+        positions = self.closed is not None and bool(self.closed.unknown)
+        return positions or bool(self.problem and (not self.nothing or self.to_close))
 
     @property
     def left_over(self) -> bool:
         """It was asked, and something is left there."""
-        return bool(self.open_orders or self.unknown or self.unread or "NOT FLAT" in self.flat)
+        closed = self.closed is not None and bool(self.closed.left)
+        return bool(self.open_orders or self.unknown or self.unread or closed)
 
 
 @dataclass(slots=True)
@@ -174,6 +177,8 @@ class Kill:
         self._seen = flight.read(self._paths)
         asked = self._venues()
         self._report.venues = asyncio.run(self._at_venues(asked))
+        if self._flatten:
+            self._close_positions(asked)
         self._note_empty(asked)
         for result in self._report.venues:
             self._say(result.line(), "bad" if result.unverified or result.left_over else "good")
@@ -186,13 +191,24 @@ class Kill:
     # ---- 1, 2: halt and latch --------------------------------------------------------------
 
     def _halt(self) -> None:
+        """Whatever stands in the ledger: it is halted and its orders are read. A halt that failed is said;
+        then nobody can acknowledge it, so that every process is ended all the same."""
         try:
-            self._ledger = shared.open_ledger(self._paths)
+            self._ledger = shared.read_ledger(self._paths)
+            damage = self._ledger.damage()
             self._report.epoch = self._ledger.halt(HaltReason.OPERATOR)
-            self._say(f"ledger HALTED (epoch {self._report.epoch})", "good")
-        except OSError as error:
-            self._report.ledger = str(error)
-            self._say("ledger missing or damaged: every process will be ended instead", "plain")
+        except (OSError, LedgerError, ValueError, LookupError, TypeError, AttributeError) as error:
+            self._ledger, self._report.ledger = None, str(error)
+            self._say(
+                f"ledger could NOT be halted: ledger missing or damaged ({error}). Its processes are ended "
+                "instead",
+                "plain",
+            )
+            return
+        self._say(f"ledger HALTED (epoch {self._report.epoch})", "good")
+        if damage is not None:
+            self._report.ledger = damage
+            self._say(f"ledger missing or damaged: {damage}. Its orders are read all the same", "plain")
 
     def _latch(self) -> None:
         try:
@@ -299,7 +315,8 @@ class Kill:
             owners = [entry.process for entry in self._found if entry.name == place.participant]
             if place.earlier or not owners:
                 result.nothing = exposure.nothing_there(self._paths, place.venue, place) or ""
-            if result.nothing and (place.ready is None or place.problem):
+            result.to_close = self._flatten and result.nothing != exposure.NEVER
+            if result.nothing and not result.to_close and (place.ready is None or place.problem):
                 self._say(f"{place.venue}{place.where}: {result.nothing}", "good")
             else:
                 wanted.append((result, place))
@@ -338,8 +355,6 @@ class Kill:
         try:
             async with venues.open_venue(place.venue, place.ready, CALL_TIMEOUT_S) as venue:
                 await self._empty(venue, place, result, ended)
-                if self._flatten:
-                    result.flat = await self._close_positions(venue)
         except Exception as error:  # whatever went wrong here, the other venue must still be emptied
             why = "no answer in time" if isinstance(error, TimeoutError) else str(error)
             result.problem = f"{why or type(error).__name__}; look at the venue itself, then kill again"
@@ -404,16 +419,15 @@ class Kill:
         if seen.unreadable(result.name) and not self._wait:
             result.unread = f"orders on their way cannot be counted ({seen.problem or 'damaged slots'})"
 
-    async def _close_positions(self, venue: Any) -> str:
-        """Its failure takes nothing away from what was confirmed about the orders."""
-        from control.flatten import flatten
+    def _close_positions(self, asked: list[tuple[VenueResult, Place]]) -> None:
+        """Only now, with everybody dead who could trade against it; and never at a place that may be another
+        one than that which was used."""
+        from control.flatten import close_all
 
-        try:
-            async with asyncio.timeout(FLATTEN_S):
-                return await flatten(venue, self._paths)
-        except Exception as error:
-            why = "no answer in time" if isinstance(error, TimeoutError) else str(error)
-            return f"NOT FLAT as far as is known: {why or type(error).__name__}"
+        there = [(result, place) for result, place in asked if result.to_close and not place.problem]
+        closed = close_all(self._paths, [place for _, place in there], self._report.alive)
+        for (result, _), outcome in zip(there, closed, strict=True):
+            result.closed = outcome
 
     def _note_empty(self, asked: list[tuple[VenueResult, Place]]) -> None:
         """What was confirmed is kept, so that the next kill need not call unverified what is empty."""

@@ -89,23 +89,26 @@ def sale(
     keys: dict[str, Any],
     collar: Decimal,
     cap_usd: Decimal,
-) -> tuple[bytes | None, str]:
-    """The body of one fill-and-kill sale against the book's bids, or None and why there is none.
+) -> tuple[bytes | None, str, str]:
+    """The body of one fill-and-kill sale against the book's bids; else None, and why there is none now, or
+    why there can be none: then it is dust.
 
     The limit price lies the collar below the best bid, the size is capped and on the venue's grid:
     a market order gives at most 2 decimals and takes at most 4."""
     tick, least = Decimal(str(book["tick_size"])), Decimal(str(book["min_order_size"]))
+    if held_micros < least * MICROS:
+        return None, "", f"below the minimum of {least.normalize():f}"
     bids = [Decimal(str(level["price"])) for level in book.get("bids") or []]
     if not bids:
-        return None, "nobody bids"
+        return None, "nobody bids", ""
     floor = (max(bids) * (1 - collar) / tick).to_integral_value(ROUND_FLOOR) * tick
     price = max(floor, tick)
     cap = max(least, (cap_usd / price).to_integral_value(ROUND_FLOOR))
     # Whole shares where possible: then no product has too many decimals.
     held = Decimal(held_micros) / MICROS
     shares = min(held, cap).to_integral_value(ROUND_FLOOR)
-    if shares < least:
-        return None, f"below the venue's minimum of {least} shares"
+    if shares < least:  # a minimum that is no whole number of shares
+        return None, "", f"below the minimum of {least.normalize():f} in whole shares"
     taker = (shares * price * MICROS / 100).to_integral_value(ROUND_CEILING) * 100
     order = SellOrder(
         salt=secrets.randbelow(1 << 52),
@@ -117,7 +120,7 @@ def sale(
         timestamp_ms=time.time_ns() // 1_000_000,
     )
     exchange = EXCHANGE_NEG_RISK if book.get("neg_risk") else EXCHANGE
-    return _body(order, sign(order_digest(order, exchange), keys["private_key"]), keys["api_key"]), ""
+    return _body(order, sign(order_digest(order, exchange), keys["private_key"]), keys["api_key"]), "", ""
 
 
 def _body(order: SellOrder, signature: str, owner: str) -> bytes:

@@ -14,6 +14,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any, Protocol
 
+from control.event_chain import ChainedFile, plain
 from control.records import Record, RecordFile, last_records, read_records
 
 FILLS_FILE = "fills.jsonl"
@@ -94,10 +95,10 @@ class FillRecorder:
 
 
 class EventLog:
-    """events.jsonl: what happened, in past-tense names with fields."""
+    """events.jsonl: what happened, in past-tense names with fields; hash-chained (event_chain.py)."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = RecordFile(folder / EVENTS_FILE)
+        self._file = ChainedFile(folder / EVENTS_FILE)
         self.failed: str | None = None
 
     def write(self, source: str, name: str, *, level: str = "info", **fields: Any) -> None:
@@ -130,4 +131,4 @@ def recorded_fills(folder: Path, count: int) -> list[Record]:
 
 def recorded_events(folder: Path, count: int) -> list[Record]:
     """The newest events of the file, oldest first."""
-    return last_records(folder / EVENTS_FILE, count)
+    return [plain(record) for record in last_records(folder / EVENTS_FILE, count)]

@@ -33,7 +33,7 @@ def resume(paths: Paths) -> list[str]:
     except FileNotFoundError:
         lines.append("no ledger in shared memory: the next start makes a new one")
     except OSError as error:
-        lines.append(f"the ledger cannot be used ({error}): the next start replaces it")
+        lines.append(f"the ledger cannot be used ({error}): the next start keeps its orders and is HALTED")
     else:
         # The ledger before the latch: a running supervisor latches again whatever is still HALTED.
         ledger.set_state(LedgerState.INIT, by_person=True)

@@ -49,15 +49,37 @@ def open_ledger(paths: Paths) -> Ledger:
         raise _translated(error) from None
 
 
-def ledger_view(paths: Paths) -> LedgerView | None:
-    """A snapshot, or None when there is no usable ledger."""
+def read_ledger(paths: Paths) -> Ledger:
+    """Open the ledger to look at it or to halt it, whatever stands in it. OSError when there is nothing to
+    open: no file, not ours, or too short."""
     try:
-        ledger = open_ledger(paths)
+        return Ledger.open_damaged(paths.ledger)
+    except LedgerError as error:
+        raise _translated(error) from None
+
+
+def ledger_view(paths: Paths) -> LedgerView | None:
+    """A snapshot, or None when there is no ledger that can be read."""
+    try:
+        ledger = read_ledger(paths)
     except OSError:
         return None
     view = ledger.snapshot()
     ledger.close()
     return view
+
+
+def ledger_damage(paths: Paths) -> str | None:
+    """What is wrong with the ledger, or None; also None when there is none."""
+    try:
+        ledger = read_ledger(paths)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return f"the ledger cannot be read: {error}"
+    text = ledger.damage()
+    ledger.close()
+    return text
 
 
 def ledger_state(paths: Paths) -> int | None:
@@ -86,9 +108,9 @@ def pid_of(view: LedgerView, role: int) -> int:
 
 
 def open_orders(paths: Paths) -> list[Record]:
-    """Every order that the ledger holds a reservation for."""
+    """Every order that the ledger holds a reservation for, as far as it can be read."""
     try:
-        ledger = open_ledger(paths)
+        ledger = read_ledger(paths)
     except OSError:
         return []
     now = now_ns()
@@ -132,12 +154,15 @@ class Page:
         self.realized_micros = int(content.realized_micros)
         self.unrealized_micros = int(content.unrealized_micros)
         self.fees_micros = int(content.fees_micros)
+        self.cash_micros = int(content.cash_micros)
+        self.transfers_micros = int(content.transfers_micros)
         self.fills_total = int(content.fills_total)
         self.day = int(content.day)
         # Learnt today of fills of closed days; the day closed last, and its result.
         self.late_micros = int(content.reserved1[lib.PAGE_LATE_MICROS])
         self.closed_day = int(content.reserved1[lib.PAGE_CLOSED_DAY])
         self.closed_micros = int(content.reserved1[lib.PAGE_CLOSED_MICROS])
+        self.counters = tuple(int(count) for count in content.counters)
 
     @cached_property
     def refusals(self) -> list[int]:
@@ -214,7 +239,7 @@ class Page:
 
 _VENUE_NUMBERS = (
     "open_orders", "feed_ns", "dead_man_armed_ns", "dead_man_expires_ns", "fills", "resyncs", "disconnects",
-    "clock_offset_ns",
+    "clock_offset_ns", "wallet_e8", "books_e8", "wallet_ns",
 )  # fmt: skip
 _POSITION_NUMBERS = (
     "quantity_e9", "cost_micros", "mark_e9", "realized_micros", "unrealized_micros", "fees_e8",
@@ -350,7 +375,7 @@ def live_processes(paths: Paths, ledger: Ledger | None) -> list[FoundProcess]:
 def all_live_processes(paths: Paths) -> list[FoundProcess]:
     """The same for callers without an open ledger."""
     try:
-        ledger = open_ledger(paths)
+        ledger = read_ledger(paths)
     except OSError:
         return live_processes(paths, None)
     found = live_processes(paths, ledger)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from bridge.ledger import LedgerView
 from bridge.messages import LedgerState
-from control import processes, shared, words
+from control import late_fills, processes, shared, words
 from control.latch import describe, is_latched
+from control.lost_records import lost_records
 from control.processes import FoundProcess, ProcessId
 from control.recorder import recorded_events, recorded_fills
 from control.records import Record, read_json
@@ -49,14 +50,14 @@ def snapshot(paths: Paths) -> Record:
     rows = _processes(about, view, now_ns)
     _add_found(rows, found)
     alone = _unwatched(rows[0], found, running)
-    return {
+    picture = {
         "schema_version": SCHEMA_VERSION,
         "mode": str(about.get("mode") or _mode(pages)),
         "state": _state(view, running, latched),
         "running": running,
         "healthy": bool(running and about.get("healthy")),
         "halt": why_halted(paths, view),
-        "problems": (list(about.get("problems", [])) if running else []) + alone,
+        "problems": ([*about.get("problems", []), *lost_records(pages).values()] if running else []) + alone,
         "uptime_s": _uptime_s(about) if running else 0,
         "taken_wall_ns": time.time_ns(),
         "as_of_wall_ns": None if running or alone else _last_page_wall_ns(pages, now_ns),
@@ -72,6 +73,7 @@ def snapshot(paths: Paths) -> Record:
         "signals": _signals(pages, now_ns),
         "latency": _latency(pages),
     }
+    return late_fills.with_fills(picture, late_fills.beside_pages(paths, pages, view))
 
 
 def _kept(paths: Paths, found: list[FoundProcess]) -> Record:
@@ -86,6 +88,7 @@ def _kept(paths: Paths, found: list[FoundProcess]) -> Record:
         "as_of_wall_ns": kept.get("taken_wall_ns") if kept is not None else None,
     }  # fmt: skip
     if kept is not None:
+        kept = late_fills.with_fills(kept, late_fills.since(paths, kept.get("taken_wall_ns")))
         return {**kept, **changed, "budget": with_next_limit(paths, kept["budget"])}
     return {
         "schema_version": SCHEMA_VERSION, "mode": "paper", **changed, "taken_wall_ns": time.time_ns(),
@@ -195,6 +198,8 @@ def _pnl(pages: dict[str, shared.Page]) -> Record:
         "realized_micros": sum(page.realized_micros for page in pages.values()),
         "unrealized_micros": sum(page.unrealized_micros for page in pages.values()),
         "fees_micros": sum(page.fees_micros for page in pages.values()),
+        "cash_micros": sum(page.cash_micros for page in pages.values()),
+        "transfers_micros": sum(page.transfers_micros for page in pages.values()),
     }
 
 
@@ -299,10 +304,23 @@ def _venues(pages: dict[str, shared.Page], now_ns: int, *, owned: bool) -> list[
                     "resyncs": venue["resyncs"],
                     "disconnects": venue["disconnects"],
                     "clock_offset_ms": venue["clock_offset_ns"] // NS_PER_MS,
+                    "cash": _cash(pages[name], venue, now_ns),
                     "text": venue["text"] if alive else f"{name} does not run; this is its last page",
                 }
             )
     return rows
+
+
+def _cash(page: shared.Page, venue: Record, now_ns: int) -> Record:
+    """What moved without a fill today, and the wallet as it was last read beside what our books expect."""
+    return {
+        "cash_micros": page.cash_micros,
+        "transfers_micros": page.transfers_micros,
+        "known": venue["wallet_ns"] > 0,
+        "wallet_e8": venue["wallet_e8"],
+        "books_e8": venue["books_e8"],
+        "read_age_ms": _age_ms(venue["wallet_ns"], now_ns) if venue["wallet_ns"] > 0 else None,
+    }
 
 
 def _refusals(pages: dict[str, shared.Page]) -> list[Record]:
@@ -357,6 +375,8 @@ def newest_fills(paths: Paths, count: int) -> list[Record]:
         if page is not None and page.fills_total > last.get(name, 0):
             fresh += [record for record in page.fills if record["sequence"] > last.get(name, 0)]
     merged = kept + fresh
+    booked = {late_fills.key_of(record) for record in merged}
+    merged += [fill for fill in late_fills.recorded(paths) if late_fills.key_of(fill) not in booked]
     return sorted(merged, key=lambda record: int(record["wall_ns"]))[-count:]
 
 

@@ -25,8 +25,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from bridge.ledger import Amounts, Ledger
-from bridge.messages import HaltReason, LedgerState, ParticipantRole
+from bridge.ledger import Amounts, Ledger, LedgerOrigin
+from bridge.messages import PROTOCOL_PARTICIPANTS, HaltReason, LedgerState, ParticipantRole
 from bridge.paths import Paths
 from bridge.wall_clock import ClockError, follow_test_clock
 from control import children as kids
@@ -37,8 +37,10 @@ from control.config import Budget, Paper, load, micros, usd
 from control.day import DayKeeper
 from control.errors import ControlError, Exit
 from control.guard import Guard
+from control.instance import know_instance
 from control.keeper import Keeper, StartFailed
 from control.latch import describe, is_latched, set_latch
+from control.lost_records import lost_records
 from control.processes import ProcessId
 from control.recorder import EventLog, FillRecorder
 from control.records import write_atomically
@@ -68,12 +70,14 @@ class Supervisor:
         self.adopted = False
         self.stopping = asyncio.Event()
         self.stop_simulators = True
+        self.keep_venues = False  # after a stop that leaves them up
         self.exit_code = Exit.OK
         self._lock = -1
         self._keeper = Keeper(self)
         self.day = DayKeeper(self)
         self._started_wall_ns = time.time_ns()
         self._fills_problem: str | None = None
+        self._lost_told: set[str] = set()
         self._unverified: list[str] = []  # venues where a stop did not see that nothing is open
         self.earlier = shared.about_supervisor(paths)
         self._sweeps: set[asyncio.Task[str]] = set()
@@ -145,6 +149,7 @@ class Supervisor:
             raise ControlError("It is already running; `control status` shows it.", Exit.ERROR) from None
 
     def _prepare(self) -> None:
+        know_instance(self.paths, self.events, self.step)
         engine_config = Path(self.options.get("engine_config") or self._folder / self.settings.engine_config)
         bot_config = Path(self.options.get("bot_config") or self._folder / self.settings.bot_config)
         self.children = kids.make_children(self.paths, self.settings, engine_config, bot_config, self.options)
@@ -161,9 +166,10 @@ class Supervisor:
                 "Look at that folder; `control doctor` helps.",
                 Exit.ERROR,
             ) from None
+        self._refuse_what_was_rescued(self.ledger)
         self.adopted = adopted = self.ledger.adopted
         if adopted:
-            self._apply_limit()
+            self._apply_limit(self.budget)
             for child in self.children:
                 if child.role is not None:
                     self.ledger.reclaim(ParticipantRole(child.role))
@@ -176,6 +182,29 @@ class Supervisor:
         limit, notional = self.budget.limits_micros
         kept = ", charges of the last run kept" if adopted else ""
         self.step(f"Ledger ready: limit ${usd(limit)}, notional ${usd(notional)}{kept}")
+
+    def _refuse_what_was_rescued(self, ledger: Ledger) -> None:
+        """A ledger that was damaged, or one of another build that may hold orders, is HALTED: a person looks
+        before anything trades on what could be read of it."""
+        orders = sum(len(ledger.slots(role)) for role in range(PROTOCOL_PARTICIPANTS))
+        if ledger.origin == LedgerOrigin.RESCUED:
+            text = (
+                f"the ledger was damaged; it is kept as {ledger.path}.damaged-…, and the new one has its "
+                f"{orders} orders, of unknown fate"
+            )
+        elif ledger.origin == LedgerOrigin.SUPERSEDED:
+            text = (
+                f"another build of this program left a ledger that may hold orders, kept as {ledger.path}.old"
+            )
+        else:
+            return
+        self.events.write("supervisor", "ledger_replaced", level="error", text=text, orders=orders)
+        self.latch(HaltReason.LEDGER, text, ledger.epoch)
+        raise StartFailed(
+            f"{text[0].upper()}{text[1:]}. Trading is halted: `control kill` empties the venues, "
+            "`control resume` lifts the halt after a check.",
+            Exit.HALTED,
+        )
 
     def _end_orphans(self) -> None:
         """End participants that an earlier supervisor left behind: their lease is gone, and only a
@@ -254,6 +283,15 @@ class Supervisor:
             self.record_fills_now()
             await asyncio.sleep(BEAT_S)
 
+    def _note_lost_records(self) -> None:
+        """Told once, also when the participant said so before anybody listened to it."""
+        pages = {name: shared.read_page(self.paths, name) for name in words.PARTICIPANTS[1:]}
+        lost = lost_records({name: page for name, page in pages.items() if page and not page.torn})
+        for name, text in lost.items():
+            if name not in self._lost_told:
+                self.events.write("supervisor", name, level="error", text=text)
+        self._lost_told = set(lost)
+
     def record_fills_now(self) -> None:
         """Copy new fills of both pages into fills.jsonl; a full disk is an event, not an end."""
         for name in words.PARTICIPANTS[1:]:
@@ -275,6 +313,7 @@ class Supervisor:
 
     async def _write_snapshots(self) -> None:
         while True:
+            self._note_lost_records()
             self.write_snapshot()
             self.write_supervisor_json()
             for child in self.children:
@@ -334,7 +373,7 @@ class Supervisor:
             self._unverified = [f"{n}: {word}" for n, word in said.items() if not word.endswith(", 0 open")]
             self._note_empty({name for name, word in said.items() if word.endswith(", 0 open")})
         self.write_snapshot()
-        if self.stop_simulators:
+        if self.stop_simulators and not self.keep_venues:
             await self._stop_simulators()
         self.write_supervisor_json()
 
@@ -384,14 +423,15 @@ class Supervisor:
         return child.process.pid if child.process else 0
 
     def set_budget(self, budget: Budget) -> None:
-        """A new limit, at once; a lower one takes nothing back but stops grants until it is kept."""
+        """A new limit, at once; a lower one takes nothing back but stops grants until it is kept. Called on
+        the supervisor's loop: the guard halts when the ledger's limit is not `budget`."""
+        self._apply_limit(budget)
         self.budget = budget
-        self._apply_limit()
         self.events.write("supervisor", "limit_changed", **budget.model_dump())
         self.write_supervisor_json()
 
-    def _apply_limit(self) -> None:
-        limits, headrooms = self.budget.limits_micros, self.budget.headrooms_micros
+    def _apply_limit(self, budget: Budget) -> None:
+        limits, headrooms = budget.limits_micros, budget.headrooms_micros
         self.live_ledger().set_limit(Amounts(*limits), Amounts(*headrooms))
 
     @property

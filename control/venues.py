@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from control.flight import Order
 
 VENUES = ("binance", "polymarket")
+TRADES_PAGE, WEEK_MS = 1000, 7 * 24 * 3600 * 1000
 
 # A fifth of what an address may ask Binance for in a minute (exchangeInfo, REQUEST_WEIGHT 2400): the rest is
 # the trading process's. The bucket holds what the first looks of an emergency cost, then fills slowly, so
@@ -286,6 +287,21 @@ class BinanceVenue:
             if row["positionAmt"].strip("-0.") != ""
         ]
 
+    async def trades(self, symbol: str, since_ms: int) -> list[dict[str, Any]]:
+        """Every execution of the account in a symbol since then, oldest first, all pages. A question by time
+        shows seven days at most (userTrades), and from an id everything."""
+        start, rows = since_ms, list[dict[str, Any]]()
+        while not rows and start <= time.time() * 1000 + self._offset_ms:
+            asked = {"symbol": symbol, "startTime": str(start), "limit": str(TRADES_PAGE)}
+            rows = await self._signed("GET", "/fapi/v1/userTrades", asked)
+            start += WEEK_MS
+        page = rows
+        while len(page) == TRADES_PAGE:
+            after = {"symbol": symbol, "fromId": str(page[-1]["id"] + 1), "limit": str(TRADES_PAGE)}
+            page = await self._signed("GET", "/fapi/v1/userTrades", after)
+            rows = rows + page
+        return rows
+
     async def top(self, symbol: str) -> tuple[str, str]:
         """Best bid and best ask, as text."""
         status, answer = await self._http.send("GET", f"/fapi/v1/ticker/bookTicker?symbol={symbol}")
@@ -355,12 +371,13 @@ class PolymarketVenue:
 
     def __init__(self, ready: dict[str, Any], timeout_s: float) -> None:
         keys = ready["credentials"]
-        self.wallet: dict[str, Any] = keys  # with the private key, for flatten
         self._address: str = keys["address"] if "address" in keys else _address_of(keys["private_key"])
+        self.wallet: dict[str, Any] = {**keys, "address": self._address}  # with the private key, for flatten
         self._key: str = keys["api_key"]
         self._secret: bytes = base64.urlsafe_b64decode(keys["api_secret"])
         self._passphrase: str = keys["passphrase"]
         self._http = _Http(ready["clob"], ready.get("ca"), timeout_s)
+        self._data = _Http(ready["data"], ready.get("ca"), timeout_s) if ready.get("data") else None
         self.pace = Pace()
 
     def __repr__(self) -> str:
@@ -373,6 +390,8 @@ class PolymarketVenue:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._http.close()
+        if self._data is not None:
+            await self._data.close()
 
     async def ping(self) -> float:
         """The venue's clock minus ours, in seconds (the venue tells whole seconds)."""
@@ -447,6 +466,40 @@ class PolymarketVenue:
         query = urlencode({"asset_type": "CONDITIONAL", "token_id": token, "signature_type": "0"})
         answer = await self._signed("GET", "/balance-allowance", query)
         return int(answer["balance"])
+
+    async def trades(self, since_s: int) -> list[dict[str, Any]]:
+        """Every trade of the account since then, by the venue's clock, all pages."""
+        return await self._pages("/data/trades", f"after={max(0, since_s)}")
+
+    async def listed_tokens(self) -> set[str]:
+        """The outcome tokens that the Data API says the wallet holds. It reads the chain and lags behind
+        the matching engine, so it tells where to look and never how much there is."""
+        if self._data is None:
+            raise VenueError("the address of its Data API is not known")
+        tokens: set[str] = set()
+        cursor = ""
+        for _ in range(100):
+            query = {"user": self._address, "limit": "1000", **({"cursor": cursor} if cursor else {})}
+            status, answer = await self._data.send("GET", f"/v2/positions?{urlencode(query)}")
+            if status != 200:
+                raise VenueError(f"HTTP {status}: {_message(answer)}")
+            tokens |= {str(row["token_id"]) for row in answer["data"]}
+            cursor = answer["pagination"]["next_cursor"] or ""
+            if not cursor:
+                return tokens
+        raise VenueError("the pages of positions do not end")
+
+    async def fee_terms(self, condition: str) -> tuple[str, int]:
+        """A market's taker fee: rate and exponent of the schedule (`fd` of /clob-markets)."""
+        status, answer = await self._http.send("GET", f"/clob-markets/{condition}")
+        if status != 200 or not isinstance(answer, dict):
+            raise VenueError(f"HTTP {status}: {_message(answer)}")
+        terms = answer.get("fd") or {}
+        return str(terms.get("r") or 0), int(terms.get("e") or 1)
+
+    def is_ours(self, leg: dict[str, Any]) -> bool:
+        """Whether this side of a trade belongs to our key or our wallet."""
+        return leg.get("owner") == self._key or str(leg.get("maker_address")).lower() == self._address.lower()
 
     async def book(self, token: str) -> dict[str, Any]:
         """The token's order book with its tick and minimum size."""

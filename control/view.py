@@ -131,8 +131,11 @@ def today(picture: Record) -> Text:
     line.append(" profit" if day >= 0 else " LOSS")
     line.append(
         f"  (realized {signed_usd(pnl['realized_micros'])}, unrealized "
-        f"{signed_usd(pnl['unrealized_micros'])}, fees {signed_usd(pnl['fees_micros'])})"
+        f"{signed_usd(pnl['unrealized_micros'])}, fees {signed_usd(pnl['fees_micros'])}"
     )
+    if cash := pnl.get("cash_micros"):
+        line.append(f", funding and other cash {signed_usd(cash)}")
+    line.append(")")
     return line
 
 

@@ -24,6 +24,7 @@ from bridge.paths import Paths
 from bridge.wall_clock import wall_ns
 from polymarket_bot.api.polymarket import Credentials, Endpoints, Exchange, Polymarket
 from polymarket_bot.api.stream import MarketStream, UserStream
+from polymarket_bot.cash_watch import CashWatch
 from polymarket_bot.connection import access_of, budget_limit, check_geoblock, connection_details
 from polymarket_bot.dead_man import DeadMan
 from polymarket_bot.duty import DutyCycle
@@ -31,6 +32,7 @@ from polymarket_bot.errors import BotError, ConfigurationError, HaltedError, Led
 from polymarket_bot.execution.budget import LedgerBudget
 from polymarket_bot.execution.dry_run import DryRunBudget, DryRunExchange
 from polymarket_bot.execution.engine import EngineSettings, ExecutionEngine
+from polymarket_bot.execution.history import DayHistory
 from polymarket_bot.execution.reconcile import UNKNOWN_WINDOW_NS
 from polymarket_bot.execution.settlement import Settlement, day_of
 from polymarket_bot.ipc.integration import Integration
@@ -39,6 +41,7 @@ from polymarket_bot.model import Intent, Market, Price, Side, Size
 from polymarket_bot.risk.manager import RiskManager
 from polymarket_bot.settings import Mode, Settings
 from polymarket_bot.status_page import StatusPage
+from polymarket_bot.storage.cash import CashRecords
 from polymarket_bot.storage.database import Database
 from polymarket_bot.venue_watch import VenueWatch
 
@@ -109,7 +112,8 @@ class App:
 
     async def _run_joined(self, endpoints: Endpoints, credentials: Credentials | None) -> int:
         storage = self._settings.storage.file
-        self._database = await Database.open(Path(storage) if storage else self._paths.bot_db)
+        path = Path(storage) if storage else self._paths.bot_db
+        self._database = await Database.open(path, self._paths.markets)
         writer = asyncio.create_task(self._database.writer())
         try:
             async with asyncio.TaskGroup() as group:
@@ -207,9 +211,14 @@ class App:
 
     async def _start(self, endpoints: Endpoints, credentials: Credentials | None) -> None:
         database, wall = self._database, self._clock.wall_ns()
-        self._settlement = Settlement(await database.load_day() or self._budget.roll().day or day_of(wall))
+        day = await database.load_day()
+        self._settlement = Settlement(day or self._budget.roll().day or day_of(wall))
         self._settlement.late_micros = await database.load_late(self._settlement.day)
-        self._settlement.load(await database.load_openings(self._settlement.day), await database.load_fills())
+        self._history: DayHistory | None = None
+        self._day_unknown = day is None and self._mode != "dry-run"
+        if not self._day_unknown:
+            openings = await database.load_openings(self._settlement.day)
+            self._settlement.load(openings, await database.load_fills())
         trades_read_s = await database.load_trades_read()
         self._integration = Integration(
             self._paths,
@@ -240,7 +249,9 @@ class App:
             self._clock.wall_ns,
             lambda condition_id, _token: self._markets.on_resolved(condition_id),
         )
-        self._wire()
+        self._wire(venue)
+        self._run_dead_man()
+        await self._cash.load()
         await self._reconcile_at_start()
         await self._markets.follow()
         self._spawn(self._market.run())
@@ -263,12 +274,21 @@ class App:
         self._spawn(self._watch.run())
         self._spawn(self._markets.run())
         if self._mode != "dry-run":
-            self._duty.dead_man = DeadMan(self._exchange, self._budget, lambda: self._duty.cycles)
-            self._spawn(self._duty.dead_man.run())
+            self._spawn(self._cash.run())
         self._ready = True
         log.info("bot_started", mode=self._mode, markets=len(self._markets.quoted))
 
-    def _wire(self) -> None:
+    def _run_dead_man(self) -> None:
+        """From before the first look at the account: another system that the look finds must see us. It
+        does not beat for orders before the first duty cycle."""
+        if self._mode == "dry-run":
+            return
+        dead_man = DeadMan(self._exchange, self._budget, self._integration, lambda: self._duty.cycles)
+        self._engine.reconciler.foreign.seen = dead_man.announce
+        self._duty.dead_man = dead_man
+        self._spawn(dead_man.run())
+
+    def _wire(self, venue: Polymarket) -> None:
         """The parts of a duty cycle and the tasks beside it, each given what it reads and changes."""
         engine, integration, stream = self._engine, self._integration, self._market
         self._markets = MarketList(
@@ -277,6 +297,18 @@ class App:
         engine.desk.market_doubted = self._markets.on_doubt
         engine.account.market_held = self._markets.on_held
         self._watch = VenueWatch(self._mode, self._exchange, engine, self._clock)
+        self._watch.save_market = self._database.save_market
+        self._cash = CashWatch(
+            venue,
+            engine,
+            self._watch,
+            CashRecords(self._database),
+            self._budget,
+            integration,
+            self._clock,
+            self._settings.cash.every_s,
+        )
+        engine.desk.balance_doubted = self._cash.wanted.set
         self._duty = DutyCycle(
             self._settings,
             self._mode,
@@ -289,7 +321,14 @@ class App:
             self._clock,
         )
         self._page = StatusPage(
-            engine, self._duty, integration, stream, self._budget, self._database, self._symbol_of
+            engine,
+            self._duty,
+            integration,
+            stream,
+            self._budget,
+            self._database,
+            self._cash,
+            self._symbol_of,
         )
 
     def _make_engine(self) -> ExecutionEngine:
@@ -325,19 +364,32 @@ class App:
     async def _reconcile_at_start(self) -> None:
         """Until the venue has answered everything once: nothing open, no fill missed, balances compared."""
         await self._markets.load()
-        self._engine.day.begin_at_start()
+        if self._day_unknown:
+            self._history = DayHistory(
+                self._engine.account,
+                self._engine.reconciler,
+                self._exchange,
+                self._database,
+                self._integration,
+            )
+        else:
+            self._engine.day.begin_at_start()
         self._database.prune_orders(self._clock.wall_ns() - KEEP_ORDERS_NS)
         while True:
             try:
                 found = await self._engine.reconciler.fence()
                 self._integration.earlier = await self._database.load_orders(open_only=True)
                 known = list(self._integration.earlier)
+                if self._history is not None and self._day_unknown:
+                    self._page.fills_rebuilt = await self._history.rebuild()
+                    self._day_unknown = False
                 if await self._engine.reconciler.reconcile():
                     unclear = await self._adopt_unclear()
                     await self._database.end_orders(order for order in known if order not in unclear)
                     await self._markets.settle_ended()  # before balances: the venue pays and empties them
                     await self._markets.read_marks()  # a balance that differs is adopted at the mark
-                    await self._watch.compare_balances(adopt_now=True)
+                    if self._mode != "dry-run":
+                        await self._cash.start()
                     break
             except VenueError as error:
                 log.warning("venue_not_reconciled", error=str(error)[:200])

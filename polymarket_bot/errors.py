@@ -48,6 +48,14 @@ class VenueAccountError(VenueError):
     retryable = False
 
 
+class HeartbeatTakenError(VenueError):
+    """The venue expected another heartbeat id than ours; `expected` is "" when it knows of none."""
+
+    def __init__(self, expected: str) -> None:
+        super().__init__("the venue expected another heartbeat id")
+        self.expected = expected
+
+
 class BookError(BotError):
     """A stream message that does not fit the book: the book must be fetched again."""
 

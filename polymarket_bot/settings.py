@@ -162,6 +162,10 @@ class StorageSettings(Section):
     file: str | None = Field(None, description="SQLite file; default: bot.db of the mode. DATABASE_URL wins")
 
 
+class CashSettings(Section):
+    every_s: int = Field(60, ge=1, le=60, description="how often wallet, tokens and activity are compared")
+
+
 class Settings(Section):
     schema_file: str | None = Field(None, alias="$schema")
     venue: Literal["polymarket"]
@@ -173,6 +177,7 @@ class Settings(Section):
     risk: RiskSettings
     hedge: HedgeSettings
     storage: StorageSettings = StorageSettings(file=None)
+    cash: CashSettings = CashSettings(every_s=60)
 
 
 def load_settings(path: Path) -> Settings:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from bridge.messages import MessageRiskState, PagePosition, PageVenue, SessionState, VenueId
 from polymarket_bot.api.stream import MarketStream
+from polymarket_bot.cash_watch import CashWatch
 from polymarket_bot.dead_man import DEAD_MAN_NS
 from polymarket_bot.duty import DutyCycle
 from polymarket_bot.execution.budget import LedgerBudget
@@ -30,6 +31,7 @@ class StatusPage:
         stream: MarketStream,
         budget: LedgerBudget | DryRunBudget,
         database: Database,
+        cash: CashWatch,
         symbol_of: Callable[[str], str],
     ) -> None:
         self._engine = engine
@@ -39,8 +41,10 @@ class StatusPage:
         self._market = stream
         self._budget = budget
         self._database = database
+        self._cash = cash
         self._symbol_of = symbol_of
         self.stopped = False
+        self.fills_rebuilt = 0  # of today, which the database did not know
         self._page_ns = self._risk_state_ns = 0
 
     def publish_when_due(self, now: int) -> None:
@@ -51,19 +55,27 @@ class StatusPage:
     def publish(self, now: int) -> None:
         realized, unrealized, fees_e8 = self._engine.account.day_account()
         fees = -(-fees_e8 // 100)
+        cash = self._engine.account.day_cash()
         self._integration.page.publish(
             updated_ns=now,
-            day_micros=realized + unrealized - fees,
+            day_micros=realized + unrealized - fees + cash,
             realized_micros=realized,
             unrealized_micros=unrealized,
             fees_micros=fees,
+            cash_micros=cash,
+            transfers_micros=self._engine.account.cash.transfers_micros(self._settlement.day),
             venues=[self._page_venue(now)],
             positions=self._page_positions(),
             signals=self._integration.page_signals(),
             day=self._settlement.day,
             late_micros=self._settlement.late_micros,
             closed=(self._settlement.closed_day, self._settlement.closed_micros),
-            counters={0: self._duty.cycles, 1: self._market.connections, 2: self._market.malformed},
+            counters={
+                0: self._duty.cycles,
+                1: self._market.connections,
+                2: self._market.malformed,
+                3: self.fills_rebuilt,
+            },
         )
         self._database.note_day(
             self._settlement.day, realized, unrealized, fees_e8, self._settlement.fills_today(), now
@@ -105,6 +117,8 @@ class StatusPage:
             state = SessionState.READY
             if self._engine.pulled:
                 text = "quotes are pulled"
+            elif self._cash.doubt:
+                text = self._cash.doubt
         lost = max(0, self._market.connections - 1)
         if user is not None:
             lost += max(0, user.connections - 1)
@@ -120,6 +134,9 @@ class StatusPage:
             disconnects=lost,
             clock_offset_ns=self._market.clock_offset_ns,
             text=text[:63],
+            wallet_e8=self._cash.wallet_micros * 100,
+            books_e8=self._cash.books_micros * 100,
+            wallet_ns=self._cash.read_ns,
         )
 
     def _page_positions(self) -> list[PagePosition]:

@@ -1,9 +1,10 @@
-"""The regular comparison with the venue: orders and trades every 15 s or in doubt, balances each minute."""
+"""The regular comparison with the venue: orders and trades every 15 s or in doubt; tokens when asked to."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 
 import structlog
 
@@ -19,8 +20,6 @@ from polymarket_bot.settings import Mode
 
 log = structlog.get_logger("bot")
 
-BALANCE_EVERY_NS = 60_000_000_000
-
 
 class VenueWatch:
     """Keeps asking the venue what our streams may not have told."""
@@ -32,8 +31,8 @@ class VenueWatch:
         self._settlement = engine.account.settlement
         self._clock = clock
         self.user: UserStream | None = None
-        self._balance_ns = 0
-        self._mismatches: dict[str, int] = {}
+        self.skipped = False  # the last comparison left out tokens of which a trade is not final
+        self.save_market: Callable[[Market], None] = lambda market: None
 
     async def run(self) -> None:
         """Every 15 s, and whenever something is in doubt."""
@@ -50,50 +49,50 @@ class VenueWatch:
             if await self._engine.reconciler.reconcile():
                 if self.user is not None and self.user.gaps == gaps and self.user.connected_ns:
                     self.user.caught_up = True
-                if now - self._balance_ns > BALANCE_EVERY_NS:
-                    self._balance_ns = now
-                    await self.compare_balances(adopt_now=False)
             else:
                 self._engine.desk.check_wanted.set()
                 await asyncio.sleep(1.0)
             await asyncio.sleep(0.1)
 
-    async def compare_balances(self, adopt_now: bool) -> None:
-        """Tokens at the venue against our books. A difference that lasts is adopted: the venue is right."""
+    async def compare_balances(self) -> None:
+        """Tokens at the venue against our books. A difference that nothing explains is adopted as soon as it
+        is certain: the venue is right, and tokens that are not there are not offered."""
         if self._mode == "dry-run":
             return
-        unsettled = {fill.token for fill in self._settlement.provisional()}
+        self.skipped = False
         for market in list(self._engine.account.markets.values()):
             if market.expiry_ns < self._clock.wall_ns():
                 continue
             for token in market.tokens:
                 ours = self._settlement.position(token).quantity
                 try:
+                    await self._exchange.refresh_balance(token)  # the order book caches what is on chain
                     theirs = await self._exchange.balance(token)
                 except VenueError as error:
                     log.warning("balance_unknown", error=str(error)[:160])
+                    self.skipped = True
                     return
-                if token in unsettled or theirs == ours or ours != self._settlement.position(token).quantity:
-                    self._mismatches.pop(token, None)
+                if theirs == ours or ours != self._settlement.position(token).quantity:
                     continue
-                self._mismatches[token] = self._mismatches.get(token, 0) + 1
-                if adopt_now or self._mismatches[token] >= 3:
-                    self._mismatches.pop(token, None)
-                    await self._adopt_balance(market, token)
+                if any(fill.token == token for fill in self._settlement.provisional()):
+                    self.skipped = True
+                    continue
+                await self._adopt_balance(market, token)
 
     async def _adopt_balance(self, market: Market, token: str) -> None:
-        """The CLOB caches balances, and a trade may have come between: adopt only what is still there
-        after the cache is refreshed and trades are read once more."""
+        """A trade may have come between: adopt only what is still there after trades are read once more."""
         try:
-            await self._exchange.refresh_balance(token)
             before = await self._exchange.balance(token)
             read = await self._engine.reconciler.reconcile()
+            await self._exchange.refresh_balance(token)
             after = await self._exchange.balance(token)
         except VenueError as error:
             log.warning("balance_unknown", error=str(error)[:160])
+            self.skipped = True
             return
         moving = any(fill.token == token for fill in self._settlement.provisional())
         if not read or moving or before != after:
+            self.skipped = True
             return
         # Gone because the market is resolved and paid: that has a price, and it is not the mark.
         if not await self._engine.reconciler.settle(market):

@@ -19,7 +19,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from simulators.admin import RefereeError, RequestLog, admin_application
 from simulators.binance_account import Account, account_keys
+from simulators.binance_cash import CASH_VERBS, Cash
 from simulators.binance_exchange import Exchange
+from simulators.binance_klines import Klines, klines_weight
 from simulators.binance_requests import RateLimits
 from simulators.binance_rest import RestApi
 from simulators.binance_rules import PROFILES as RULES
@@ -27,6 +29,7 @@ from simulators.binance_rules import Instrument, Profile, VenueError
 from simulators.binance_streams import PRIVATE, PUBLIC, StreamHub
 from simulators.binance_views import Views
 from simulators.binance_ws_api import WsApi
+from simulators.candles import Candles
 from simulators.clock import Clock
 from simulators.faults import Faults
 from simulators.market import Market, SyntheticMarket
@@ -53,8 +56,10 @@ FAULTS = {
     "close_user_stream": "action: all user stream sockets close",
     "close_ws_api": "action: all WS API sockets close",
     "delay_response_ms": "value: answers to orders come this much later",
+    "drop_account_update": "count: ACCOUNT_UPDATE events that no fill caused and that are lost",
     "drop_depth": "count: depth events that are lost (a gap in pu)",
     "drop_execution": "count: ORDER_TRADE_UPDATE events that are lost",
+    "duplicate_account_update": "count: ACCOUNT_UPDATE events that no fill caused and that are sent twice",
     "duplicate_depth": "count: depth events that are sent twice",
     "duplicate_execution": "count: TRADE executions that are sent twice",
     "event_before_response": "value: answers to orders come this many ms after their events",
@@ -62,6 +67,8 @@ FAULTS = {
     "foreign_symbol": "count: depth events preceded by one of another symbol with st 2 and a non-ASCII name",
     "fragmented_frames": "switch: every stream message arrives in three fragments",
     "fresh_2013": "count: order queries answered with -2013",
+    "income_late_ms": "value: rows of the income history are seen this much later",
+    "late_account_update_ms": "value: ACCOUNT_UPDATE events that no fill caused come this much later",
     "late_cut": "switch: the connection of a late order is cut at once",
     "late_ms": "value: how late those of late_order arrive, 1000 when 0",
     "late_order": "count: WS API orders that arrive late_ms later, even when their connection is gone",
@@ -109,10 +116,13 @@ class Venue:
         self.market = self._market(options)
         self.exchange.market = self.market
         self.market.start()
-        self._views = Views(self.exchange, self.clock)
+        self.cash = Cash(self.exchange, self.clock, self.faults)
+        self._views = Views(self.exchange, self.cash, self.clock)
+        self._klines = Klines(self.exchange, self.clock, Candles(folder.folder))
         limits = RateLimits(profile, self.clock, self.faults)
         shared = (self.exchange, self._views, limits, self.clock, self.faults, self.log)
         self.rest = RestApi(*shared)
+        self.rest.add("GET /fapi/v1/markPriceKlines", klines_weight, self._klines.mark_price)
         self.ws_api = WsApi(*shared)
         self.ws_api.flush_events = self.streams.flush_user_events
         self._profile: Profile = profile
@@ -246,6 +256,8 @@ class Venue:
         while True:
             await asyncio.sleep(TIMER_S)
             self.exchange.check_timers()
+            self._klines.note()
+            self.cash.check_funding()
             beats += 1
             if beats % 100 == 0:
                 self._publish_mark()
@@ -257,7 +269,7 @@ class Venue:
         now, mark = self.clock.now_ms(), self._views.mark_e8_text()
         data = (
             f'{{"e":"markPriceUpdate","E":{now},"s":"{SYMBOL}","p":"{mark}","ap":"{mark}","i":"{mark}",'
-            f'"P":"{mark}","r":"0.00000000","T":{(now // 28_800_000 + 1) * 28_800_000},"st":1}}'
+            f'"P":"{mark}","r":"{self.cash.funding_rate_text()}","T":{self.cash.next_funding_ms()},"st":1}}'
         ).encode()
         self.streams.publish("btcusdt@markPrice", data)
         self.streams.publish("btcusdt@markPrice@1s", data)
@@ -297,12 +309,9 @@ class Venue:
             self.streams.announce_shutdown()
 
     def move_market(self, body: dict[str, Any]) -> dict[str, Any]:
-        """deposit_usdt changes the account's cash; everything else goes to the market."""
-        if "deposit_usdt" in body:
-            amount = body.pop("deposit_usdt")
-            if not isinstance(amount, int):
-                raise RefereeError("deposit_usdt is a whole number of dollars, negative to take away")
-            self._account.save_settings(deposits_e8=self._account.settings.deposits_e8 + amount * 10**8)
+        """Cash verbs (`HOW` in binance_cash.py) move money; everything else goes to the market."""
+        if not CASH_VERBS.isdisjoint(body):
+            return self.cash.act(body)
         return self.market.move(body)
 
     def act_as_trader(self, body: dict[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,8 @@ WALLET_START_E8 = 100_000 * 10**8
 ENDED_ORDERS_KEPT = 20_000
 MAKER_FEE_E4 = 2
 TAKER_FEE_E4 = 5
+BNB_PRICE = 600  # dollars; what a commission paid in BNB is converted at
+BNB_START_E8 = 10 * 10**8
 OPEN_STATES = ("NEW", "PARTIALLY_FILLED")
 
 
@@ -65,6 +67,32 @@ class Fill(msgspec.Struct):
     fee_e8: int
     realized_micros: int
     time: int
+    fee_asset: str = "USDT"
+
+    def commission_e8(self) -> int:
+        """The commission in the coin that paid it; fee_e8 is what it was worth in dollars."""
+        return self.fee_e8 if self.fee_asset == "USDT" else -(-self.fee_e8 // BNB_PRICE)
+
+
+class Movement(msgspec.Struct):
+    """Money that moved without a fill: a row of the income history, seen from `shown` on."""
+
+    type: str
+    asset: str
+    amount_e8: int
+    time: int
+    tran_id: int
+    symbol: str
+    shown: int
+
+
+class Adjustment(msgspec.Struct):
+    """The venue set the position by hand, after so many fills; lots that it added cost `price`."""
+
+    after_fills: int
+    quantity: int
+    price: int
+    time: int
 
 
 @dataclass(slots=True)
@@ -76,6 +104,19 @@ class Position:
     realized_micros: int = 0
     fees_e8: int = 0
     cash_flow_micros: int = 0
+    coin_fees_e8: int = 0  # the part of fees_e8 that another coin than USDT paid
+
+    def adjust(self, quantity: int, value_per_lot: int) -> None:
+        """Set the quantity without a fill: no profit is realised and no fee taken."""
+        held = self.quantity
+        if held * quantity > 0 and abs(quantity) < abs(held):
+            released = abs(self.cost_micros) * (abs(held) - abs(quantity)) // abs(held)
+            self.cost_micros -= released if held > 0 else -released
+        elif held * quantity > 0:
+            self.cost_micros += (quantity - held) * value_per_lot
+        else:
+            self.cost_micros = quantity * value_per_lot
+        self.quantity = quantity
 
     def apply(self, side: int, quantity: int, value_micros: int, fee_e8: int) -> int:
         """Book one fill of `value_micros` = price x quantity; gives the realised profit of it."""
@@ -118,7 +159,10 @@ class Settings:
     listen_key: str = ""
     listen_key_until: int = 0
     countdown_at: int = 0
-    deposits_e8: int = 0
+    deposits_e8: int = 0  # what changed the balance and nothing tells of
+    fee_asset: str = "USDT"
+    funding_rate_e8: int = 0
+    next_funding: int = 0
 
 
 @dataclass(slots=True)
@@ -135,9 +179,14 @@ class Account:
     open_by_client: dict[str, Order] = field(default_factory=dict)
     latest_by_client: dict[str, Order] = field(default_factory=dict)
     fills: list[Fill] = field(default_factory=list)
+    movements: list[Movement] = field(default_factory=list)
+    adjustments: list[Adjustment] = field(default_factory=list)
     _ended_unfilled: dict[int, None] = field(default_factory=dict)
+    _moved: dict[str, int] = field(default_factory=dict)
+    _bnb_paid_e8: int = 0
     last_order_id: int = 0
     last_trade_id: int = 0
+    last_tran_id: int = 0
 
     def restore(self) -> None:
         """Rebuild everything from the state folder."""
@@ -148,14 +197,30 @@ class Account:
                 self._index(msgspec.convert(record["order"], Order))
             if "fill" in record:
                 self._book(msgspec.convert(record["fill"], Fill))
+            if "movement" in record:
+                self._move(msgspec.convert(record["movement"], Movement))
+            if "adjustment" in record:
+                self._adjust(msgspec.convert(record["adjustment"], Adjustment))
         self.compact()
 
     def compact(self) -> None:
         """Rewrite the state file when most of its records are superseded."""
-        if self.folder.records > 4 * (len(self.orders) + len(self.fills)) + 10_000:
+        kept = len(self.orders) + len(self.fills) + len(self.movements) + len(self.adjustments)
+        if self.folder.records > 4 * kept + 10_000:
             orders: list[dict[str, Any]] = [{"order": order} for order in self.orders.values()]
-            fills: list[dict[str, Any]] = [{"fill": fill} for fill in self.fills]
-            self.folder.rewrite([{"settings": _settings_fields(self.settings)}, *orders, *fills])
+            moves: list[dict[str, Any]] = [{"movement": move} for move in self.movements]
+            settings = {"settings": _settings_fields(self.settings)}
+            self.folder.rewrite([settings, *orders, *moves, *self._position_history()])
+
+    def _position_history(self) -> list[dict[str, Any]]:
+        """Fills and adjustments in the order in which they changed the position."""
+        history: list[dict[str, Any]] = []
+        waiting = list(self.adjustments)
+        for number, fill in enumerate(self.fills):
+            while waiting and waiting[0].after_fills <= number:
+                history.append({"adjustment": waiting.pop(0)})
+            history.append({"fill": fill})
+        return history + [{"adjustment": adjustment} for adjustment in waiting]
 
     def save_settings(self, **changes: int | str) -> None:
         """Change settings."""
@@ -180,12 +245,23 @@ class Account:
         order.status = "FILLED" if order.remaining == 0 else "PARTIALLY_FILLED"
         order.updated = now
         fill = Fill(
-            trade_id, order.order_id, order.client_id, order.side, price, quantity, maker, fee_e8, 0, now
-        )
+            trade_id, order.order_id, order.client_id, order.side, price, quantity, maker, fee_e8, 0, now,
+            self.settings.fee_asset,
+        )  # fmt: skip
         self.folder.append({"order": order, "fill": fill})
         self._index(order)
         self._book(fill)
         return fill
+
+    def save_movement(self, movement: Movement) -> None:
+        """Money that moved without a fill."""
+        self.folder.append({"movement": movement})
+        self._move(movement)
+
+    def save_adjustment(self, adjustment: Adjustment) -> None:
+        """A position that the venue set by hand."""
+        self.folder.append({"adjustment": adjustment})
+        self._adjust(adjustment)
 
     def find(self, order_id: int | None, client_id: str | None) -> Order | None:
         """An order by the venue's id, else the latest one with this client id."""
@@ -194,9 +270,25 @@ class Account:
         return self.latest_by_client.get(client_id or "")
 
     def wallet_e8(self) -> int:
-        """Cash: deposits plus realised profit minus fees."""
-        settings, position = self.settings, self.position
-        return WALLET_START_E8 + settings.deposits_e8 + position.realized_micros * 100 - position.fees_e8
+        """Cash in USDT: what moved without a fill, plus realised profit, minus fees paid in USDT."""
+        return self.coin_e8("USDT")
+
+    def coin_e8(self, asset: str) -> int:
+        """The wallet balance of one coin."""
+        moved = self._moved.get(asset, 0)
+        position = self.position
+        if asset == "USDT":
+            fees_e8 = position.fees_e8 - position.coin_fees_e8
+            deposits_e8 = WALLET_START_E8 + self.settings.deposits_e8
+            return deposits_e8 + moved + position.realized_micros * 100 - fees_e8
+        return moved + (BNB_START_E8 - self._bnb_paid_e8 if asset == "BNB" else 0)
+
+    def coins(self) -> list[str]:
+        """The coins of the wallet, USDT first."""
+        others = {asset for asset in self._moved if asset != "USDT"}
+        if self._bnb_paid_e8 or self.settings.fee_asset == "BNB":
+            others.add("BNB")
+        return ["USDT", *sorted(others)]
 
     def unrealized_micros(self, mark: int) -> int:
         """Profit of the open position at this mark price in ticks."""
@@ -238,6 +330,9 @@ class Account:
                  "mark_e9": mark * 10**8, "unrealized_micros": self.unrealized_micros(mark)}
             ],
             "cash_e8": self.wallet_e8(),
+            "coins_e8": {asset: self.coin_e8(asset) for asset in self.coins()},
+            "income": [msgspec.to_builtins(movement) for movement in self.movements],
+            "adjustments": [msgspec.to_builtins(adjustment) for adjustment in self.adjustments],
             "fees_e8": position.fees_e8,
             "leverage": self.settings.leverage,
             "countdown_at_ms": self.settings.countdown_at,
@@ -282,8 +377,20 @@ class Account:
     def _book(self, fill: Fill) -> None:
         value = fill.price * fill.quantity * self.instrument.micros
         fill.realized_micros = self.position.apply(fill.side, fill.quantity, value, fill.fee_e8)
+        if fill.fee_asset != "USDT":
+            self.position.coin_fees_e8 += fill.fee_e8
+            self._bnb_paid_e8 += fill.commission_e8()
         self.fills.append(fill)
         self.last_trade_id = max(self.last_trade_id, fill.trade_id)
+
+    def _move(self, movement: Movement) -> None:
+        self.movements.append(movement)
+        self._moved[movement.asset] = self._moved.get(movement.asset, 0) + movement.amount_e8
+        self.last_tran_id = max(self.last_tran_id, movement.tran_id)
+
+    def _adjust(self, adjustment: Adjustment) -> None:
+        self.adjustments.append(adjustment)
+        self.position.adjust(adjustment.quantity, adjustment.price * self.instrument.micros)
 
 
 def _settings_fields(settings: Settings) -> dict[str, int | str]:

@@ -346,6 +346,10 @@ class Exchange:
         position = self.account.position.quantity
         return min(order.remaining, max(0, -position * order.side))
 
+    def position_changed(self) -> None:
+        """The position changed without a fill: resting reduce-only orders follow it."""
+        self._clamp_reduce_only()
+
     def _clamp_reduce_only(self) -> None:
         for order in list(self.account.open.values()):
             entry = self._entries.get(order.order_id) if order.reduce_only else None
@@ -547,8 +551,8 @@ class Exchange:
             "side": "BUY" if fill.side == BUY else "SELL", "price": self.instrument.price_text(fill.price),
             "qty": self.instrument.quantity_text(fill.quantity),
             "realizedPnl": scaled_text(fill.realized_micros, 6),
-            "quoteQty": scaled_text(value, 6), "commission": scaled_text(fill.fee_e8, 8),
-            "commissionAsset": "USDT", "time": fill.time, "positionSide": "BOTH",
+            "quoteQty": scaled_text(value, 6), "commission": scaled_text(fill.commission_e8(), 8),
+            "commissionAsset": fill.fee_asset, "time": fill.time, "positionSide": "BOTH",
             "buyer": fill.side == BUY, "maker": fill.maker,
         }  # fmt: skip
 
@@ -573,7 +577,7 @@ class Exchange:
         if modify_id is not None:
             view["M"] = int(modify_id) if modify_id.isdigit() else modify_id
         if fill:
-            view |= {"N": "USDT", "n": scaled_text(fill.fee_e8, 8)}
+            view |= {"N": fill.fee_asset, "n": scaled_text(fill.commission_e8(), 8)}
         self.emit({"e": "ORDER_TRADE_UPDATE", "T": order.updated, "E": now, "o": view})
 
     def _emit_fill(self, order: Order, fill: Fill) -> None:
@@ -586,15 +590,17 @@ class Exchange:
             "L": instrument.price_text(fill.price), "l": instrument.quantity_text(fill.quantity),
             "t": fill.trade_id, "i": order.order_id,
         })  # fmt: skip
-        wallet = scaled_text(self.account.wallet_e8(), 8)
+        paid = dict.fromkeys(("USDT", fill.fee_asset))
+        wallets = [(asset, scaled_text(self.account.coin_e8(asset), 8)) for asset in paid]
         self.emit({
             "e": "ACCOUNT_UPDATE", "T": fill.time, "E": now,
-            "a": {"B": [{"a": "USDT", "wb": wallet, "cw": wallet, "bc": "0"}],
-                  "P": [self._position_event()], "m": "ORDER"},
+            "a": {"B": [{"a": asset, "wb": wallet, "cw": wallet, "bc": "0"} for asset, wallet in wallets],
+                  "P": [self.position_event()], "m": "ORDER"},
         })  # fmt: skip
         self._emit_order(order, "TRADE", fill)
 
-    def _position_event(self) -> dict[str, Any]:
+    def position_event(self) -> dict[str, Any]:
+        """The row of ACCOUNT_UPDATE's P."""
         position = self.account.position
         entry = self.entry_price()
         return {

@@ -67,6 +67,10 @@ class RestApi:
         self._log = log
         self._routes = self._table()
 
+    def add(self, name: str, weight: Callable[[Params], int], answer: Callable[[Params], Any]) -> None:
+        """One more public call, such as "GET /fapi/v1/…"."""
+        self._routes[name] = Route(NONE, weight, answer)
+
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """One request, from literal bytes to the venue's answer."""
         path, _, query = request.raw_path.partition("?")
@@ -139,6 +143,9 @@ class RestApi:
         def twenty(_: Params) -> int:
             return 20
 
+        def thirty(_: Params) -> int:
+            return 30
+
         def per_symbol(single: int, every: int) -> Callable[[Params], int]:
             return lambda params: single if "symbol" in params else every
 
@@ -173,6 +180,7 @@ class RestApi:
             "GET /fapi/v1/openAlgoOrders": Route(SIGNED, per_symbol(1, 40), lambda _: []),
             "GET /fapi/v1/allOrders": Route(SIGNED, five, exchange.all_orders),
             "GET /fapi/v1/userTrades": Route(SIGNED, five, exchange.user_trades),
+            "GET /fapi/v1/income": Route(SIGNED, thirty, views.income),
             "POST /fapi/v1/countdownCancelAll": Route(SIGNED, ten, exchange.countdown),
             "GET /fapi/v1/symbolConfig": Route(SIGNED, five, views.symbol_config),
             "GET /fapi/v1/accountConfig": Route(SIGNED, five, lambda _: views.account_config()),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from simulators.binance_account import MAKER_FEE_E4, TAKER_FEE_E4
+from simulators.binance_cash import Cash
 from simulators.binance_exchange import Exchange
 from simulators.binance_params import Params, required, whole
 from simulators.binance_rules import ORDERS_1M, ORDERS_10S, VenueError, not_modelled, scaled_text
@@ -16,8 +17,9 @@ DEPTH_LIMITS = {5: 2, 10: 2, 20: 2, 50: 2, 100: 5, 500: 10, 1000: 20}
 class Views:
     """Read-only answers, and the few settings of the account."""
 
-    def __init__(self, exchange: Exchange, clock: Clock) -> None:
+    def __init__(self, exchange: Exchange, cash: Cash, clock: Clock) -> None:
         self._exchange = exchange
+        self._cash = cash
         self._account = exchange.account
         self._instrument = exchange.instrument
         self._clock = clock
@@ -63,8 +65,9 @@ class Views:
         mark = self.mark_e8_text()
         now = self._clock.now_ms()
         view = {"symbol": self._instrument.symbol, "markPrice": mark, "indexPrice": mark,
-                "estimatedSettlePrice": mark, "lastFundingRate": "0.00000000", "interestRate": "0.00010000",
-                "nextFundingTime": (now // 28_800_000 + 1) * 28_800_000, "time": now}  # fmt: skip
+                "estimatedSettlePrice": mark, "lastFundingRate": self._cash.funding_rate_text(),
+                "interestRate": "0.00010000", "nextFundingTime": self._cash.next_funding_ms(),
+                "time": now}  # fmt: skip
         return view if "symbol" in params else [view]
 
     def mark_e8_text(self) -> str:
@@ -108,16 +111,28 @@ class Views:
 
     def balance(self, _: Params) -> list[dict[str, Any]]:
         """`GET /fapi/v2|v3/balance`."""
-        wallet, unrealized, available = self._cash()
-        return [{
+        wallet, unrealized, available = self._cash_texts()
+        rows = [{
             "accountAlias": "SgsR", "asset": "USDT", "balance": wallet, "crossWalletBalance": wallet,
             "crossUnPnl": unrealized, "availableBalance": available, "maxWithdrawAmount": available,
             "marginAvailable": True, "updateTime": self._clock.now_ms(),
         }]  # fmt: skip
+        for asset in self._account.coins()[1:]:
+            coin = scaled_text(self._account.coin_e8(asset), 8)
+            rows.append({
+                "accountAlias": "SgsR", "asset": asset, "balance": coin, "crossWalletBalance": coin,
+                "crossUnPnl": "0.00000000", "availableBalance": coin, "maxWithdrawAmount": coin,
+                "marginAvailable": True, "updateTime": self._clock.now_ms(),
+            })  # fmt: skip
+        return rows
+
+    def income(self, params: Params) -> list[dict[str, Any]]:
+        """`GET /fapi/v1/income`."""
+        return self._cash.income(params)
 
     def account(self, version: int, _: Params) -> dict[str, Any]:
         """`GET /fapi/v2|v3/account`."""
-        wallet, unrealized, available = self._cash()
+        wallet, unrealized, available = self._cash_texts()
         mark = self._exchange.market.mark()
         total = scaled_text(self._account.wallet_e8() + self._account.unrealized_micros(mark) * 100, 8)
         initial = scaled_text(self._account.margin_micros(mark) * 100, 8)
@@ -138,14 +153,23 @@ class Views:
             "maxWithdrawAmount": available, "marginAvailable": True, "updateTime": self._clock.now_ms(),
         }  # fmt: skip
         shown = [position] if version == 2 or self._account.position.quantity or self._account.open else []
-        view: dict[str, Any] = sums | {"assets": [asset], "positions": shown}
+        others = [self._other_asset(name) for name in self._account.coins()[1:]]
+        view: dict[str, Any] = sums | {"assets": [asset, *others], "positions": shown}
         if version == 2:
             position |= {"leverage": str(self._account.settings.leverage), "isolated": False}
             view |= {"feeTier": 0, "canTrade": True, "canDeposit": True, "canWithdraw": True,
                      "multiAssetsMargin": False, "tradeGroupId": -1, "updateTime": 0}  # fmt: skip
         return view
 
-    def _cash(self) -> tuple[str, str, str]:
+    def _other_asset(self, name: str) -> dict[str, Any]:
+        coin = scaled_text(self._account.coin_e8(name), 8)
+        zeros = dict.fromkeys(("unrealizedProfit", "maintMargin", "initialMargin", "positionInitialMargin",
+                               "openOrderInitialMargin", "crossUnPnl"), "0.00000000")  # fmt: skip
+        return {"asset": name, "walletBalance": coin, "marginBalance": coin, "crossWalletBalance": coin,
+                "availableBalance": coin, "maxWithdrawAmount": coin, "marginAvailable": True,
+                "updateTime": self._clock.now_ms()} | zeros  # fmt: skip
+
+    def _cash_texts(self) -> tuple[str, str, str]:
         mark = self._exchange.market.mark()
         wallet, unrealized = self._account.wallet_e8(), self._account.unrealized_micros(mark) * 100
         available = max(0, wallet + unrealized - self._account.margin_micros(mark) * 100)

@@ -16,12 +16,16 @@ from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
 from simulators.admin import RefereeError, RequestLog, admin_application
+from simulators.candles import Candles
 from simulators.clock import Clock
 from simulators.faults import Faults
 from simulators.options import Options
 from simulators.polymarket_account import ApiKey
 from simulators.polymarket_flow import STEP_S, Flow
+from simulators.polymarket_levers import MoneyLevers
 from simulators.polymarket_matching import PRICE_ONE, SIDE_NAMES
+from simulators.polymarket_money import Money
+from simulators.polymarket_prices import PriceHistory
 from simulators.polymarket_referee import account_view, books_view
 from simulators.polymarket_reference import Reference
 from simulators.polymarket_rest import Rest
@@ -34,14 +38,18 @@ from simulators.tls import Certificates, certificates_in, server_context
 PROFILES = ("standard", "neg-risk")
 RATE_TIER = "gold"
 TICK_S = 0.05
+NOTE_S = 1.0
 FIRST_PRICE_S = 5.0
 FAULTS = {
+    "activity_lag_ms": "a row of the activity appears this much later than what it tells of",
     "answer_delay_ms": "every order and cancel answer comes this much later",
     "array_frames": "market events come as arrays of one",
+    "balance_cache": "balances miss what did not go through the order book until an update is asked for",
     "cancel_only": "503 for new orders; cancels work",
     "clock_offset_ms": "the venue's clock is shifted by this much",
     "close_mid_frame": "once: every socket is closed in the middle of a frame",
     "closed_only": "the account may not open positions",
+    "confirmed_ms": "time from MINED to CONFIRMED or FAILED, 1000 when 0",
     "context_canceled": "the next N order calls are done and answered 400 context canceled",
     "disabled": "503 for orders and cancels",
     "drop_price_change": "the next N price_change frames are not sent",
@@ -56,10 +64,13 @@ FAULTS = {
     "late_order": "the next N order calls are cut off, and arrive late_ms later",
     "leg_success_true": "refused legs of a batch claim success: true",
     "malformed_frame": "the next N market frames are cut in half",
+    "manual_redeem": "the tokens of a resolved market are not paid until the referee redeems them",
     "market_not_ready": "the next N orders are refused: market not yet ready",
+    "mined_ms": "time from MATCHED or RETRYING to MINED, 1000 when 0",
     "missing_leg_side": "the next N trade events have maker legs without side",
     "no_book_on_subscribe": "the next N market subscriptions get no snapshot",
     "post_only_mode": "only post-only orders are taken; the value is retry_after_seconds",
+    "reward_every_s": "each account is paid a reward of 1 dollar every so many seconds",
     "rate_limited": "the next N order or cancel calls get 429",
     "replace_hash": "the next N trades are CONFIRMED under another transaction hash",
     "request_lost": "the next N order or cancel calls are cut off and never arrive",
@@ -70,6 +81,7 @@ FAULTS = {
     "silent_socket": "market sockets answer PING and carry nothing else",
     "silent_user_socket": "user sockets answer PING and carry nothing else",
     "status_prefix": "orders read by REST have the ORDER_STATUS_ prefix",
+    "unmined_tokens": "what was matched changes hands when it is MINED; before that it cannot be offered",
     "unknown_500": "the next N order or cancel calls are done and answered 500",
 }
 
@@ -78,9 +90,10 @@ class Referee:
     """The admin port's view of this venue."""
 
     def __init__(
-        self, venue: Venue, flow: Flow, reference: Reference, streams: Streams, log: RequestLog
+        self, venue: Venue, flow: Flow, reference: Reference, streams: Streams, log: RequestLog, money: Money
     ) -> None:
         self.faults, self.log = venue.faults, log
+        self._levers = MoneyLevers(venue, money)
         self._venue, self._flow, self._reference, self._streams = venue, flow, reference, streams
         self.faults_changed()
 
@@ -105,11 +118,12 @@ class Referee:
         self._streams.faults_changed()
 
     def move_market(self, body: dict[str, Any]) -> dict[str, Any]:
-        """{"shift": dollars added to the reference, "takers_per_s": x, "pause": bool, "expire": slug}, any of
-        them."""
-        unknown = set(body) - {"shift", "takers_per_s", "pause", "expire"}
+        """{"shift": dollars added to the reference, "takers_per_s": x, "pause": bool, "expire": slug} and the
+        levers on money, any of them."""
+        unknown = set(body) - {"shift", "takers_per_s", "pause", "expire", *self._levers.names}
         if unknown or not body:
-            raise RefereeError('give any of "shift" (dollars), "takers_per_s", "pause" and "expire" (a slug)')
+            raise RefereeError('give any of "shift" (dollars), "takers_per_s", "pause", "expire" (a slug), '
+                               + ", ".join(f'"{name}"' for name in self._levers.names))  # fmt: skip
         if "shift" in body:
             self._reference.shift = float(body["shift"])
         if "takers_per_s" in body:
@@ -122,6 +136,8 @@ class Referee:
             if not found:
                 raise RefereeError(f"no open market has the slug {body['expire']!r}; GET /orders lists them")
             self._flow.expire(found[0])
+        for name in [name for name in self._levers.names if name in body]:
+            self._levers.pull(name, body[name])
         return self.clock_view()
 
     def act_as_trader(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -160,17 +176,25 @@ def _credentials(state: StateFolder, venue: Venue) -> tuple[str, ApiKey]:
     return private_key, key
 
 
-async def _settle_and_trade(venue: Venue, flow: Flow) -> None:
+async def _settle_and_trade(venue: Venue, flow: Flow, money: Money) -> None:
     """The venue's own time: settlement every TICK_S, the other traders every STEP_S."""
     loop = asyncio.get_running_loop()
     last = loop.time()
     while True:
         await asyncio.sleep(TICK_S)
         venue.tick()
+        money.tick()
         now = loop.time()
         if now - last >= STEP_S:
             flow.step(min(now - last, 1.0))
             last = now
+
+
+async def _note_prices(prices: PriceHistory) -> None:
+    """What is asked about later."""
+    while True:
+        prices.note()
+        await asyncio.sleep(NOTE_S)
 
 
 async def run(options: Options) -> None:
@@ -187,17 +211,20 @@ async def run(options: Options) -> None:
     private_key, key = _credentials(state, venue)
     reference = Reference(options.reference, options.seed)
     flow = Flow(venue, reference, options.seed, options.profile == "neg-risk")
-    referee = Referee(venue, flow, reference, streams, log)
+    money = Money(venue)
+    referee = Referee(venue, flow, reference, streams, log, money)
     certificates = None if options.plain else certificates_in(options.state)
     following = asyncio.create_task(reference.run())
     first = asyncio.create_task(reference.first.wait())
     await asyncio.wait((first, stopped), timeout=FIRST_PRICE_S, return_when=asyncio.FIRST_COMPLETED)
     first.cancel()
     flow.step(0.0)
-    app = Rest(venue, log, RATE_TIER).application(streams)
+    prices = PriceHistory(venue, Candles(state.folder))
+    app = Rest(venue, log, RATE_TIER, prices).application(streams)
     runner, port = await listen(app, options.port, server_context(certificates) if certificates else None)
     admin, admin_port = await listen(admin_application(referee), options.admin_port)
-    living = asyncio.create_task(_settle_and_trade(venue, flow))
+    living = asyncio.create_task(_settle_and_trade(venue, flow, money))
+    noting = asyncio.create_task(_note_prices(prices))
     announce(_ready_line(port, admin_port, certificates, private_key, key))
     try:
         await asyncio.wait((stopped, living, following), return_when=asyncio.FIRST_COMPLETED)
@@ -207,7 +234,7 @@ async def run(options: Options) -> None:
                 task.result()
     finally:
         stopped.cancel()
-        for task in (living, following):
+        for task in (living, following, noting):
             task.cancel()
         state.write_document("account.json", referee.account())
         await streams.close()

@@ -11,13 +11,16 @@ import secrets
 import uuid
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
 from simulators.polymarket_markets import FEE_RATE_E4, Market
 from simulators.polymarket_matching import BUY, LOTS_PER_SHARE, PRICE_ONE, SELL, SIDE_NAMES
+
+if TYPE_CHECKING:
+    from simulators.polymarket_money import Movement
 
 INITIAL_CASH_MICROS = 10_000_000_000
 ALLOWANCE_MAX = 2**256 - 1
@@ -73,6 +76,8 @@ class Trade:
     update_ms: int = 0
     hash: str = ""
     number: int = 0  # in the order of matching
+    moved: bool = True  # the wallets have exchanged what was traded; where tokens are mined first, only then
+    mined_ms: int = 0
 
     def legs(self) -> list[Leg]:
         """The legs that belong to an API key."""
@@ -121,6 +126,9 @@ class Wallet:
 
     cash: int = INITIAL_CASH_MICROS
     tokens: dict[str, int] = field(default_factory=dict)
+    # What the order book's cache of the balances has not seen of both.
+    unseen_cash: int = 0
+    unseen_tokens: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -135,6 +143,15 @@ class Entry:
     taken_back: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Payout:
+    """What a wallet was paid for its tokens of one resolved market."""
+
+    wallet: str
+    lots: dict[str, int]
+    paid: int
+
+
 class Accounts:
     """All keys, wallets and positions."""
 
@@ -147,6 +164,8 @@ class Accounts:
         self.history: dict[tuple[str, str], list[Entry]] = {}
         self.fills: dict[str, list[tuple[Trade, Leg]]] = {}
         self.settlements: dict[str, list[dict[str, Any]]] = {}
+        self.movements: list[Movement] = []
+        self.unmined: dict[str, Trade] = {}
 
     def add_key(self, key: ApiKey) -> None:
         """Make a key known. Its address has a wallet from then on."""
@@ -165,20 +184,60 @@ class Accounts:
 
     def book(self, trade: Trade) -> None:
         """Book every leg that belongs to a key."""
+        if not trade.moved:
+            self.unmined[trade.trade_id] = trade
         for leg in trade.legs():
             token = trade.market.tokens[leg.outcome]
-            self._move(leg, token, 1)
+            if trade.moved:
+                self._move(leg, token, 1)
             entry = Entry(trade.trade_id, leg.side, leg.price, leg.lots, leg.fee_e8)
             self.history.setdefault((leg.owner, token), []).append(entry)
-            position = self.positions.setdefault((leg.owner, token), Position())
-            position.apply(leg.side, leg.price, leg.lots, leg.fee_e8)
+            self.position(leg.owner, token).apply(leg.side, leg.price, leg.lots, leg.fee_e8)
             self.fills.setdefault(leg.owner, []).append((trade, leg))
+
+    def position(self, key: str, token: str) -> Position:
+        """What a key holds of a token."""
+        return self.positions.setdefault((key, token), Position())
+
+    def mine(self, trade: Trade) -> None:
+        """The trade is on chain: what was matched changes hands, if it did not at once."""
+        if self.unmined.pop(trade.trade_id, None) is None:
+            return
+        trade.moved = True
+        for leg in trade.legs():
+            self._move(leg, trade.market.tokens[leg.outcome], 1)
+
+    def free_cash(self, address: str) -> int:
+        """What the order book knows that the wallet has, less what matched trades will still take."""
+        wallet = self.wallet(address)
+        return (
+            wallet.cash
+            - wallet.unseen_cash
+            - sum(
+                leg.price * leg.lots + leg.fee_e8 // 100 for leg in self._unmined(address) if leg.side == BUY
+            )
+        )
+
+    def free_tokens(self, address: str, token: str) -> int:
+        """The same of a token, in lots."""
+        wallet = self.wallet(address)
+        return (
+            wallet.tokens.get(token, 0)
+            - wallet.unseen_tokens.get(token, 0)
+            - sum(leg.lots for leg in self._unmined(address, token) if leg.side == SELL)
+        )
+
+    def _unmined(self, address: str, token: str | None = None) -> list[Leg]:
+        return [leg for trade in self.unmined.values() for leg in trade.legs()
+                if leg.wallet == address and token in (None, trade.market.tokens[leg.outcome])]  # fmt: skip
 
     def take_back(self, trade: Trade) -> None:
         """Undo a trade whose settlement failed: rebuild the positions from the other fills."""
+        self.unmined.pop(trade.trade_id, None)
         for leg in trade.legs():
             token = trade.market.tokens[leg.outcome]
-            self._move(leg, token, -1)
+            if trade.moved:
+                self._move(leg, token, -1)
             position = Position()
             for entry in self.history[(leg.owner, token)]:
                 entry.taken_back |= entry.trade_id == trade.trade_id
@@ -186,12 +245,22 @@ class Accounts:
                     position.apply(entry.side, entry.price, entry.lots, entry.fee_e8)
             self.positions[(leg.owner, token)] = position
 
-    def settle(self, market: Market, winner: int, time_ms: int) -> None:
-        """Pay one dollar for each winning share and nothing for the others."""
+    def redeem(self, market: Market, winner: int) -> list[Payout]:
+        """Turn every wallet's tokens of a resolved market into dollars; gives who got what for how much."""
+        payouts = []
+        for address, wallet in self.wallets.items():
+            held = {token: wallet.tokens.pop(token, 0) for token in market.tokens}
+            if any(held.values()):
+                paid = PRICE_ONE * held[market.tokens[winner]]
+                wallet.cash += paid
+                payouts.append(Payout(address, held, paid))
+        return payouts
+
+    def settle(self, market: Market, winner: int, time_ms: int, pay: bool = True) -> list[Payout]:
+        """A winning share is worth one dollar from now on, the others nothing. Gives what was paid for
+        them, unless that waits for a redemption by hand."""
         for outcome, token in enumerate(market.tokens):
             price = PRICE_ONE if outcome == winner else 0
-            for wallet in self.wallets.values():
-                wallet.cash += price * wallet.tokens.pop(token, 0)
             for (owner, held), position in self.positions.items():
                 if held != token or position.quantity == 0:
                     continue
@@ -202,6 +271,7 @@ class Accounts:
                     "asset_id": token, "symbol": symbol_of(market, outcome), "side": SIDE_NAMES[side],
                     "price_e9": price * 100_000, "quantity_e9": lots * 10_000_000, "time_ms": time_ms,
                 })  # fmt: skip
+        return self.redeem(market, winner) if pay else []
 
     def _move(self, leg: Leg, token: str, direction: int) -> None:
         wallet = self.wallet(leg.wallet)

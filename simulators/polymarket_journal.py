@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from simulators.polymarket_account import CONFIRMED, FAILED, ApiKey, Leg, Trade
+from simulators.polymarket_account import CONFIRMED, FAILED, MINED, ApiKey, Leg, Trade
 from simulators.polymarket_markets import make_market
 from simulators.polymarket_matching import BookOrder
+from simulators.polymarket_money import move, note_redemptions
 from simulators.polymarket_orders import ClientOrder
 
 if TYPE_CHECKING:
     from simulators.polymarket_venue import Venue
-
-SETTLEMENT_STEP_MS = 1_000
 
 
 def key_record(key: ApiKey) -> dict[str, Any]:
@@ -41,7 +40,7 @@ def trade_record(trade: Trade) -> dict[str, Any]:
     legs = [[leg.order_id, leg.owner, leg.wallet, leg.outcome, leg.side, leg.price, leg.lots, leg.fee_e8]
             for leg in (trade.taker, *trade.makers)]  # fmt: skip
     return {"event": "trade", "trade": trade.trade_id, "market": trade.market.condition_id, "legs": legs,
-            "time_ms": trade.match_ms}  # fmt: skip
+            "time_ms": trade.match_ms, "moved": trade.moved}  # fmt: skip
 
 
 def restore(venue: Venue, record: dict[str, Any]) -> None:
@@ -71,7 +70,9 @@ def _restore_closed(venue: Venue, record: dict[str, Any]) -> None:
 def _restore_resolved(venue: Venue, record: dict[str, Any]) -> None:
     market = venue.markets[record["market"]]
     market.winner = record["winner"]
-    venue.accounts.settle(market, record["winner"], record["time_ms"])
+    paid = record.get("paid", True)
+    payouts = venue.accounts.settle(market, record["winner"], record["time_ms"], paid)
+    note_redemptions(venue, payouts, record)
 
 
 def _restore_tick(venue: Venue, record: dict[str, Any]) -> None:
@@ -99,7 +100,8 @@ def _restore_trade(venue: Venue, record: dict[str, Any]) -> None:
     market = venue.markets[record["market"]]
     legs = [Leg(*fields) for fields in record["legs"]]
     time_ms = record["time_ms"]
-    trade = Trade(record["trade"], market, legs[0], legs[1:], time_ms, update_ms=time_ms)
+    trade = Trade(record["trade"], market, legs[0], legs[1:], time_ms, update_ms=time_ms,
+                  moved=record.get("moved", True))  # fmt: skip
     for leg in trade.legs():
         order = venue.orders[leg.order_id]
         order.book.left -= min(leg.lots, order.book.left)
@@ -112,15 +114,19 @@ def _restore_trade(venue: Venue, record: dict[str, Any]) -> None:
 def _restore_status(venue: Venue, record: dict[str, Any]) -> None:
     trade = venue.trades[record["trade"]]
     trade.status, trade.hash, trade.update_ms = record["status"], record["hash"], record["time_ms"]
+    if trade.status == MINED:
+        trade.mined_ms = trade.update_ms
+    if trade.status in (MINED, CONFIRMED):
+        venue.accounts.mine(trade)
     if trade.status == FAILED:
         venue.accounts.take_back(trade)
     elif trade.status != CONFIRMED:
-        venue.settle_later(trade.update_ms + SETTLEMENT_STEP_MS, trade, CONFIRMED)
+        venue.settle_later(trade.update_ms, trade, CONFIRMED)
 
 
 _RESTORE: dict[str, Callable[[Venue, dict[str, Any]], None]] = {
     "key": _restore_key, "key_deleted": _restore_key_deleted, "market": _restore_market,
     "closed": _restore_closed, "resolved": _restore_resolved, "tick": _restore_tick,
     "order": _restore_order, "end": _restore_end, "trade": _restore_trade,
-    "status": _restore_status,
+    "status": _restore_status, "money": move,
 }  # fmt: skip

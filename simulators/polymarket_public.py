@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from simulators.polymarket_data import DataApi
 from simulators.polymarket_gamma import Gamma
 from simulators.polymarket_markets import FEE_RATE_E4, Market
 from simulators.polymarket_matching import PRICE_ONE, price_for, price_text
@@ -43,6 +44,7 @@ class PublicReads:
             "/markets/slug/{slug}": gamma.market_by_slug, "/events/slug/{slug}": gamma.event_by_slug,
             "/markets": self._markets_or(gamma), "/events": gamma.events, "/public-search": gamma.search,
             "/markets/{condition}": self._market, "/deployed": self._deployed,
+            "/v2/positions": DataApi(self._venue).positions,
         }  # fmt: skip
 
     def batch_routes(self) -> dict[str, Handler]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from simulators.polymarket_account import FINAL, Leg, Position, Trade, symbol_of
 from simulators.polymarket_matching import NO, SIDE_NAMES, YES, price_text, size_text
+from simulators.polymarket_money import Movement
 from simulators.polymarket_orders import ClientOrder
 from simulators.polymarket_venue import Venue, mid_price
 
@@ -26,16 +27,24 @@ def _key_view(venue: Venue, key: str) -> dict[str, Any]:
     address = known.address if known else ""
     wallets = {address} | {order.wallet for order in venue.orders.values() if order.book.owner == key}
     fills = accounts.fills.get(key, [])
+    folded = {wallet.lower() for wallet in wallets}
     return {
         "address": address,
         "cash_micros": sum(accounts.wallets[wallet].cash for wallet in wallets if wallet in accounts.wallets),
         "open_orders": [_order_view(order) for order in venue.open_orders(key)],
         "fills": [_fill_view(trade, leg, trade.taker is leg) for trade, leg in fills],
+        "movements": [_movement_view(movement) for movement in accounts.movements
+                      if movement.wallet.lower() in folded],
         "settlements": accounts.settlements.get(key, []),
         "positions": [_position_view(venue, token, position)
                       for (owner, token), position in accounts.positions.items() if owner == key],
         "heartbeat_deadline_ms": venue.heartbeats.deadline_ms(key),
     }  # fmt: skip
+
+
+def _movement_view(movement: Movement) -> dict[str, Any]:
+    return {"type": movement.kind, "amount_micros": movement.amount, "condition_id": movement.condition,
+            "transaction_hash": movement.hash, "time_ms": movement.time_ms}  # fmt: skip
 
 
 def _order_view(order: ClientOrder) -> dict[str, Any]:

@@ -17,9 +17,11 @@ from eth_utils.address import to_checksum_address
 
 from simulators.admin import RequestLog
 from simulators.polymarket_account import ALLOWANCE_MAX, ApiKey
+from simulators.polymarket_activity import ActivityFeed
 from simulators.polymarket_gamma import Gamma
 from simulators.polymarket_limits import KeyLimits, TokenBucket
 from simulators.polymarket_orders import Refusal, Submission, parse_submission
+from simulators.polymarket_prices import PriceHistory
 from simulators.polymarket_public import Handler, PublicReads, cursor_page
 from simulators.polymarket_signing import (
     EXCHANGE_NEG_RISK,
@@ -53,8 +55,8 @@ class Answer:
 class Rest:
     """Handlers of the CLOB, and the application that serves them with Gamma and the streams."""
 
-    def __init__(self, venue: Venue, log: RequestLog, tier: str) -> None:
-        self._venue, self._log, self._tier = venue, log, tier
+    def __init__(self, venue: Venue, log: RequestLog, tier: str, prices: PriceHistory) -> None:
+        self._venue, self._log, self._tier, self._prices = venue, log, tier, prices
         self._faults, self._clock = venue.faults, venue.clock
         self._limits: dict[str, KeyLimits] = {}
 
@@ -69,6 +71,7 @@ class Rest:
             post(path, handler)
         for path, handler in self._private_routes().items():
             get(path, handler)
+        get("/v2/activity", ActivityFeed(self._venue).activity)
         post("/auth/api-key", self._create_key)
         delete("/auth/api-key", self._delete_key)
         post("/v1/heartbeats", self._heartbeat)
@@ -78,6 +81,8 @@ class Rest:
         delete("/orders", self._cancel_orders)
         delete("/cancel-all", self._cancel_all)
         delete("/cancel-market-orders", self._cancel_market)
+        get("/prices-history", self._prices.clob)
+        get("/v2/prices-history", self._prices.data)
         get("/ws/market", streams.market_socket)
         get("/ws/user", streams.user_socket)
         app.router.add_route("*", "/{path:.*}", self._unmodelled)
@@ -360,10 +365,12 @@ class Rest:
     async def _balance(self, request: web.Request) -> Any:
         key, query = await self._level_two(request), request.query
         wallet = self._venue.accounts.wallet(self._wallet_address(key, query.get("signature_type", "0")))
+        token = query.get("token_id", "")
         if query.get("asset_type") == "COLLATERAL":
-            balance = wallet.cash
+            balance = wallet.cash - wallet.unseen_cash
         elif query.get("asset_type") == "CONDITIONAL":
-            balance = wallet.tokens.get(query.get("token_id", ""), 0) * MICROS_PER_LOT
+            lots = wallet.tokens.get(token, 0) - wallet.unseen_tokens.get(token, 0)
+            balance = lots * MICROS_PER_LOT
         else:
             raise Refusal(400, "Invalid asset type")
         allowances = {exchange: str(ALLOWANCE_MAX) for exchange in (EXCHANGE_STANDARD, EXCHANGE_NEG_RISK)}
@@ -382,7 +389,13 @@ class Rest:
         return key.address
 
     async def _balance_update(self, request: web.Request) -> Any:
-        await self._level_two(request)
+        """Read the chain: what did not go through the order book is seen from now on."""
+        key, query = await self._level_two(request), request.query
+        wallet = self._venue.accounts.wallet(self._wallet_address(key, query.get("signature_type", "0")))
+        if query.get("asset_type") == "COLLATERAL":
+            wallet.unseen_cash = 0
+        else:
+            wallet.unseen_tokens.pop(query.get("token_id", ""), None)
         return {}
 
     async def _rate_tier(self, request: web.Request) -> Any:

@@ -32,7 +32,6 @@ from simulators.polymarket_account import (
     taker_fee_e8,
 )
 from simulators.polymarket_journal import (
-    SETTLEMENT_STEP_MS,
     key_record,
     order_record,
     restore,
@@ -55,10 +54,12 @@ from simulators.polymarket_matching import (
     dollars_text,
     price_for,
 )
+from simulators.polymarket_money import note_redemptions
 from simulators.polymarket_orders import GTD_LEAD_S, ClientOrder, Refusal, Submission, client_order
 from simulators.state import StateFolder
 
 MARKETABLE_MIN_MICROS = 1_000_000
+SETTLEMENT_STEP_MS = 1_000
 SWEEP_LOTS = 10_000_000
 
 
@@ -146,14 +147,19 @@ class Venue:
         self.commit()
 
     def resolve_market(self, market: Market, winner: int) -> bool:
-        """Pay the winners; False while a trade of the market is not final."""
+        """Name the winner and, unless everybody has to redeem by hand, pay; False while a trade of the
+        market is not final."""
         if any(trade.market is market for trade in self.trades.values() if trade.status not in FINAL):
             return False
         now_ms = self.clock.now_ms()
         market.winner = winner
-        self.accounts.settle(market, winner, now_ms)
-        self._records.append({"event": "resolved", "market": market.condition_id, "winner": winner,
-                              "time_ms": now_ms})  # fmt: skip
+        record: dict[str, Any] = {
+            "event": "resolved", "market": market.condition_id, "winner": winner, "time_ms": now_ms,
+            "paid": not self.faults.value("manual_redeem"),
+            "cached": bool(self.faults.value("balance_cache")),
+        }  # fmt: skip
+        note_redemptions(self, self.accounts.settle(market, winner, now_ms, record["paid"]), record)
+        self._records.append(record)
         self._news.append(("resolved", market))
         self.commit()
         return True
@@ -251,14 +257,15 @@ class Venue:
         return False
 
     def _check_balance(self, order: ClientOrder) -> None:
-        wallet = self.accounts.wallet(order.wallet)
         mine = [other for other in self.open.values() if other.wallet == order.wallet]
         book, token = order.book, order.market.tokens[order.book.outcome]
         if book.side == BUY:
-            held = wallet.cash - sum(o.book.price * o.book.left for o in mine if o.book.side == BUY)
+            held = self.accounts.free_cash(order.wallet) - sum(
+                o.book.price * o.book.left for o in mine if o.book.side == BUY
+            )
             needed, unit = order.budget or book.price * book.lots, 1
         else:
-            held = wallet.tokens.get(token, 0) - sum(
+            held = self.accounts.free_tokens(order.wallet, token) - sum(
                 o.book.left for o in mine
                 if o.book.side != BUY and o.market is order.market and o.book.outcome == book.outcome
             )  # fmt: skip
@@ -366,6 +373,7 @@ class Venue:
         taker = Leg(shown, order.owner, wallet, order.outcome, order.side, price, lots, fee_e8)
         now_ms = self.clock.now_ms()
         trade = Trade(str(uuid.uuid4()), market, taker, makers, now_ms, update_ms=now_ms)
+        trade.moved = not self.faults.value("unmined_tokens")
         market.last_price, market.last_side = yes_price, SIDE_NAMES[order.side]
         market.volume_micros += price * lots
         self._news.append(("print", trade))
@@ -381,7 +389,7 @@ class Venue:
         self.trades[trade.trade_id] = trade
         trade.number = len(self.trades)
         self.accounts.book(trade)
-        self.settle_later(trade.match_ms + SETTLEMENT_STEP_MS, trade, MINED)
+        self.settle_later(trade.match_ms, trade, MINED)
         for leg in trade.legs():
             order = self.orders[leg.order_id]
             order.matched += leg.lots
@@ -431,12 +439,16 @@ class Venue:
         if status == FAILED:
             self._fail_unbacked(trade, now_ms)
         elif status not in FINAL:
-            self.settle_later(now_ms + SETTLEMENT_STEP_MS, trade, follow)
+            self.settle_later(now_ms, trade, follow)
 
     def _set_status(self, trade: Trade, status: str, now_ms: int) -> None:
         trade.status, trade.update_ms = status, now_ms
         if status == MINED or (status == CONFIRMED and self.faults.take("replace_hash")):
             trade.hash = "0x" + keccak(f"{trade.trade_id}{now_ms}".encode()).hex()
+        if status == MINED:
+            trade.mined_ms = now_ms
+        if status in (MINED, CONFIRMED):
+            self.accounts.mine(trade)
         if status == FAILED:
             trade.hash = ""
             self.accounts.take_back(trade)
@@ -449,22 +461,34 @@ class Venue:
         quotes that offer them be filled."""
         for leg in failed.legs():
             token = failed.market.tokens[leg.outcome]
-            held = self.accounts.wallet(leg.wallet).tokens
             for trade in reversed(self.trades.values()):
-                if held.get(token, 0) >= 0 or trade is failed:
+                if self.accounts.free_tokens(leg.wallet, token) >= 0 or trade is failed:
                     break
                 if trade.status not in FINAL and _gives(trade, leg.wallet, token):
                     self._set_status(trade, FAILED, now_ms)
                     self._fail_unbacked(trade, now_ms)
-            offers = [order for order in self.open.values() if order.book.side == SELL and
-                      order.wallet == leg.wallet and
-                      order.market.tokens[order.book.outcome] == token]  # fmt: skip
-            while sum(order.book.left for order in offers) > max(0, held.get(token, 0)):
-                self._end(offers.pop(), "CANCELED")
+        self.end_unbacked("CANCELED", SELL)
 
-    def settle_later(self, due_ms: int, trade: Trade, status: str) -> None:
-        """Let a trade reach a status at a time."""
-        heapq.heappush(self._due, (due_ms, trade.number, trade.trade_id, status))
+    def end_unbacked(self, status: str, side: int | None = None) -> None:
+        """Take orders whose tokens or dollars are no longer there off the books, the newest first."""
+        offers: dict[tuple[str, str], list[ClientOrder]] = {}
+        for order in self.open.values():
+            token = "" if order.book.side == BUY else order.market.tokens[order.book.outcome]
+            if side in (None, order.book.side):
+                offers.setdefault((order.wallet, token), []).append(order)
+        for (wallet, token), orders in offers.items():
+            held = self.accounts.free_tokens(wallet, token) if token else self.accounts.free_cash(wallet)
+            while sum(_needs(order) for order in orders) > max(0, held):
+                self._end(orders.pop(), status)
+
+    def note(self, record: dict[str, Any]) -> None:
+        """Something for the journal, written with the next commit."""
+        self._records.append(record)
+
+    def settle_later(self, since_ms: int, trade: Trade, status: str) -> None:
+        """Let a trade reach a status when its step has taken its time."""
+        step_ms = self.faults.value("mined_ms" if status == MINED else "confirmed_ms") or SETTLEMENT_STEP_MS
+        heapq.heappush(self._due, (since_ms + step_ms, trade.number, trade.trade_id, status))
 
     # -- durability -----------------------------------------------------------------------------
 
@@ -527,6 +551,11 @@ def _placement_answer(order: ClientOrder, trades: list[Trade]) -> dict[str, Any]
 def _gives(trade: Trade, wallet: str, token: str) -> bool:
     return any(leg.wallet == wallet and leg.side == SELL and trade.market.tokens[leg.outcome] == token
                for leg in trade.legs())  # fmt: skip
+
+
+def _needs(order: ClientOrder) -> int:
+    """What an open order may still take of its wallet: micro-dollars of a buyer, lots of a seller."""
+    return order.book.left * (order.book.price if order.book.side == BUY else 1)
 
 
 def mid_price(market: Market, outcome: int) -> int:

@@ -14,6 +14,7 @@
 
 #include "../../bridge/allocate.h"
 #include "../../bridge/crc32c.h"
+#include "../../bridge/instance.h"
 #include "access_record.h"
 #include "base/clock.h"
 #include "base/heap_trap.h"
@@ -45,6 +46,7 @@ struct trader {
     struct ipc_client bridge;
     struct ipc_client_events bridge_events;
     struct telemetry *telemetry;
+    uint32_t instance, instance_fate;
     bool loop_made, bridge_made, joined;
     bool standalone; /* no supervisor: this process holds the ledger and its own lease */
     int64_t steady_ns, counters_ns;
@@ -100,6 +102,19 @@ static int latch_check(const struct trader *t, char *error)
     return TRADER_OK;
 }
 
+/* Which Purser this is: without an answer no order could be told from another's. */
+static int instance_take(struct trader *t, char *error)
+{
+    int status = instance_read(&t->instance, &t->instance_fate, t->paths.home);
+    if (status == 0)
+        return TRADER_OK;
+    return fail(TRADER_CONFIG, error,
+                "%s/" INSTANCE_FILE " cannot be read or made (%s): it tells this Purser's orders "
+                "from others' on the account; it must be a file of this user in a folder that can "
+                "be written",
+                t->paths.home, strerror(-status));
+}
+
 static int world_read(struct trader *t, const struct trader_options *options, char *error)
 {
     char text[CONFIG_ERROR] = "";
@@ -113,6 +128,8 @@ static int world_read(struct trader *t, const struct trader_options *options, ch
         STATUS_OK)
         return fail(TRADER_CONFIG, error, "%s", text);
     result = latch_check(t, error);
+    if (result == TRADER_OK)
+        result = instance_take(t, error);
     if (result != TRADER_OK)
         return result;
     if (engine_access_resolve(&t->access, &t->config, &t->paths, options->simulator_wait_ms,
@@ -235,8 +252,7 @@ static void halt_on_bug(void *context)
 
 /* --- building --------------------------------------------------------------------------------- */
 
-/* Which machine: a part of every client order id, so that the start-up fence of one machine leaves
- * another's orders alone. */
+/* Which machine: a part of the client order ids of release 0.1.0, by which its orders are known. */
 static uint16_t host_number(void)
 {
     char text[64] = "purser";
@@ -264,6 +280,7 @@ static int venue_make(struct trader *t, char *error)
         .api_key = t->access.api_key,
         .api_secret = t->access.api_secret,
         .environment = environment_letter(&t->config),
+        .instance = t->instance,
         .host = host_number(),
         .recv_window_ms = t->config.session.recv_window_ms,
         .dead_man_timeout_ms = t->config.session.dead_man_timeout_s * 1000,
@@ -574,10 +591,30 @@ static void drain(struct trader *t)
                   "its dead-man switch cancels the rest");
 }
 
+/* Who finds a new id here is told why orders of before are no longer taken for ours. */
+static void instance_say(const struct trader *t)
+{
+    static const char *const why[] = {
+        [INSTANCE_KEPT] = "this home's own",
+        [INSTANCE_MADE] = "new: the home had none",
+        [INSTANCE_COPIED] = "new: the home is a copy, or was restored or moved to another disk",
+        [INSTANCE_DAMAGED] = "new: the old one could not be read",
+    };
+    CHECK(t->instance_fate < sizeof why / sizeof why[0]);
+    bool loud = t->instance_fate >= INSTANCE_COPIED;
+    log_event(loud ? LOG_WARNING : LOG_INFO, "instance_known", "%08x, %s", (unsigned)t->instance,
+              why[t->instance_fate]);
+    if (loud)
+        engine_say(t->engine, EVENT_WARNING, VENUE_NONE, 0, 0, "instance_changed",
+                   "instance %08x is %s; orders of the old id are another Purser's",
+                   (unsigned)t->instance, why[t->instance_fate]);
+}
+
 int trader_run(struct trader *t)
 {
     int result = TRADER_OK;
     atomic_store(&t->running, 1);
+    instance_say(t);
     log_event(LOG_INFO, "engine_started", "%s, %s, %s", engine_mode_name(t->mode), t->config.path,
               t->standalone ? "standalone" : "supervised");
     while (!atomic_load_explicit(&t->stopping, memory_order_relaxed)) {

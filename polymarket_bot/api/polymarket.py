@@ -40,10 +40,17 @@ from polymarket.models.clob.orders import SignedOrder
 from polymarket.models.gamma.market import Market as GammaMarket
 
 from bridge.messages import RejectReason
+from polymarket_bot.api.activity import Movement, read_movements
 from polymarket_bot.api.decimals import format_scaled, parse_scaled
 from polymarket_bot.api.errors_table import SubmitResult, Verdict, classify
 from polymarket_bot.api.trades import TradeReader
-from polymarket_bot.errors import ConfigurationError, CredentialsError, VenueAccountError, VenueError
+from polymarket_bot.errors import (
+    ConfigurationError,
+    CredentialsError,
+    HeartbeatTakenError,
+    VenueAccountError,
+    VenueError,
+)
 from polymarket_bot.model import (
     Direction,
     Fee,
@@ -60,7 +67,9 @@ log = structlog.get_logger("polymarket")
 
 READ_TIMEOUT_S = 5.0
 SUBMIT_TIMEOUT_S = 5.0
+HISTORY_TIMEOUT_S = 120.0  # all trades of an account, a hundred a page
 MAX_BATCH = 15
+ACTIVITY_PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +134,8 @@ class Exchange(Protocol):
     async def discover(self, choice: MarketChoice, now_wall_ns: int) -> list[Market]: ...
     async def market(self, condition_id: str) -> Market | None: ...
     async def winner(self, market: Market) -> int | None: ...
+    async def resolved_s(self, market: Market) -> int | None: ...
+    async def price_at(self, token: str, wall_s: int) -> Price | None: ...
     async def books(self, tokens: Sequence[str]) -> list[Snapshot]: ...
     async def prepare(self, intent: Intent, market: Market) -> Prepared: ...
     async def submit(self, orders: Sequence[Prepared]) -> list[SubmitResult]: ...
@@ -359,6 +370,32 @@ class Polymarket:
                     return 0 if prices[0] == 1 else 1
         return None
 
+    async def resolved_s(self, market: Market) -> int | None:
+        """When trading in a resolved market ended, in seconds; None while it is not resolved. One of which
+        the venue keeps no time counts as ended when it expired."""
+        if await self.winner(market) is None:
+            return None
+        async with _asking("resolution", READ_TIMEOUT_S):
+            pages = self._reading.list_markets(condition_ids=market.condition_id, closed=True, page_size=20)
+            async for page in pages:
+                for item in page.items:
+                    if item.condition_id == market.condition_id and item.state.closed_time is not None:
+                        return int(item.state.closed_time.timestamp())
+        return market.expiry_ns // 1_000_000_000
+
+    async def price_at(self, token: str, wall_s: int) -> Price | None:
+        """The last price of a token known at this second; None when the venue has none to tell."""
+        try:
+            async with _asking("price history", READ_TIMEOUT_S):
+                pages = self._reading.list_price_history(asset_id=token, as_of=wall_s)
+                points = [point async for page in pages for point in page.items]
+        except VenueError as error:
+            refused = error.__cause__
+            if isinstance(refused, RequestRejectedError) and refused.status in (400, 404, 501):
+                return None
+            raise
+        return Price(parse_scaled(points[-1].price)) if points else None
+
     async def books(self, tokens: Sequence[str]) -> list[Snapshot]:
         async with _asking("books", READ_TIMEOUT_S):
             books = await self._reading.get_order_books(asset_ids=list(tokens))
@@ -439,12 +476,14 @@ class Polymarket:
 
     async def trades(self, after_s: int) -> list[TradeUpdate]:
         """All trades of the account matched at or after the given second, oldest first."""
-        async with _asking("trades", READ_TIMEOUT_S * 2):
+        patience_s = READ_TIMEOUT_S * 2 if after_s > 0 else HISTORY_TIMEOUT_S
+        async with _asking("trades", patience_s):
             items = [
                 item
                 async for page in self._client.list_account_trades(after=str(max(0, after_s)))
                 for item in page.items
             ]
+        items.reverse()  # the venue lists the newest first; those of one second keep their order
         items.sort(key=lambda item: item.matched_at)
         return [self.reader.read(_trade_fields(item)) for item in items]
 
@@ -467,14 +506,30 @@ class Polymarket:
         async with _asking("balance refresh", READ_TIMEOUT_S):
             await context.secure_clob.get_bytes(path, params=params)
 
+    async def activity(self, after_s: int) -> list[Movement]:
+        """Everything that moved money without a trade at or after the given second, oldest first, paged to
+        its end. Tips are shown only to those who name them."""
+        items: list[Any] = []
+        async with _asking("activity", READ_TIMEOUT_S * 4):
+            for types in (None, ["TIP"]):
+                pages = self._client.list_activity(
+                    activity_types=types,  # type: ignore[arg-type]
+                    start=max(1, after_s),
+                    sort_direction="ASC",
+                    page_size=ACTIVITY_PAGE,
+                )
+                async for page in pages:
+                    items += page.items
+        return read_movements(items)
+
     async def heartbeat(self, heartbeat_id: str) -> str:
-        """Renew the dead-man switch; gives the id for the next time."""
+        """Renew the dead-man switch; gives the id for the next time. HeartbeatTakenError when the venue
+        expects another one: then nothing was renewed."""
         async with _asking("heartbeat", READ_TIMEOUT_S):
             try:
                 return (await self._client.send_order_heartbeat(heartbeat_id=heartbeat_id)).heartbeat_id
             except OrderHeartbeatMismatchError as mismatch:
-                answer = await self._client.send_order_heartbeat(heartbeat_id=mismatch.heartbeat_id)
-                return answer.heartbeat_id
+                raise HeartbeatTakenError(mismatch.heartbeat_id or "") from mismatch
 
 
 @asynccontextmanager

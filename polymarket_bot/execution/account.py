@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from polymarket_bot.execution.cash import CashBook
 from polymarket_bot.execution.ports import Budget, Clock, Reporter
 from polymarket_bot.execution.settlement import Position, Settlement
 from polymarket_bot.model import ONE, Holdings, Market, Price, Size
@@ -24,6 +25,7 @@ class Account:
     ) -> None:
         self.risk = risk
         self.settlement = settlement
+        self.cash = CashBook()
         self._budget = budget
         self._report = reporter
         self._clock = clock
@@ -95,6 +97,17 @@ class Account:
                 unrealized += position.unrealized_micros(marks.get(token, _average(position)))
         return realized, unrealized, fees
 
+    def day_cash(self) -> int:
+        """Micros of the day's result that came or went without a fill."""
+        return self.cash.day_micros(self.settlement.day)
+
+    def recount_cash(self) -> None:
+        """Redemptions are set against the resolutions in the books anew: one of both has changed."""
+        tokens = {token for token, entry in self.settlement.tokens.items() if entry.position.quantity}
+        held = {c for c, market in self.known.items() if tokens.intersection(market.tokens)}
+        self.cash.recount(self.settlement.resolved_micros(), frozenset(held), frozenset(self.known))
+        self.dirty = True
+
     def marks(self) -> dict[str, int]:
         """What a share of each token counts for in the day's result."""
         marks: dict[str, int] = {}
@@ -121,7 +134,7 @@ class Account:
     def day_micros(self) -> int:
         """The day's result: realized and unrealized less fees, which are rounded up."""
         realized, unrealized, fees = self.day_account()
-        return realized + unrealized - -(-fees // 100)
+        return realized + unrealized - -(-fees // 100) + self.day_cash()
 
     def refresh_day(self) -> None:
         """What the limit sees: also a loss that belongs to a closed day and was learnt today."""

@@ -162,6 +162,10 @@ class LedgerBudget:
         lately = self._jumped_ns and now - self._jumped_ns < JUMP_AFTERMATH_NS
         return bool(lately or self._ledger.roll().clock_doubt_ns)
 
+    def slot_ids(self) -> set[str]:
+        """By the venue's name: every order of this venue that the ledger holds, of any process."""
+        return {"0x" + raw.hex() for raw in self._ledger.query_ids(VenueId.POLYMARKET)}
+
     def leave(self) -> None:
         self._ledger.leave()
         self._ledger.close()

@@ -17,7 +17,7 @@ from bridge.wall_clock import day_of, wall_ns
 from polymarket_bot.api.decimals import format_scaled
 from polymarket_bot.api.errors_table import SubmitResult, Verdict
 from polymarket_bot.api.polymarket import CancelResult, MarketChoice, Polymarket, Prepared, Snapshot
-from polymarket_bot.model import Intent, Market, OrderUpdate, TradeUpdate
+from polymarket_bot.model import Intent, Market, OrderUpdate, Price, TradeUpdate
 from polymarket_bot.risk.manager import LOSS, NOTIONAL, Used
 
 log = structlog.get_logger("dry_run")
@@ -74,6 +74,12 @@ class DryRunExchange:
             )
             for order_id, i in self._open.items()
         ]
+
+    async def resolved_s(self, market: Market) -> int | None:
+        return await self._venue.resolved_s(market)
+
+    async def price_at(self, token: str, wall_s: int) -> Price | None:
+        return await self._venue.price_at(token, wall_s)
 
     async def trades(self, after_s: int) -> list[TradeUpdate]:
         return []
@@ -151,3 +157,6 @@ class DryRunBudget:
 
     def halt(self, reason: HaltReason) -> None:
         log.error("halt_wanted", reason=reason.name)
+
+    def slot_ids(self) -> set[str]:
+        return set()

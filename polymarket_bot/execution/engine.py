@@ -81,7 +81,8 @@ class ExecutionEngine:
         if stopped:
             self._pull_all(now)
         elif state is not LedgerState.INIT:
-            self._quote_all(views, now, reducing_only=state is LedgerState.REDUCING)
+            reducing_only = state is LedgerState.REDUCING or self.account.risk.cash_differs
+            self._quote_all(views, now, reducing_only)
         self.pulled = stopped
         self.desk.retry(now)
         self.account.charge(now)

@@ -62,6 +62,7 @@ class OrderDesk:
         self.stopping = False
         self.check_wanted = asyncio.Event()  # something is in doubt: reconcile
         self.market_doubted: Callable[[str], None] = lambda condition_id: None  # the venue refuses it
+        self.balance_doubted: Callable[[], None] = lambda: None  # the venue misses tokens or dollars of ours
         self._cancelling: set[str] = set()
         self._withdrawn: set[int] = set()  # cancelled before they were sent
 
@@ -137,7 +138,9 @@ class OrderDesk:
         self._account.refresh_day()
         reducing = self._account.risk.add_order(intent)
         used = self._account.risk.used()
-        reason, slot = self._budget.reserve(intent, reducing, used, now, item.order_id)
+        reason, slot = RejectReason.CASH, -1
+        if reducing or not self._account.risk.cash_differs:
+            reason, slot = self._budget.reserve(intent, reducing, used, now, item.order_id)
         if reason is not RejectReason.NONE:
             self._account.risk.remove_order(intent)
             self._report.refused(intent, reason, "")
@@ -160,7 +163,10 @@ class OrderDesk:
             return False
         self._account.risk.remove_order(order.intent)
         before = self._account.risk.used()
-        self._account.risk.add_order(order.intent)
+        reducing = self._account.risk.add_order(order.intent)
+        if self._account.risk.cash_differs and not reducing:
+            self._drop(order, RejectReason.CASH, "")
+            return False
         now = self._clock.now_ns()
         reason = self._budget.gate(order.slot, before, now)
         if reason is RejectReason.NONE:
@@ -235,6 +241,8 @@ class OrderDesk:
             self.market_doubted(order.intent.condition_id)  # closed, or not open yet: ask, do not insist
         elif result.reason is not RejectReason.POST_ONLY_CROSS:
             self._account.risk.note_rejected(now)
+            if result.reason is RejectReason.INSUFFICIENT_BALANCE:
+                self.balance_doubted()
 
     # --- cancelling ---
 
@@ -355,6 +363,8 @@ class OrderDesk:
         if not update.live:
             if update.status == "CANCELED_MARKET_RESOLVED":
                 self.market_doubted(order.intent.condition_id)
+            if update.status == "CANCELED_NOT_ENOUGH_BALANCE":
+                self.balance_doubted()
             known = update.matched > 0 or update.status.startswith("CANCELED")
             self.ended(order, update.matched if known else None)
         elif order.state in (OrderState.PENDING_NEW, OrderState.UNKNOWN):

@@ -9,14 +9,17 @@ import asyncio
 from collections.abc import Iterable
 
 from bridge.messages import ExecutionType, HaltReason
+from polymarket_bot.api.decimals import format_scaled
 from polymarket_bot.api.polymarket import Exchange
-from polymarket_bot.errors import VenueAccountError, VenueError
+from polymarket_bot.errors import BotError, VenueAccountError, VenueError
 from polymarket_bot.execution.account import Account
+from polymarket_bot.execution.foreign import ForeignOrders
 from polymarket_bot.execution.order_desk import FILL_GRACE_NS, OrderDesk
 from polymarket_bot.execution.ports import Budget, Clock, Reporter, Store
-from polymarket_bot.execution.settlement import Change, ChangeKind
+from polymarket_bot.execution.settlement import HALF, Change, ChangeKind
 from polymarket_bot.model import (
     DUST,
+    ONE,
     FillStatus,
     Intent,
     Market,
@@ -25,6 +28,7 @@ from polymarket_bot.model import (
     OrderUpdate,
     Outcome,
     Price,
+    Side,
     TradeUpdate,
 )
 
@@ -53,6 +57,7 @@ class Reconciler:
         self._store = store
         self._report = reporter
         self._clock = clock
+        self.foreign = ForeignOrders(budget, store, reporter, clock)
         self.reconciled_ns = 0
         self.stale = False  # the process stood still: the ledger is rebuilt after the next comparison
         self.trades_read_s = 0  # wall second up to which all trades of the account were read
@@ -114,7 +119,7 @@ class Reconciler:
             open_now = {update.order_id: update for update in await self._exchange.open_orders()}
             read_s = self._clock.wall_ns() // 1_000_000_000
             trades = await self._exchange.trades(self._trades_from_s() - TRADE_OVERLAP_S)
-            if await self._learn_markets(trades):  # once more: their fees are known only now
+            if await self.learn_markets(trades):  # once more: their fees are known only now
                 trades = await self._exchange.trades(self._trades_from_s() - TRADE_OVERLAP_S)
         except VenueAccountError as error:
             self._report.event(2, "account_refused", str(error))
@@ -131,6 +136,12 @@ class Reconciler:
             self._compare(order, open_now.get(order.venue_order_id), started)
         late = started - FILL_GRACE_NS
         orphans = [o for o in open_now if o not in self._desk.orders and self._desk.gone.get(o, 0) < late]
+        try:
+            await self.foreign.judge_trades(trades)
+            orphans = await self.foreign.judge_open(orphans) if orphans else []
+        except BotError as error:
+            self._report.event(1, "reconcile_failed", str(error))
+            return False
         if orphans:
             self._report.event(1, "orphans_found", f"{len(orphans)} open orders of an earlier process")
             await self._desk.cancel_ids(orphans)
@@ -169,7 +180,7 @@ class Reconciler:
         known = self._account.settlement.latest_match_s()
         return min(known, self.trades_read_s) if self.trades_read_s else known
 
-    async def _learn_markets(self, trades: Iterable[TradeUpdate]) -> bool:
+    async def learn_markets(self, trades: Iterable[TradeUpdate]) -> bool:
         """The terms of markets in which we have traded and which no list has named. True when there were."""
         learned = False
         fills = (fill for trade in trades for fill in trade.fills)
@@ -199,31 +210,60 @@ class Reconciler:
             return False  # a fill that may still be taken back decides what is paid
         for change in self._account.settlement.settle(market, Outcome(winner), self._clock.wall_ns()):
             self._on_change(change)
+        self._account.recount_cash()
         self._account.charge(self._clock.now_ns())
         self._report.event(0, "market_resolved", f"{market.symbols[winner]} pays one dollar a share")
         return True
 
     def adopt(self, market: Market, token: str, quantity: int) -> None:
-        """The venue's balance is another than our books': follow it, at the mark."""
-        mark = Price(self._account.mark_of(token))
-        change = self._account.settlement.adopt(market, token, quantity, mark, self._clock.wall_ns())
-        if change is not None:
-            self._report.event(
-                2, "position_differed", f"{token[-8:]}: the venue holds {quantity} micro-shares"
-            )
+        """The venue's balance is another than our books and nothing explains it: follow it. What came is
+        booked at the mark, so that it is no gain; what is gone brought nothing, so that all of its worth is
+        a loss from this moment on."""
+        for change in self._account.settlement.unadopt(token):
             self._on_change(change)
+        gone = quantity < self._account.settlement.position(token).quantity
+        price = Price(0 if gone else self._account.mark_of(token))
+        adopted = self._account.settlement.adopt(market, token, quantity, price, self._clock.wall_ns())
+        if adopted is not None:
+            self._on_change(adopted)
+            self._account.charge(self._clock.now_ns())
+            moved = f"{format_scaled(adopted.fill.size)} {market.symbols[market.outcome_of(token)]}"
+            self._report.event(
+                2,
+                "position_differed",
+                f"{moved} {'gone' if gone else 'came'} without a trade: "
+                + ("all of its worth is charged as lost" if gone else "charged like a purchase at the mark"),
+            )
+
+    def exchange(self, market: Market, transaction: str, amount_micros: int, wall_ns: int) -> int:
+        """Dollars became pairs of tokens (amount below zero) or the reverse. Gives what the tokens were
+        booked at: above zero when they came. An adoption of today that this explains is taken back."""
+        for token in market.tokens:
+            for change in self._account.settlement.unadopt(token):
+                self._on_change(change)
+        side = Side.BUY if amount_micros < 0 else Side.SELL
+        size = abs(amount_micros)
+        for change in self._account.settlement.exchange(market, transaction, size, side, wall_ns):
+            self._on_change(change)
+        value = 2 * (HALF * size // ONE)
+        return value if side is Side.BUY else -value
 
     # --- start ---
 
     async def fence(self) -> int:
-        """Cancel whatever is open for this key and make sure that nothing is left. Orders found."""
+        """Cancel whatever of ours is open for this key and make sure that nothing is left. Orders found.
+        What is not ours is left alone, and halts."""
         found = 0
         for _ in range(20):
-            open_now = await self._exchange.open_orders()
-            if not open_now:
+            open_now = [update.order_id for update in await self._exchange.open_orders()]
+            ours = await self.foreign.judge_open(open_now) if open_now else []
+            if not ours:
                 return found
-            found = max(found, len(open_now))
-            await self._exchange.cancel_all()
+            found = max(found, len(ours))
+            if len(ours) == len(open_now):
+                await self._exchange.cancel_all()
+            else:
+                await self._exchange.cancel(ours)
             await asyncio.sleep(0.1)
         raise VenueError("open orders are still there after cancel-all: cancel them at the venue by hand.")
 

@@ -18,6 +18,19 @@ from enum import Enum
 from polymarket_bot.model import Fill, FillStatus, Market, Outcome, Price, Side, Size, TradeUpdate
 
 DAY_NS = 24 * 3600 * 1_000_000_000
+HALF = Price(500_000)
+RESOLUTION, ADOPTED, EXCHANGE = "resolution", "adopted", "exchange"
+
+
+def is_trade(fill: Fill) -> bool:
+    """A trade of the venue, which moves the wallet; what we book ourselves has a word and a colon before its
+    id, and moves positions only."""
+    return ":" not in fill.trade_id
+
+
+def trade_cash(fill: Fill) -> int:
+    """What a trade brings to the wallet, fee included."""
+    return (-fill.value if fill.side is Side.BUY else fill.value) - fill.fee_e8 // 100
 
 
 def day_of(wall_ns: int) -> int:
@@ -115,6 +128,8 @@ class Settlement:
         self.closed_day = self.closed_micros = 0
         self._first_day = day  # before it nothing was counted, so that nothing can be late
         self.tokens: dict[str, Token] = {}
+        self.trade_cash_micros = 0  # of every trade in the books, of any day
+        self.changes = 0  # grows with each: whether two readings have the same books behind them
         self._fills: dict[tuple[str, str], Booked] = {}
 
     # --- start ---
@@ -126,6 +141,8 @@ class Settlement:
         for booked in fills:
             self._fills[booked.fill.key] = booked
             self.sequence = max(self.sequence, booked.sequence)
+            if booked.sequence and booked.status is not FillStatus.REVERSED and is_trade(booked.fill):
+                self.trade_cash_micros += trade_cash(booked.fill)
             if booked.day == self.day and booked.sequence:
                 self._token(booked.fill.token).today.append(booked)
         for token in self.tokens:
@@ -149,12 +166,27 @@ class Settlement:
     def latest_match_s(self) -> int:
         """When the newest trade that we know was matched, in seconds; 0 when there is none. While fills
         are provisional, from the oldest of them, so that their fate is read again."""
-        times = [b.fill.matched_wall_ns for b in self._fills.values() if b.fill.trade_id.count(":") == 0]
+        times = [b.fill.matched_wall_ns for b in self._fills.values() if is_trade(b.fill)]
         waiting = [fill.matched_wall_ns for fill in self.provisional()]
         return min(waiting, default=max(times, default=0)) // 1_000_000_000
 
     def provisional(self) -> list[Fill]:
         return [b.fill for b in self._fills.values() if b.status is FillStatus.PROVISIONAL]
+
+    def pending_cash(self) -> tuple[int, int]:
+        """How far the wallet may lie below and above what the books say while trades are not final: it may
+        not have received yet what a sale brings, nor paid what a purchase costs."""
+        flows = [trade_cash(fill) for fill in self.provisional()]
+        return sum(flow for flow in flows if flow > 0), -sum(flow for flow in flows if flow < 0)
+
+    def resolved_micros(self) -> dict[str, int]:
+        """By market, what resolutions were booked at."""
+        found: dict[str, int] = {}
+        for booked in self._fills.values():
+            if booked.fill.trade_id.startswith(RESOLUTION) and booked.status is not FillStatus.REVERSED:
+                condition = booked.fill.condition_id
+                found[condition] = found.get(condition, 0) + booked.fill.value
+        return found
 
     def status(self, key: tuple[str, str]) -> FillStatus | None:
         booked = self._fills.get(key)
@@ -196,6 +228,7 @@ class Settlement:
             return Change(ChangeKind.BOOKED, fill, self.sequence, matched)
         booked = Booked(fill, status, self.sequence, self.day)
         self._fills[fill.key] = booked
+        self._count_cash(fill, 1)
         token = self._token(fill.token)
         token.today.append(booked)
         token.position.apply(fill.side, fill.size, fill.value, fill.fee_e8)
@@ -215,9 +248,15 @@ class Settlement:
         self.closed_micros += result
         self._replay(fill.token)
 
+    def _count_cash(self, fill: Fill, sign: int) -> None:
+        self.changes += 1
+        if is_trade(fill):
+            self.trade_cash_micros += sign * trade_cash(fill)
+
     def _reverse(self, booked: Booked) -> Change:
         booked.status = FillStatus.REVERSED
         fill = booked.fill
+        self._count_cash(fill, -1)
         if booked.day == self.day:
             self._replay(fill.token)
         else:
@@ -241,9 +280,9 @@ class Settlement:
             if quantity > 0:
                 worth = Price(1_000_000 if outcome is winner else 0)
                 # A fill that came to light after the first booking is settled by another one.
-                trade_id = f"resolution:{market.condition_id}"
+                trade_id = f"{RESOLUTION}:{market.condition_id}"
                 if self.known((trade_id, token)):
-                    trade_id = f"resolution:{self.sequence + 1}:{market.condition_id}"
+                    trade_id = f"{RESOLUTION}:{self.sequence + 1}:{market.condition_id}"
                 fill = Fill(
                     trade_id,
                     token,
@@ -266,7 +305,7 @@ class Settlement:
             return None
         side = Side.BUY if difference > 0 else Side.SELL
         fill = Fill(
-            f"adopted:{wall_ns}",
+            f"{ADOPTED}:{wall_ns}",
             token,
             market.condition_id,
             token,
@@ -278,6 +317,34 @@ class Settlement:
             wall_ns,
         )
         return self._book(fill, FillStatus.FINAL)
+
+    def unadopt(self, token: str) -> list[Change]:
+        """Take back what was adopted today of a token: what explains it has come to light, or the whole
+        difference is adopted anew."""
+        return [
+            self._reverse(booked)
+            for booked in list(self._token(token).today)
+            if booked.fill.trade_id.startswith(ADOPTED) and booked.status is not FillStatus.REVERSED
+        ]
+
+    def exchange(self, market: Market, transaction: str, size: int, side: Side, wall_ns: int) -> list[Change]:
+        """Dollars became pairs of tokens (BUY) or the reverse: each half of a dollar's pair at one half."""
+        fills = [
+            Fill(
+                f"{EXCHANGE}:{transaction}",
+                token,
+                market.condition_id,
+                token,
+                side,
+                HALF,
+                Size(size),
+                True,
+                0,
+                wall_ns,
+            )
+            for token in market.tokens
+        ]
+        return [self._book(fill, FillStatus.FINAL) for fill in fills if not self.known(fill.key)]
 
     def roll(self, day: int, marks: Mapping[str, int] | None = None) -> dict[str, Position] | None:
         """A new UTC day: returns the openings to record; None when the day did not advance. What is held is

@@ -193,6 +193,7 @@ class RiskManager:
         self.markets: dict[str, MarketRisk] = {}
         self.day_micros = 0  # realized + unrealized - fees of the UTC day
         self.runaway = False
+        self.cash_differs = False  # from the books, unexplained: only orders that add no risk
         self._sent: deque[int] = deque()
         self._rejected: deque[int] = deque()
 

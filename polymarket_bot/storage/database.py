@@ -22,6 +22,7 @@ from polymarket_bot.errors import BotError, ConfigurationError
 from polymarket_bot.execution.settlement import Booked, Change, ChangeKind, Position
 from polymarket_bot.model import Fill, FillStatus, Market, Order, OrderState, Price, Side, Size
 from polymarket_bot.storage import schema
+from polymarket_bot.storage.market_file import MarketFile
 
 COMMIT_TIMEOUT_S = 5.0
 # What a database says when it cannot be reached; asyncpg's come through SQLAlchemy unwrapped while a
@@ -53,8 +54,9 @@ def database_url(path: Path) -> str:
 class Database:
     """Open with `await Database.open(path)`; run `writer()` as a task; close at the end."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, markets: MarketFile | None = None) -> None:
         self._engine = engine
+        self._markets = markets
         self._queue: asyncio.Queue[tuple[sa.Executable | None, asyncio.Future[None] | None]] = asyncio.Queue()
         self._backlog: list[tuple[sa.Executable | None, asyncio.Future[None] | None]] = []
         self._day_ns = 0
@@ -62,14 +64,15 @@ class Database:
         self.failed: str = ""
 
     @classmethod
-    async def open(cls, path: Path) -> Database:
+    async def open(cls, path: Path, markets: Path | None = None) -> Database:
+        """`markets`: where the table of markets is kept for commands that must do without a database."""
         url = database_url(path)
         if url.startswith("sqlite"):
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         engine = create_async_engine(url)
         if engine.dialect.name == "sqlite":
             sa.event.listen(engine.sync_engine, "connect", _sqlite_durable)
-        database = cls(engine)
+        database = cls(engine, MarketFile(markets) if markets is not None else None)
         try:
             async with asyncio.timeout(10), engine.begin() as connection:
                 await connection.run_sync(schema.metadata.create_all)
@@ -119,6 +122,8 @@ class Database:
             batch.append(self._queue.get_nowait())
         self._backlog = []
         waiters = [future for _, future in batch if future is not None]
+        if self._markets is not None:  # before any order of a new market is flushed, and so before it is sent
+            await asyncio.to_thread(self._markets.write_if_changed)
         try:
             async with asyncio.timeout(COMMIT_TIMEOUT_S), self._engine.begin() as connection:
                 for statement, _ in batch:
@@ -163,6 +168,18 @@ class Database:
         if changes:
             return lite.on_conflict_do_update(index_elements=columns, set_=changes)
         return lite.on_conflict_do_nothing(index_elements=columns)
+
+    def save_meta(self, name: str, value: str) -> None:
+        """One named fact; the newest counts."""
+        self._put(self._upsert(schema.meta, {"name": name, "value": value}, ("value",)))
+
+    def save_row(self, table: sa.Table, values: dict[str, Any]) -> None:
+        """A row that is written once, however often it is asked for."""
+        self._put(self._upsert(table, values))
+
+    async def load_rows(self, query: sa.Select[Any]) -> list[Any]:
+        async with self._engine.connect() as connection:
+            return list((await connection.execute(query)).all())
 
     def save_order(self, order: Order) -> None:
         intent = order.intent
@@ -225,6 +242,8 @@ class Database:
             "definition": msgspec.json.encode(market).decode(),
         }
         self._put(self._upsert(schema.markets, values, ("definition",)))
+        if self._markets is not None:
+            self._markets.keep([market])
 
     def save_trades_read(self, wall_s: int) -> None:
         """Up to when all trades are known, every ten seconds at most: a new process reads on from there."""
@@ -238,18 +257,22 @@ class Database:
 
     async def load_late(self, day: int) -> int:
         """0 when nothing was learnt, or on another day."""
-        of, _, micros = (await self._meta("late") or "0:0").partition(":")
+        of, _, micros = (await self.load_meta("late") or "0:0").partition(":")
         return int(micros) if int(of) == day else 0
 
     async def load_trades_read(self) -> int:
         """0 when no process has read them yet."""
-        value = await self._meta("trades_read_s")
+        value = await self.load_meta("trades_read_s")
         return 0 if value is None else int(value)
 
     async def load_markets(self) -> list[Market]:
         async with self._engine.connect() as connection:
             rows = (await connection.execute(sa.select(schema.markets.c.definition))).scalars().all()
-        return [msgspec.json.decode(row, type=Market) for row in rows]
+        found = [msgspec.json.decode(row, type=Market) for row in rows]
+        if self._markets is not None:
+            self._markets.keep(found)
+            await asyncio.to_thread(self._markets.write_if_changed)
+        return found
 
     def save_openings(self, day: int, openings: dict[str, Position]) -> None:
         for token, position in openings.items():
@@ -286,10 +309,10 @@ class Database:
 
     async def load_day(self) -> int | None:
         """The day whose openings were last recorded."""
-        value = await self._meta("day")
+        value = await self.load_meta("day")
         return None if value is None else int(value)
 
-    async def _meta(self, name: str) -> str | None:
+    async def load_meta(self, name: str) -> str | None:
         query = sa.select(schema.meta.c.value).where(schema.meta.c.name == name)
         async with self._engine.connect() as connection:
             value: str | None = (await connection.execute(query)).scalar_one_or_none()
@@ -339,6 +362,22 @@ class Database:
             row.venue_order_id: (int(row.client_order_id), row.strategy, OrderState(row.state))
             for row in rows
         }
+
+    async def known_orders(self, order_ids: Iterable[str]) -> set[str]:
+        """Which of these venue ids an order of ours has or had, or a fill of one."""
+        ids = list(order_ids)
+        found: set[str] = set()
+        try:
+            async with asyncio.timeout(COMMIT_TIMEOUT_S), self._engine.connect() as connection:
+                for start in range(0, len(ids), 200):
+                    chunk = ids[start : start + 200]
+                    query = sa.select(schema.orders.c.venue_order_id).where(
+                        schema.orders.c.venue_order_id.in_(chunk)
+                    )
+                    found |= set((await connection.execute(query)).scalars().all())
+        except UNREACHABLE as error:
+            raise BotError(f"{type(error).__name__}: the database cannot be read.") from error
+        return found
 
     async def load_unclear_orders(self, since_wall_ns: int) -> list[tuple[str, int, dict[str, Any]]]:
         """Orders of an earlier process that may have been sent and were never answered: venue id,

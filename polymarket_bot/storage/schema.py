@@ -82,3 +82,17 @@ days = sa.Table(
     sa.Column("fees_e8", sa.BigInteger, nullable=False),
     sa.Column("fills", sa.BigInteger, nullable=False),
 )
+
+# Each movement of money that no fill tells of, once. Added to version 1: a database without it gets it.
+cash = sa.Table(
+    "cash",
+    metadata,
+    sa.Column("key", sa.String(200), primary_key=True),
+    sa.Column("day", sa.Integer, nullable=False, index=True),  # whose result it counts in
+    sa.Column("kind", sa.SmallInteger, nullable=False),  # enum cash_kind of the bridge
+    sa.Column("type", sa.String(20), nullable=False),  # the venue's word
+    sa.Column("amount_micros", sa.BigInteger, nullable=False),  # to the wallet
+    sa.Column("result_micros", sa.BigInteger, nullable=False),
+    sa.Column("condition_id", sa.String(80), nullable=False),
+    sa.Column("wall_ns", sa.BigInteger, nullable=False),
+)

@@ -23,6 +23,11 @@ struct heard {
     char event[32];                 /* the newest event's name */
     int level;
     bool synced; /* the book had a bid at the newest on_book */
+    int movements, histories, positions;
+    struct cash_report cash; /* the newest */
+    int64_t wallet_e8;
+    int64_t told_lots, told_entry_e9;
+    bool after_fill;
 };
 
 static struct heard heard;
@@ -67,7 +72,40 @@ static void on_event(void *context, struct venue *v, int level, const char *name
     snprintf(heard.event, sizeof heard.event, "%s", name);
 }
 
+static void on_cash(void *context, struct venue *v, const struct cash_report *report)
+{
+    (void)context, (void)v;
+    heard.movements++;
+    heard.cash = *report;
+}
+
+static void on_wallet(void *context, struct venue *v, int64_t wallet_e8, int64_t asked_wall_ns)
+{
+    (void)context, (void)v, (void)asked_wall_ns;
+    heard.wallet_e8 = wallet_e8;
+}
+
+static void on_cash_read(void *context, struct venue *v, int64_t until_wall_ns)
+{
+    (void)context, (void)v, (void)until_wall_ns;
+    heard.histories++;
+}
+
+static void on_position_changed(void *context, struct venue *v, const struct instrument *instrument,
+                                struct quantity position, int64_t entry_e9, bool after_fill)
+{
+    (void)context, (void)v, (void)instrument;
+    heard.positions++;
+    heard.told_lots = position.lots;
+    heard.told_entry_e9 = entry_e9;
+    heard.after_fill = after_fill;
+}
+
 static const struct venue_events ears = {
+    .on_cash = on_cash,
+    .on_wallet = on_wallet,
+    .on_cash_read = on_cash_read,
+    .on_position_changed = on_position_changed,
     .on_session = on_session,
     .on_instrument = on_instrument,
     .on_book = on_book,
@@ -85,6 +123,7 @@ static void connector_make(void)
         .api_key = "key",
         .api_secret = "secret",
         .environment = 'p',
+        .instance = 0x1a2b3c4d,
         .host = 0xabcd,
         .recv_window_ms = 1500,
         .dead_man_timeout_ms = 12000,
@@ -347,9 +386,36 @@ static void test_forced_orders_are_said(void)
 {
     order_event("autoclose-123", "CALCULATED", "FILLED", 4300);
     EXPECT(heard.report.client_order_id == 0 && strncmp(heard.report.text, "forced", 6) == 0);
+    EXPECT(heard.report.owner == OWNER_VENUE);
     EXPECT(heard.level == EVENT_ERROR && strcmp(heard.event, "order_forced") == 0);
     order_event("somebody", "TRADE", "FILLED", 4301); /* a person's own order: booked, not halted */
-    EXPECT(heard.report.client_order_id == 0 && strncmp(heard.report.text, "foreign", 7) == 0);
+    EXPECT(heard.report.client_order_id == 0 && strcmp(heard.report.text, "somebody") == 0);
+    EXPECT(heard.report.owner == OWNER_PERSON);
+}
+
+/* Every step of an order that is not ours is told, with whose it is: it must be charged. */
+static void test_the_orders_of_others_are_told(void)
+{
+    order_event("by-hand", "NEW", "NEW", 0);
+    EXPECT(heard.report.owner == OWNER_PERSON && heard.report.execution_type == EXEC_NEW);
+    EXPECT(heard.report.quantity.lots == 10 && heard.report.price.ticks == 600000);
+    order_event("by-hand", "CANCELED", "CANCELED", 0);
+    EXPECT(heard.report.execution_type == EXEC_CANCELED);
+    order_event("psp0badcafe-0200000100000001", "NEW", "NEW", 0);
+    EXPECT(heard.report.owner == OWNER_PURSER && heard.report.client_order_id == 0);
+    EXPECT(strcmp(heard.report.text, "instance 0badcafe") == 0);
+}
+
+/* What this machine left open before the upgrade is ours; a new order of that form is another
+ * Purser's, of that release. */
+static void test_orders_of_before_the_upgrade_are_ours(void)
+{
+    order_event("pspabcd-0200000100000001", "TRADE", "PARTIALLY_FILLED", 4400);
+    EXPECT(heard.report.owner == OWNER_US);
+    EXPECT(heard.report.client_order_id == (BINANCE_EARLIER | 0x0200000100000001));
+    order_event("pspabcd-0200000100000002", "NEW", "NEW", 0);
+    EXPECT(heard.report.owner == OWNER_PURSER);
+    EXPECT(strcmp(heard.report.text, "release 0.1.0 on machine abcd") == 0);
 }
 
 static void test_listen_key_expiry_renews(void)
@@ -460,6 +526,99 @@ static void test_a_second_start_asks_for_everything_again(void)
     EXPECT(!b->clock_asked && !b->key_asked && !b->markets[0].dead_man_asked);
 }
 
+static struct http_response page_http;
+
+/* An answer of `rows` equal funding rows; `cut` leaves its last byte out. */
+static struct binance_answer income_page(int rows, bool cut)
+{
+    static char body[256 * 1024];
+    size_t length = 0;
+    body[length++] = '[';
+    for (int n = 0; n < rows; n++)
+        length += (size_t)snprintf(body + length, sizeof body - length,
+                                   "%s{\"symbol\":\"BTCUSDT\",\"incomeType\":\"FUNDING_FEE\","
+                                   "\"income\":\"-1.5\",\"asset\":\"USDT\",\"time\":5,"
+                                   "\"tranId\":%d,\"tradeId\":\"\"}",
+                                   n > 0 ? "," : "", n);
+    body[length++] = ']';
+    page_http = (struct http_response){
+        .status = STATUS_OK, .code = 200, .body = body, .body_length = length - cut};
+    return (struct binance_answer){
+        .call = BINANCE_CALL_INCOME, .http = &page_http, .accepted = true};
+}
+
+/* Ten days are two windows; a full page is followed by another one; half a page is none. */
+static void test_the_history_is_read_to_its_end(void)
+{
+    int64_t day_ms = 86400000;
+    venue->cash_since_ns = (binance_wall_ms(b) - 10 * day_ms) * CLOCK_NS_PER_MS;
+    binance_income_begin(b);
+    int64_t first_ms = b->cash.first_ms, middle_ms = b->cash.last_ms;
+    EXPECT(middle_ms - first_ms == 7 * day_ms && b->cash.page == 1);
+    heard.movements = heard.histories = 0;
+    struct binance_answer answer = income_page(BINANCE_INCOME_PAGE, true);
+    EXPECT(binance_income_read(b, &answer, NOW) == -1 && heard.movements == 0);
+    answer = income_page(BINANCE_INCOME_PAGE, false);
+    EXPECT(binance_income_read(b, &answer, NOW) == 0 && heard.movements == BINANCE_INCOME_PAGE);
+    EXPECT(b->cash.page == 2 && b->cash.first_ms == first_ms && b->cash.last_ms == middle_ms);
+    answer = income_page(3, false);
+    EXPECT(binance_income_read(b, &answer, NOW) == 0 && heard.movements == 1003);
+    EXPECT(b->cash.page == 1 && b->cash.first_ms == middle_ms && heard.histories == 0);
+    answer = income_page(0, false);
+    EXPECT(binance_income_read(b, &answer, NOW) == 1 && heard.histories == 1);
+    EXPECT(heard.cash.amount_e8 == -150000000 && heard.cash.wallet_e8 == -150000000);
+    EXPECT(strcmp(heard.cash.key, "FUNDING_FEE:2") == 0 && !heard.cash.provisional);
+    EXPECT(!binance_cash_due(b, NOW + 1) && binance_cash_due(b, NOW + 60000000000));
+}
+
+/* Only what no fill explains is a movement; the same event has the same identity; a position is
+ * told with what changed it. */
+static void test_account_events_are_told(void)
+{
+    heard.movements = heard.positions = 0;
+    user("{\"e\":\"ACCOUNT_UPDATE\",\"T\":4,\"E\":5,\"a\":{\"m\":\"ORDER\",\"B\":[{\"a\":\"USDT\","
+         "\"wb\":\"10\",\"cw\":\"10\",\"bc\":\"0\"}],\"P\":[{\"s\":\"BTCUSDT\",\"pa\":\"0.004\","
+         "\"ep\":"
+         "\"60000.05\",\"ps\":\"BOTH\"}]}}");
+    EXPECT(heard.movements == 0 && heard.positions == 1 && heard.after_fill);
+    EXPECT(heard.told_lots == 4 && heard.told_entry_e9 == 60000050000000);
+    static const char funding[] = "{\"e\":\"ACCOUNT_UPDATE\",\"T\":6,\"E\":7,\"a\":{\"m\":"
+                                  "\"FUNDING_FEE\",\"B\":[{\"a\":\"USDT\","
+                                  "\"wb\":\"9.5\",\"cw\":\"9.5\",\"bc\":\"-0.5\"}],\"P\":[]}}";
+    user(funding);
+    EXPECT(heard.movements == 1 && heard.cash.provisional && heard.cash.kind == CASH_FUNDING);
+    EXPECT(heard.cash.amount_e8 == -50000000 && heard.cash.wall_ns == 6 * CLOCK_NS_PER_MS);
+    uint64_t identity = heard.cash.identity;
+    user(funding);
+    EXPECT(heard.cash.identity == identity);
+    user("{\"e\":\"ACCOUNT_UPDATE\",\"T\":6,\"E\":7,\"a\":{\"m\":\"FUNDING_FEE\",\"B\":[{\"a\":"
+         "\"USDT\","
+         "\"wb\":\"9\",\"cw\":\"9\",\"bc\":\"-0.5\"}],\"P\":[]}}");
+    EXPECT(heard.cash.identity != identity);
+    user("{\"e\":\"ACCOUNT_UPDATE\",\"T\":8,\"E\":9,\"a\":{\"m\":\"ADJUSTMENT\",\"B\":[{\"a\":"
+         "\"BNB\","
+         "\"wb\":\"9\",\"cw\":\"9\",\"bc\":\"-1\"}],\"P\":[{\"s\":\"BTCUSDT\",\"pa\":\"-25.000\","
+         "\"ep\":"
+         "\"60000\",\"ps\":\"BOTH\"},{\"s\":\"BTCUSDT\",\"pa\":\"1.000\",\"ep\":\"1\",\"ps\":"
+         "\"LONG\"}]}}");
+    EXPECT(heard.cash.wallet_e8 == 0 && heard.cash.amount_e8 == 0);
+    EXPECT(heard.positions == 2 && !heard.after_fill && heard.told_lots == -25000);
+}
+
+/* The money of a fill is profit less commission, and only what left this wallet. */
+static void test_fills_tell_their_money(void)
+{
+    struct execution_report report = {0};
+    binance_fill_wallet(&report, true, 500, true, 40, "USDT");
+    EXPECT(report.wallet_told && report.wallet_e8 == 460);
+    binance_fill_wallet(&report, true, 500, true, 40, "BNB");
+    EXPECT(report.wallet_told && report.wallet_e8 == 500);
+    binance_fill_wallet(&report, true, 500, false, 0, "");
+    EXPECT(!report.wallet_told);
+    binance_fill_wallet(&report, false, 0, true, 40, "USDT");
+    EXPECT(!report.wallet_told);
+}
+
 int main(void)
 {
     connector_make();
@@ -472,12 +631,17 @@ int main(void)
     test_silence_and_loss_are_unknown();
     test_fills_come_from_the_user_stream();
     test_forced_orders_are_said();
+    test_the_orders_of_others_are_told();
+    test_orders_of_before_the_upgrade_are_ours();
     test_listen_key_expiry_renews();
     test_missed_fills_are_asked_from_the_unbroken_record();
     test_a_fill_missed_before_others_is_asked_from_the_last_agreement();
     test_no_order_without_a_fresh_dead_man();
     test_half_a_list_of_open_orders_is_asked_again();
     test_a_ban_holds_everything_back_until_it_ends();
+    test_the_history_is_read_to_its_end();
+    test_account_events_are_told();
+    test_fills_tell_their_money();
     test_a_second_start_asks_for_everything_again();
     b->market_link.socket.state = b->user_link.socket.state = b->api_link.socket.state =
         WEBSOCKET_CLOSED;

@@ -365,14 +365,62 @@ static void names_orders(void)
 {
     struct binance_prefix prefix, other;
     char text[BINANCE_CLIENT_ID];
-    binance_prefix_make(&prefix, 'p', 0x00ab);
-    binance_prefix_make(&other, 'l', 0x00ab);
+    binance_prefix_make(&prefix, 'p', 0x1a2b3c4d, 0x00ab);
+    binance_prefix_make(&other, 'l', 0x1a2b3c4d, 0x00ab);
     binance_client_id(text, &prefix, 0x02000001000000ff);
-    CHECK(strcmp(text, "psp00ab-02000001000000ff") == 0);
+    CHECK(strcmp(text, "psp1a2b3c4d-02000001000000ff") == 0);
+    CHECK(strlen(text) < PROTOCOL_QUERY_ID);
     CHECK(binance_client_id_parse(&prefix, text) == 0x02000001000000ff);
     CHECK(binance_client_id_parse(&other, text) == 0);
-    CHECK(binance_client_id_parse(&prefix, "psp00ab-02000001000000fg") == 0);
+    CHECK(binance_client_id_parse(&prefix, "psp1a2b3c4d-02000001000000fg") == 0);
+    CHECK(binance_client_id_parse(&prefix, "psp1a2b3c4d-0000000000000000") == 0);
+    CHECK(binance_client_id_parse(&prefix, "psp1a2b3c4d-8200000100000001") == 0);
     CHECK(binance_client_id_parse(&prefix, "autoclose-1") == 0);
+}
+
+/* An order of release 0.1.0 is named to the venue as it was when it was placed. */
+static void names_orders_of_before_the_upgrade(void)
+{
+    struct binance_prefix prefix;
+    char text[BINANCE_CLIENT_ID];
+    binance_prefix_make(&prefix, 'p', 0x1a2b3c4d, 0x00ab);
+    uint64_t id = binance_client_id_parse(&prefix, "psp00ab-02000001000000ff");
+    CHECK(id == (BINANCE_EARLIER | 0x02000001000000ff));
+    binance_client_id(text, &prefix, id);
+    CHECK(strcmp(text, "psp00ab-02000001000000ff") == 0);
+    CHECK(binance_client_id_parse(&prefix, "psp00ac-02000001000000ff") == 0);
+    CHECK(binance_client_id_parse(&prefix, "psl00ab-02000001000000ff") == 0);
+}
+
+static void is_other(const char *text, const char *expected)
+{
+    struct binance_prefix prefix;
+    char name[BINANCE_OTHER_NAME];
+    binance_prefix_make(&prefix, 'p', 0x1a2b3c4d, 0x00ab);
+    uint64_t other = binance_client_id_other(&prefix, text);
+    CHECK((other != 0) == (expected != NULL));
+    if (expected == NULL)
+        return;
+    binance_other_name(name, &prefix, other);
+    CHECK(strcmp(name, expected) == 0);
+}
+
+/* An id of Purser's form that is not ours names the Purser that wrote it; nobody else's does. */
+static void names_other_pursers(void)
+{
+    is_other("psp1a2b3c4e-02000001000000ff", "instance 1a2b3c4e");
+    is_other("psp0000000f-02000001000000ff", "instance 0000000f");
+    is_other("psl1a2b3c4d-02000001000000ff", "instance 1a2b3c4d, live");
+    is_other("psp00ac-02000001000000ff", "release 0.1.0 on machine 00ac");
+    is_other("psp00ab-02000001000000ff", "release 0.1.0 on machine 00ab");
+    is_other("psp1a2b3c4d-02000001000000ff", NULL); /* ours */
+    is_other("psx1a2b3c4e-02000001000000ff", NULL);
+    is_other("psp1a2b3c4E-02000001000000ff", NULL);
+    is_other("psp1a2b3c4e_02000001000000ff", NULL);
+    is_other("psp1a2b3c4e-0200000100000ff", NULL);
+    is_other("psp1a2b3c4e-0000000000000000", NULL);
+    is_other("autoclose-1", NULL);
+    is_other("", NULL);
 }
 
 static void builds_requests(void)
@@ -470,6 +518,8 @@ int main(void)
     reads_exchange_info();
     classifies();
     names_orders();
+    names_orders_of_before_the_upgrade();
+    names_other_pursers();
     builds_requests();
     needs_no_heap();
     return 0;

@@ -11,6 +11,7 @@
 
 #include "../../c_core/src/book/order_book.h"
 #include "../../c_core/src/engine/engine.h"
+#include "../../c_core/src/oms/journal.h"
 
 #define MS     1000000LL
 #define SECOND 1000000000LL
@@ -44,7 +45,12 @@ struct fake {
     int left_count;
     int64_t position_lots;
     int64_t entry_ticks;
+    int64_t opening_e9; /* the mark at history_from_ms */
     char since[48];
+    bool tells_cash; /* wallet and rows are part of a reconcile */
+    int64_t wallet_e8;
+    struct cash_report rows[16];
+    int rows_count;
 };
 
 static struct fake fake;
@@ -293,6 +299,15 @@ static void answer_reconcile(void)
             report.cumulative.lots = fake.filled[n];
             events->on_open_order(events->context, &fake.venue, &report);
         }
+    if (fake.venue.history_from_ms)
+        events->on_opening(events->context, &fake.venue, &fake.instrument, fake.opening_e9);
+    if (fake.tells_cash) {
+        events->on_wallet(events->context, &fake.venue, fake.wallet_e8, wall);
+        for (int n = 0; n < fake.rows_count; n++)
+            if (fake.rows[n].wall_ns >= fake.venue.cash_since_ns)
+                events->on_cash(events->context, &fake.venue, &fake.rows[n]);
+        events->on_cash_read(events->context, &fake.venue, wall);
+    }
     for (int n = 0; n < fake.missed_count; n++)
         tell(&fake.missed[n]);
     if (fake.position_lots)
@@ -377,12 +392,21 @@ static void remove_files(const char *path)
     closedir(directory);
 }
 
+/* The folder's files and what remembers them in the home folder. */
+static void lose_journal(void)
+{
+    char head[128];
+    remove_files(journal_folder);
+    snprintf(head, sizeof head, "%s.head", journal_folder);
+    unlink(head);
+}
+
 static void begin_with_limit(int64_t limit_usd)
 {
     const int64_t limit[2] = {limit_usd * USD, 20 * limit_usd * USD};
     const int64_t headroom[2] = {limit_usd * USD / 50, 20 * limit_usd * USD / 50};
     int adopted;
-    remove_files(journal_folder);
+    lose_journal();
     unlink(ledger_path);
     fake_init();
     now = ledger_now_ns();
@@ -472,6 +496,11 @@ static int manual(int side, int64_t ticks, int64_t lots, uint64_t *id)
         .quantity_e9 = lots * 1000000,
     };
     return engine_submit(engine, &order, id);
+}
+
+static int64_t counter(enum engine_counter counter)
+{
+    return engine_page(engine)->counters[counter];
 }
 
 static const struct pnl *books(void)
@@ -910,6 +939,191 @@ static void an_ended_order_found_open_halts(void)
     end();
 }
 
+/* ---- orders of others on the account ----------------------------------------------------------
+ */
+
+static struct execution_report strangers(int owner, int type, uint64_t venue_order_id)
+{
+    struct execution_report report = left_open(0, 10, 0);
+    report.execution_type = (uint8_t)type;
+    report.venue_order_id = venue_order_id;
+    report.owner = (uint8_t)owner;
+    report.wall_ns = wall;
+    snprintf(report.text, sizeof report.text, "%s",
+             owner == OWNER_PURSER ? "instance 0badcafe" : "by-hand");
+    return report;
+}
+
+static struct execution_report strangers_fill(int owner, uint64_t venue_order_id, int64_t lots)
+{
+    struct execution_report report = strangers(owner, EXEC_TRADE, venue_order_id);
+    report.order_state = ORDER_PARTIALLY_FILLED;
+    report.cumulative.lots = report.last_quantity.lots = lots;
+    report.last_price = report.price;
+    fake.position_lots += lots;
+    snprintf(report.execution_id, sizeof report.execution_id, "%d", fake.next_execution++);
+    return report;
+}
+
+/* How often an event of this name was said since the last call; text: the newest one's. */
+static int said(const char *name, char text[PROTOCOL_TEXT + 1])
+{
+    struct engine_message message;
+    int count = 0;
+    while (engine_telemetry_pop(engine, &message)) {
+        struct message_event event;
+        if (message.header.kind != MESSAGE_EVENT)
+            continue;
+        memcpy(&event, message.body, sizeof event);
+        if (strncmp(event.name, name, sizeof event.name) != 0)
+            continue;
+        count++;
+        snprintf(text, PROTOCOL_TEXT + 1, "%.*s", PROTOCOL_TEXT, event.text);
+    }
+    return count;
+}
+
+/* A person's order is charged from NEW to its end, told once, and stops nothing. */
+static void a_persons_order_is_charged_while_it_rests(void)
+{
+    char text[PROTOCOL_TEXT + 1] = "";
+    begin_with_limit(1000);
+    config.quoter.enabled = false;
+    begin_engine();
+    const struct exposure *exposure = &engine_market_at(engine, 0)->exposure;
+    int64_t before = exposure->used_micros[BUDGET_LOSS];
+    struct execution_report order = strangers(OWNER_PERSON, EXEC_NEW, 9000);
+    tell(&order);
+    CHECK(exposure->count == 1 && exposure->orders[0].remaining.lots == 10);
+    CHECK(exposure->used_micros[BUDGET_LOSS] > before);
+    CHECK(exposure_own_orders(exposure) == 0);
+    struct execution_report fill = strangers_fill(OWNER_PERSON, 9000, 4);
+    tell(&fill);
+    CHECK(books()->position_lots == 4 && exposure->orders[0].remaining.lots == 6);
+    run(3);
+    uint64_t id;
+    CHECK(manual(SIDE_BUY, BTC * 10 - 10, 4, &id) == REJECT_NONE);
+    run(2);
+    CHECK(fake.cancels == 0 && ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    struct execution_report canceled = strangers(OWNER_PERSON, EXEC_CANCELED, 9000);
+    canceled.order_state = ORDER_CANCELED;
+    canceled.cumulative.lots = 4;
+    tell(&canceled);
+    CHECK(exposure->count == 1 && exposure->orders[0].client_order_id == id);
+    CHECK(said("foreign_order_seen", text) == 1 && strstr(text, "by-hand") != NULL);
+    end();
+}
+
+/* One that the stream told nothing of is charged when a list shows it, until a list lacks it. */
+static void a_persons_order_in_the_list_is_charged(void)
+{
+    begin_with_limit(1000);
+    config.quoter.enabled = false;
+    begin_engine();
+    const struct exposure *exposure = &engine_market_at(engine, 0)->exposure;
+    fake.left[fake.left_count++] = strangers(OWNER_PERSON, EXEC_STATUS, 9001);
+    disconnect_venue();
+    connect_venue();
+    run(3);
+    CHECK(exposure->count == 1 && exposure->orders[0].remaining.lots == 10);
+    disconnect_venue();
+    connect_venue();
+    run(3);
+    CHECK(exposure->count == 1);
+    fake.left_count = 0;
+    disconnect_venue();
+    connect_venue();
+    run(3);
+    CHECK(exposure->count == 0 && ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    end();
+}
+
+static void saw_other(int64_t most_steps)
+{
+    char text[PROTOCOL_TEXT + 1] = "";
+    struct ledger_view view;
+    for (; most_steps > 0 && ledger_state_now(supervisor) != LEDGER_HALTED; most_steps--)
+        run(1);
+    ledger_snapshot(supervisor, &view, now);
+    CHECK(view.state == LEDGER_HALTED && view.reason == HALT_FOREIGN);
+    CHECK(said("halted", text) == 1);
+    CHECK(strstr(text, "instance 0badcafe") && strstr(text, "control resume"));
+}
+
+/* Another Purser's new order: our orders are pulled, one order that cannot fill is sent so that the
+ * other sees us, and trading halts. */
+static void another_pursers_order_halts_both(void)
+{
+    uint64_t id;
+    begin();
+    CHECK(open_of(STRATEGY_QUOTER, -1) == 2);
+    struct execution_report order = strangers(OWNER_PURSER, EXEC_NEW, 9002);
+    int sent = fake.sent_count;
+    tell(&order);
+    CHECK(manual(SIDE_BUY, BTC * 10 - 10, 4, &id) == REJECT_FOREIGN);
+    saw_other(100);
+    CHECK(fake.sent_count == sent + 1);
+    const struct order *card = &fake.sent[sent];
+    CHECK(card->time_in_force == TIF_IOC && card->side == SIDE_BUY);
+    CHECK(card->price.ticks < BTC * 10 - BTC * 10 / 200); /* half a percent below, and more */
+    CHECK(instrument_notional_down(&fake.instrument, card->price, card->quantity).micros >=
+          100 * USD);
+    run(3);
+    CHECK(open_of(STRATEGY_QUOTER, -1) == 0);
+    end();
+}
+
+/* Its open order is found before our first one; then there is no other order than the card. */
+static void another_pursers_open_order_halts_at_start(void)
+{
+    begin_with_limit(1000);
+    fake.left[fake.left_count++] = strangers(OWNER_PURSER, EXEC_STATUS, 9003);
+    begin_engine();
+    saw_other(300);
+    CHECK(fake.sent_count == 1 && fake.sent[0].time_in_force == TIF_IOC);
+    end();
+}
+
+/* Trading that never begins (the ledger stays as it is) halts all the same. */
+static void another_purser_halts_without_a_card_too(void)
+{
+    begin_with_limit(1000);
+    fake.left[fake.left_count++] = strangers(OWNER_PURSER, EXEC_STATUS, 9003);
+    start_engine();
+    connect_venue();
+    saw_other(1100);
+    CHECK(fake.sent_count == 0);
+    end();
+}
+
+/* A fill of before our start belongs to a Purser that has ended, as after a restored backup:
+ * booked, and no halt. One of now halts. So does what a resume finds. */
+static void another_pursers_history_does_not_halt(void)
+{
+    begin();
+    struct execution_report fill = strangers_fill(OWNER_PURSER, 9004, 4);
+    fill.wall_ns = wall - 10 * SECOND;
+    tell(&fill);
+    struct execution_report expired = strangers(OWNER_PURSER, EXEC_EXPIRED, 9005);
+    expired.order_state = ORDER_EXPIRED;
+    tell(&expired);
+    run(200);
+    CHECK(books()->position_lots == 4 && ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    fill = strangers_fill(OWNER_PURSER, 9006, 4);
+    tell(&fill);
+    saw_other(100);
+    CHECK(ledger_set_state(supervisor, LEDGER_ACTIVE, HALT_NONE, 1) >= 0);
+    dead_man_ack();
+    run(100);
+    tick(BTC * 10);
+    run(5);
+    CHECK(ledger_state_now(supervisor) == LEDGER_ACTIVE && open_of(STRATEGY_QUOTER, -1) > 0);
+    fill = strangers_fill(OWNER_PURSER, 9007, 4);
+    tell(&fill);
+    saw_other(100);
+    end();
+}
+
 static void kill_and_restart(void)
 {
     engine_free(engine);
@@ -1053,7 +1267,7 @@ static void adopts_after_an_early_end(void)
     end();
 }
 
-/* An empty journal takes the venue's position over; fills inside it are not booked again. */
+/* An empty journal takes the venue's position over; fills inside it are booked once. */
 static void adopts_a_first_position(void)
 {
     begin_with_limit(1000);
@@ -1067,7 +1281,9 @@ static void adopts_a_first_position(void)
     snprintf(report.execution_id, sizeof report.execution_id, "900");
     fake.missed[fake.missed_count++] = report;
     begin_engine();
+    run(20);
     CHECK(books()->position_lots == -3 && books()->cost_micros == -180 * USD);
+    CHECK(counter(COUNTER_JOURNAL_MISSING) == 1);
     CHECK(open_of(STRATEGY_QUOTER, -1) == 2);
     CHECK(ledger_state_now(supervisor) == LEDGER_ACTIVE);
     /* Told again after a restart they are still known. */
@@ -1078,6 +1294,187 @@ static void adopts_a_first_position(void)
     connect_venue();
     run(20);
     CHECK(books()->position_lots == -3 && engine_page(engine)->fills_total == 0);
+    end();
+}
+
+static int newest_segment(char path[512])
+{
+    int newest = 0;
+    DIR *directory = opendir(journal_folder);
+    CHECK(directory != NULL);
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+        int number = 0;
+        if (sscanf(entry->d_name, "journal-%d.bin", &number) == 1 && number > newest)
+            newest = number;
+    }
+    closedir(directory);
+    snprintf(path, 512, "%s/journal-%08d.bin", journal_folder, newest);
+    return newest;
+}
+
+static void keep_as_missed(const struct execution_report *report)
+{
+    CHECK(fake.missed_count < 8);
+    fake.missed[fake.missed_count++] = *report;
+    fake.missed[fake.missed_count - 1].client_order_id = 0;
+    fake.missed[fake.missed_count - 1].wall_ns = wall;
+}
+
+static void restart_without_journal(void)
+{
+    kill_and_restart();
+    engine_free(engine);
+    ledger_close(ledger);
+    ledger_reclaim(supervisor, ROLE_ENGINE);
+    lose_journal();
+    start_engine();
+    connect_venue();
+}
+
+/* A day with a loss whose journal is gone has the same realized, fees and cost after the next
+ * start, to the micro, however often the venue tells of its fills; and it says that the journal was
+ * lost. */
+static void a_lost_day_is_made_of_the_venues_fills(void)
+{
+    begin_with_limit(1000);
+    config.quoter.enabled = false;
+    begin_engine();
+    uint64_t id;
+    const int64_t prices[] = {BTC * 10, BTC * 10 - 90, BTC * 10 - 55, BTC * 10 - 140};
+    const int sides[] = {SIDE_BUY, SIDE_SELL, SIDE_BUY, SIDE_SELL};
+    const int64_t lots[] = {9, 4, 7, 10};
+    for (int n = 0; n < 4; n++) {
+        CHECK(manual(sides[n], prices[n], lots[n], &id) == REJECT_NONE);
+        struct execution_report report = fill(n, lots[n], n % 2 == 0);
+        tell(&report);
+        keep_as_missed(&report);
+        run(1);
+    }
+    struct pnl before = *books();
+    CHECK(before.realized_micros < 0 && before.fees_e8 > 0 && before.position_lots == 2);
+    CHECK(counter(COUNTER_JOURNAL_MISSING) == 0);
+    restart_without_journal();
+    turn(10 * MS);
+    CHECK(manual(SIDE_BUY, BTC * 10 - 10, 2, &id) == REJECT_NOT_RECONCILED);
+    run(30);
+    CHECK(books()->realized_micros == before.realized_micros);
+    CHECK(books()->fees_e8 == before.fees_e8 && books()->cost_micros == before.cost_micros);
+    CHECK(books()->position_lots == 2 && books()->volume_micros == before.volume_micros);
+    CHECK(books()->cash_flow_micros == before.cash_flow_micros);
+    CHECK(counter(COUNTER_JOURNAL_MISSING) == 1 && line_is_reconciled());
+    /* Written down: the next start knows it without the venue's history. */
+    kill_and_restart();
+    connect_venue();
+    run(20);
+    CHECK(books()->realized_micros == before.realized_micros && books()->position_lots == 2);
+    CHECK(counter(COUNTER_JOURNAL_MISSING) == 0);
+    end();
+}
+
+/* What was held at midnight had cost its mark of then: from the venue, or what loses more. */
+static void a_carried_position_opens_at_the_venues_mark(void)
+{
+    const int64_t marks_e9[] = {60010500000000, 0};
+    for (int n = 0; n < 2; n++) {
+        begin_with_limit(1000);
+        config.quoter.enabled = false;
+        fake.opening_e9 = marks_e9[n];
+        fake.position_lots = 2;
+        fake.entry_ticks = 599000;
+        struct order old = {.client_order_id = 0, .side = SIDE_SELL, .price = {600200}};
+        struct execution_report report = report_on(&old, EXEC_TRADE);
+        report.last_price = old.price;
+        report.last_quantity.lots = 3;
+        report.fee_e8 = 500;
+        report.wall_ns = wall;
+        snprintf(report.execution_id, sizeof report.execution_id, "900");
+        fake.missed[fake.missed_count++] = report;
+        begin_engine();
+        run(20);
+        /* Five lots were carried: at 60,010.5 of the venue; else at 60,020, the first fill, which
+         * is above the entry of 59,900 and the mark of 60,000. */
+        int64_t unit = n == 0 ? 60010500 : 60020000;
+        CHECK(books()->position_lots == 2 && books()->cost_micros == 5 * unit - 3 * unit);
+        CHECK(books()->realized_micros == 3 * 60020000 - 3 * unit);
+        CHECK(books()->fees_e8 == 500 && line_is_reconciled());
+        end();
+    }
+}
+
+/* A fill that comes between the venue's answers is counted once, and yesterday's not at all. */
+static void a_fill_between_the_answers_counts_once(void)
+{
+    begin_with_limit(1000);
+    config.quoter.enabled = false;
+    struct order old = {.client_order_id = 0, .side = SIDE_BUY, .price = {600000}};
+    struct execution_report report = report_on(&old, EXEC_TRADE);
+    report.last_price = old.price;
+    report.last_quantity.lots = 3;
+    report.wall_ns = wall - 86400 * SECOND;
+    snprintf(report.execution_id, sizeof report.execution_id, "800");
+    fake.missed[fake.missed_count++] = report;
+    report.wall_ns = wall;
+    snprintf(report.execution_id, sizeof report.execution_id, "900");
+    fake.missed[fake.missed_count++] = report;
+    fake.position_lots = 7; /* the venue has one more fill than it has listed */
+    fake.entry_ticks = 600000;
+    fake.opening_e9 = 59990000000000;
+    start_engine();
+    connect_venue();
+    run(3);
+    CHECK(books()->position_lots == 0 && !line_is_reconciled());
+    report.last_quantity.lots = 1;
+    snprintf(report.execution_id, sizeof report.execution_id, "901");
+    tell(&report);
+    fake.missed[fake.missed_count++] = report;
+    CHECK(books()->position_lots == 0);
+    run(40);
+    CHECK(books()->position_lots == 7 && line_is_reconciled());
+    CHECK(books()->cost_micros == 3 * 59990000 + 4 * 60000000);
+    end();
+}
+
+/* A record rewritten with its checksum takes the books back to the last seal before it; the venue's
+ * fills since then make the same day again. */
+static void a_rewritten_record_is_found(void)
+{
+    begin_with_limit(1000);
+    config.quoter.enabled = false;
+    begin_engine();
+    uint64_t id;
+    for (int n = 0; n < 4; n++) {
+        CHECK(manual(n % 2 ? SIDE_SELL : SIDE_BUY, BTC * 10 - 30 * n, 3, &id) == REJECT_NONE);
+        struct execution_report report = fill(n, 3, true);
+        tell(&report);
+        keep_as_missed(&report);
+        run(15);
+    }
+    struct pnl before = *books();
+    engine_free(engine);
+    char path[512];
+    newest_segment(path);
+    FILE *file = fopen(path, "r+");
+    CHECK(file != NULL);
+    struct journal_record record;
+    int changed = 0;
+    while (fread(&record, sizeof record, 1, file) == 1 && record.sequence)
+        if (record.kind == JOURNAL_REPORT && record.fees_e8 > 0) {
+            record.realized_micros = record.fees_e8 = 0;
+            record.crc = journal_crc(&record);
+            CHECK(fseek(file, -(long)sizeof record, SEEK_CUR) == 0);
+            CHECK(fwrite(&record, sizeof record, 1, file) == 1 && fflush(file) == 0);
+            CHECK(fseek(file, 0, SEEK_CUR) == 0);
+            changed++;
+        }
+    CHECK(fclose(file) == 0 && changed >= 4);
+    ledger_close(ledger);
+    ledger_reclaim(supervisor, ROLE_ENGINE);
+    start_engine();
+    connect_venue();
+    run(30);
+    CHECK(counter(COUNTER_JOURNAL_DAMAGED) == 1);
+    CHECK(books()->realized_micros == before.realized_micros && line_is_reconciled());
+    CHECK(books()->fees_e8 == before.fees_e8 && before.realized_micros < 0);
     end();
 }
 
@@ -1529,21 +1926,6 @@ static void a_suspend_makes_everything_stale(void)
     end();
 }
 
-static int newest_segment(char path[512])
-{
-    int newest = 0;
-    DIR *directory = opendir(journal_folder);
-    CHECK(directory != NULL);
-    for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
-        int number = 0;
-        if (sscanf(entry->d_name, "journal-%d.bin", &number) == 1 && number > newest)
-            newest = number;
-    }
-    closedir(directory);
-    snprintf(path, 512, "%s/journal-%08d.bin", journal_folder, newest);
-    return newest;
-}
-
 /* Killed after any record of the new day's first checkpoint, yesterday's gain is not today's. */
 static void a_kill_while_the_day_rolls(void)
 {
@@ -1626,6 +2008,400 @@ static void daily_loss_halts(void)
     end();
 }
 
+/* ---- money and positions without a fill --------------------------------------------------------
+ */
+
+#define E8 100000000LL
+
+static struct cash_report movement(int kind, int64_t usd)
+{
+    static uint64_t identity;
+    return (struct cash_report){
+        .kind = (uint8_t)kind,
+        .provisional = true,
+        .amount_e8 = usd * E8,
+        .wallet_e8 = usd * E8,
+        .wall_ns = wall,
+        .asset = "USDT",
+        .identity = ++identity,
+    };
+}
+
+static void tell_cash(const struct cash_report *report)
+{
+    fake.venue.events->on_cash(fake.venue.events->context, &fake.venue, report);
+}
+
+/* The venue's history knows of the movement from now on. */
+static struct cash_report row_of(const struct cash_report *event)
+{
+    struct cash_report row = *event;
+    row.provisional = false;
+    row.identity = 0;
+    snprintf(row.key, sizeof row.key, "TYPE%d:%d", row.kind, fake.rows_count + 1);
+    fake.rows[fake.rows_count++] = row;
+    return row;
+}
+
+static int64_t engine_used(void)
+{
+    struct ledger_view view;
+    ledger_snapshot(supervisor, &view, now);
+    return view.participants[ROLE_ENGINE].used_micros[BUDGET_LOSS];
+}
+
+static const struct participant_page *page_now(void)
+{
+    engine_publish(engine, now);
+    return engine_page(engine);
+}
+
+/* A venue whose wallet has been read, and an engine that quotes nothing. */
+static void begin_with_cash(void)
+{
+    begin_with_limit(1000);
+    config.quoter.enabled = false;
+    config.risk.daily_loss_micros = 10000 * USD;
+    fake.tells_cash = true;
+    fake.wallet_e8 = 100000 * E8;
+    begin_engine();
+    run(20);
+    CHECK(page_now()->venues[0].wallet_ns > 0);
+    CHECK(page_now()->venues[0].books_e8 == 100000 * E8);
+}
+
+static void look_at_wallet(void)
+{
+    run(6100); /* past the periodic reconcile */
+}
+
+/* An event counts at once, its row confirms it and counts nothing more, however often either is
+ * told; two charges of 600 under a limit of 1,000 halt. */
+static void funding_is_part_of_the_limit(void)
+{
+    begin_with_cash();
+    struct cash_report event = movement(CASH_FUNDING, -600);
+    fake.wallet_e8 -= 600 * E8;
+    tell_cash(&event);
+    turn(1 * MS);
+    CHECK(engine_used() == 600 * USD);
+    CHECK(page_now()->cash_micros == -600 * USD && page_now()->day_micros == -600 * USD);
+    CHECK(page_now()->venues[0].books_e8 == 99400 * E8);
+    tell_cash(&event);
+    struct cash_report row = row_of(&event);
+    tell_cash(&row);
+    tell_cash(&row);
+    tell_cash(&event);
+    turn(1 * MS);
+    CHECK(engine_used() == 600 * USD && page_now()->venues[0].books_e8 == 99400 * E8);
+    look_at_wallet();
+    CHECK(engine_used() == 600 * USD && ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    event = movement(CASH_FUNDING, -600);
+    fake.wallet_e8 -= 600 * E8;
+    tell_cash(&event);
+    for (int n = 0; n < 200; n++) {
+        ledger_heartbeat_supervisor(supervisor, now, now + 2 * SECOND);
+        turn(10 * MS);
+    }
+    CHECK(ledger_state_now(supervisor) == LEDGER_HALTED);
+    CHECK(page_now()->day_micros == -1200 * USD);
+    end();
+}
+
+/* A row whose event was lost counts when it is read; a late event of it counts nothing more. */
+static void a_lost_event_is_found_in_the_history(void)
+{
+    begin_with_cash();
+    struct cash_report event = movement(CASH_INSURANCE, -70);
+    fake.wallet_e8 -= 70 * E8;
+    row_of(&event);
+    look_at_wallet();
+    CHECK(page_now()->cash_micros == -70 * USD && ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    tell_cash(&event);
+    run(2);
+    CHECK(page_now()->cash_micros == -70 * USD);
+    CHECK(page_now()->venues[0].books_e8 == fake.wallet_e8);
+    end();
+}
+
+/* Deposits and withdrawals move the wallet and what the books expect, never the result. */
+static void transfers_are_no_result(void)
+{
+    begin_with_cash();
+    struct cash_report deposit = movement(CASH_TRANSFER, 5000);
+    fake.wallet_e8 += 5000 * E8;
+    tell_cash(&deposit);
+    run(2);
+    CHECK(page_now()->transfers_micros == 5000 * USD && page_now()->day_micros == 0);
+    CHECK(engine_used() == 0);
+    row_of(&deposit);
+    struct cash_report withdrawal = movement(CASH_TRANSFER, -200);
+    fake.wallet_e8 -= 200 * E8;
+    row_of(&withdrawal);
+    look_at_wallet();
+    CHECK(page_now()->transfers_micros == 4800 * USD && page_now()->day_micros == 0);
+    CHECK(page_now()->venues[0].books_e8 == 104800 * E8 && engine_used() == 0);
+    CHECK(ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    end();
+}
+
+/* One event for two positions and a row for each are the same money. */
+static void sums_of_one_moment_match(void)
+{
+    begin_with_cash();
+    struct cash_report event = movement(CASH_FUNDING, -30);
+    fake.wallet_e8 -= 30 * E8;
+    tell_cash(&event);
+    struct cash_report part = movement(CASH_FUNDING, -10);
+    row_of(&part);
+    part = movement(CASH_FUNDING, -20);
+    row_of(&part);
+    look_at_wallet();
+    CHECK(page_now()->cash_micros == -30 * USD);
+    CHECK(page_now()->venues[0].books_e8 == fake.wallet_e8);
+    CHECK(ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    end();
+}
+
+/* Killed after a row and after an event without one: each counts exactly once afterwards, and so
+ * does what moved while the engine was away, fills included. */
+static void cash_survives_a_restart(void)
+{
+    begin_with_cash();
+    uint64_t id;
+    CHECK(manual(SIDE_BUY, BTC * 10, 10, &id) == REJECT_NONE);
+    struct execution_report bought = fill(0, 10, true);
+    bought.wallet_told = 1;
+    bought.wallet_e8 = -12000000;
+    fake.wallet_e8 -= 12000000;
+    tell(&bought);
+    struct cash_report first = movement(CASH_FUNDING, -5);
+    fake.wallet_e8 -= 5 * E8;
+    tell_cash(&first);
+    row_of(&first);
+    look_at_wallet();
+    CHECK(page_now()->cash_micros == -5 * USD);
+    struct cash_report second = movement(CASH_FUNDING, -6);
+    fake.wallet_e8 -= 6 * E8;
+    tell_cash(&second);
+    engine_free(engine);
+    ledger_close(ledger);
+    ledger_reclaim(supervisor, ROLE_ENGINE);
+    row_of(&second);
+    wall += 3600 * SECOND;
+    struct cash_report third = movement(CASH_TRANSFER, 100);
+    fake.wallet_e8 += 100 * E8;
+    row_of(&third);
+    start_engine();
+    CHECK(page_now()->cash_micros == -5 * USD);
+    connect_venue();
+    run(20);
+    CHECK(page_now()->cash_micros == -11 * USD && page_now()->transfers_micros == 100 * USD);
+    CHECK(page_now()->venues[0].books_e8 == fake.wallet_e8);
+    CHECK(books()->position_lots == 10);
+    tick(BTC * 10);
+    run(2);
+    CHECK(manual(SIDE_BUY, BTC * 10 - 10, 2, &id) == REJECT_NONE);
+    end();
+}
+
+/* Money that nothing explains: no new risk at once, exits go on, and trading halts when it stays;
+ * after a person's resume the books follow, and the loss is today's. */
+static void an_unexplained_difference_halts(void)
+{
+    begin_with_cash();
+    uint64_t id;
+    CHECK(manual(SIDE_BUY, BTC * 10, 10, &id) == REJECT_NONE);
+    struct execution_report bought = fill(0, 10, true);
+    bought.wallet_told = 1;
+    tell(&bought);
+    run(2);
+    fake.wallet_e8 -= 2; /* one smallest unit would be tolerated */
+    for (int n = 0; n < 6100 && page_now()->venues[0].text[0] != 'i'; n++) {
+        tick(BTC * 10);
+        run(1);
+    }
+    CHECK(page_now()->venues[0].text[0] == 'i'); /* its cash differs … */
+    tick(BTC * 10);
+    CHECK(ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    CHECK(manual(SIDE_BUY, BTC * 10 - 10, 2, &id) == REJECT_CASH);
+    CHECK(manual(SIDE_SELL, BTC * 10 + 1, 2, &id) == REJECT_NONE);
+    run(1400);
+    CHECK(ledger_state_now(supervisor) == LEDGER_HALTED);
+    struct ledger_view view;
+    ledger_snapshot(supervisor, &view, now);
+    CHECK(view.reason == HALT_CASH);
+    CHECK(ledger_set_state(supervisor, LEDGER_ACTIVE, HALT_NONE, 1) > 0);
+    run(1000);
+    CHECK(ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    CHECK(page_now()->venues[0].books_e8 == fake.wallet_e8);
+    CHECK(page_now()->cash_micros == -1); /* never in our favour */
+    tick(BTC * 10);
+    run(2);
+    CHECK(manual(SIDE_BUY, BTC * 10 - 10, 2, &id) == REJECT_NONE);
+    end();
+}
+
+/* A difference that a later row explains lifts the doubt without a person. */
+static void a_late_row_lifts_the_doubt(void)
+{
+    begin_with_cash();
+    struct cash_report event = movement(CASH_FUNDING, -7);
+    fake.wallet_e8 -= 7 * E8;
+    look_at_wallet();
+    uint64_t id;
+    tick(BTC * 10);
+    CHECK(manual(SIDE_BUY, BTC * 10, 2, &id) == REJECT_CASH);
+    row_of(&event);
+    run(400);
+    tick(BTC * 10);
+    CHECK(manual(SIDE_BUY, BTC * 10, 2, &id) == REJECT_NONE);
+    CHECK(page_now()->cash_micros == -7 * USD);
+    end();
+}
+
+/* A fill that did not tell what it did to the wallet is completed by its rows. */
+static void a_fill_without_its_money_is_completed(void)
+{
+    begin_with_cash();
+    uint64_t id;
+    CHECK(manual(SIDE_BUY, BTC * 10, 10, &id) == REJECT_NONE);
+    struct execution_report bought = fill(0, 10, true);
+    fake.wallet_e8 -= 12000000;
+    fake.rows[fake.rows_count++] = (struct cash_report){
+        .kind = CASH_NONE,
+        .amount_e8 = -12000000,
+        .wallet_e8 = -12000000,
+        .wall_ns = wall,
+        .asset = "USDT",
+        .key = "COMMISSION:9",
+        .trade_id = strtoll(bought.execution_id, NULL, 10),
+    };
+    tell(&bought);
+    look_at_wallet();
+    CHECK(page_now()->venues[0].books_e8 == fake.wallet_e8);
+    CHECK(page_now()->cash_micros == 0 && ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    end();
+}
+
+/* Money of the next day counts before and after the roll; of a day that is closed, today. */
+static void cash_belongs_to_its_day(void)
+{
+    begin_with_cash();
+    int64_t day_ns = 86400 * SECOND, left = day_ns - wall % day_ns;
+    struct cash_report before = movement(CASH_FUNDING, -1);
+    before.provisional = false;
+    snprintf(before.key, sizeof before.key, "A:1");
+    tell_cash(&before);
+    struct cash_report after = movement(CASH_FUNDING, -2);
+    after.provisional = false;
+    after.wall_ns = wall + left + 1;
+    snprintf(after.key, sizeof after.key, "A:2");
+    tell_cash(&after);
+    CHECK(page_now()->cash_micros == -3 * USD);
+    wall += left;
+    end_day(wall / DAY_NS);
+    run(2);
+    CHECK(page_now()->cash_micros == -2 * USD);
+    struct cash_report late = movement(CASH_FUNDING, -4);
+    late.provisional = false;
+    late.wall_ns = wall - 10 * SECOND;
+    snprintf(late.key, sizeof late.key, "A:3");
+    tell_cash(&late);
+    CHECK(page_now()->cash_micros == -6 * USD);
+    engine_free(engine);
+    ledger_close(ledger);
+    ledger_reclaim(supervisor, ROLE_ENGINE);
+    start_engine();
+    CHECK(page_now()->cash_micros == -6 * USD);
+    engine_free(engine);
+    ledger_close(ledger);
+    ledger_reclaim(supervisor, ROLE_ENGINE);
+    wall += day_ns;
+    CHECK(ledger_roll_pause(supervisor, now) > 0);
+    CHECK(ledger_roll_begin(supervisor, wall, now) == 0);
+    ledger_roll_end(supervisor);
+    start_engine();
+    CHECK(page_now()->cash_micros == 0);
+    end();
+}
+
+static void tell_position(int64_t lots, int64_t entry_usd, bool after_fill)
+{
+    fake.venue.events->on_position_changed(fake.venue.events->context, &fake.venue,
+                                           &fake.instrument, (struct quantity){lots},
+                                           entry_usd * 1000000000, after_fill);
+}
+
+/* A position that the venue changed by hand is charged in the same cycle; the reconcile that
+ * follows settles the books without a profit, and trading goes on. */
+static void a_position_changed_by_hand_is_charged_at_once(void)
+{
+    begin_with_cash();
+    fake.position_lots = 40;
+    fake.entry_ticks = BTC * 10;
+    tell_position(40, BTC, false);
+    turn(1 * MS);
+    CHECK(books()->position_lots == 0);
+    CHECK(engine_used() == 240 * USD); /* 0.04 BTC at 60,000 and a shock of 10 % */
+    run(200);
+    CHECK(books()->position_lots == 40 && books()->cost_micros == 2400 * USD);
+    CHECK(engine_used() == 240 * USD && books()->realized_micros == 0);
+    CHECK(page_now()->day_micros == 0 && ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    /* Taken away again: the worse of both is charged until the venue's answer settles it. */
+    fake.position_lots = 10;
+    tell_position(10, BTC, false);
+    turn(1 * MS);
+    CHECK(engine_used() == 240 * USD);
+    run(200);
+    CHECK(books()->position_lots == 10 && books()->cost_micros == 600 * USD);
+    CHECK(engine_used() == 60 * USD);
+    engine_free(engine);
+    ledger_close(ledger);
+    ledger_reclaim(supervisor, ROLE_ENGINE);
+    start_engine();
+    connect_venue();
+    run(20);
+    CHECK(books()->position_lots == 10 && ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    end();
+}
+
+/* The position of a fill may be told before or after its report: neither is a difference. One
+ * whose report does not come is charged after the grace, and the fill is looked for. */
+static void a_fills_position_waits_for_its_report(void)
+{
+    begin_with_cash();
+    uint64_t id;
+    CHECK(manual(SIDE_BUY, BTC * 10, 10, &id) == REJECT_NONE);
+    run(2);
+    int reconciles = fake.reconciles;
+    struct execution_report first = fill(0, 4, true);
+    first.wallet_told = 1;
+    tell_position(4, BTC, true);
+    int64_t used = engine_used();
+    turn(1 * MS);
+    CHECK(engine_used() <= used);
+    tell(&first);
+    run(250);
+    CHECK(books()->position_lots == 4 && fake.reconciles == reconciles);
+    struct execution_report second = fill(0, 4, true);
+    second.wallet_told = 1;
+    tell(&second);
+    tell_position(8, BTC, true);
+    run(250);
+    CHECK(fake.reconciles == reconciles);
+    struct execution_report lost = fill(0, 2, true);
+    lost.wallet_told = 1;
+    fake.missed[fake.missed_count++] = lost;
+    tell_position(10, BTC, true);
+    run(150);
+    CHECK(books()->position_lots == 8);
+    run(150);
+    CHECK(books()->position_lots == 10 && fake.reconciles > reconciles);
+    CHECK(ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    end();
+}
+
 /* Telemetry messages carry the layout's kinds and sizes, and signals their numbers. */
 static void telemetry_and_signals(void)
 {
@@ -1671,12 +2447,22 @@ int main(void)
     restarts();
     a_partly_filled_orphan_stays_charged();
     a_strangers_rest_is_charged();
+    a_persons_order_is_charged_while_it_rests();
+    a_persons_order_in_the_list_is_charged();
+    another_pursers_order_halts_both();
+    another_pursers_open_order_halts_at_start();
+    another_purser_halts_without_a_card_too();
+    another_pursers_history_does_not_halt();
     an_ended_order_found_open_halts();
     a_position_waits_for_its_mark();
     unconfigured_positions_block();
     unconfigured_results_roll_too();
     adopts_after_an_early_end();
     adopts_a_first_position();
+    a_lost_day_is_made_of_the_venues_fills();
+    a_carried_position_opens_at_the_venues_mark();
+    a_fill_between_the_answers_counts_once();
+    a_rewritten_record_is_found();
     mismatch_halts();
     hedges_to_a_target();
     a_flattened_account_stays_flat();
@@ -1695,6 +2481,17 @@ int main(void)
     daily_loss_halts();
     a_replaced_engine_stops();
     telemetry_and_signals();
+    funding_is_part_of_the_limit();
+    a_lost_event_is_found_in_the_history();
+    transfers_are_no_result();
+    sums_of_one_moment_match();
+    cash_survives_a_restart();
+    an_unexplained_difference_halts();
+    a_late_row_lifts_the_doubt();
+    a_fill_without_its_money_is_completed();
+    cash_belongs_to_its_day();
+    a_position_changed_by_hand_is_charged_at_once();
+    a_fills_position_waits_for_its_report();
     remove_files(journal_folder);
     rmdir(journal_folder);
     unlink(ledger_path);

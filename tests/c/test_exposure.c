@@ -156,8 +156,39 @@ static void crossing_orders_are_found(void)
     CHECK(!exposure_add(&e, &sell));
 }
 
+/* While the venue tells of another position than the books hold, the worse of both is charged, and
+ * only what reduces both is an exit. */
+static void the_worse_of_two_positions_counts(void)
+{
+    struct instrument btc = {.tick_e9 = 100000000, .lot_e9 = 1000000, .shock_ppm = 100000};
+    struct exposure e;
+    CHECK(exposure_init(&e, &btc));
+    e.mark.ticks = 600000;
+    e.position_lots = 10;
+    e.told = true;
+    e.told_lots = -25;
+    exposure_update(&e);
+    CHECK(e.positions_micros[BUDGET_LOSS] == 150000000);
+    CHECK(e.used_micros[BUDGET_NOTIONAL] == 1500000000);
+    CHECK(!exposure_reduces(&e, SIDE_SELL, (struct quantity){1}));
+    CHECK(!exposure_reduces(&e, SIDE_BUY, (struct quantity){1}));
+    CHECK(exposure_worst_lots(&e, SIDE_SELL, (struct quantity){1}) == 26);
+    CHECK(exposure_worst_lots(&e, SIDE_BUY, (struct quantity){20}) == 30);
+    e.told_lots = 4;
+    exposure_update(&e);
+    CHECK(e.used_micros[BUDGET_LOSS] == 60000000);
+    CHECK(exposure_reduces(&e, SIDE_SELL, (struct quantity){4}));
+    CHECK(!exposure_reduces(&e, SIDE_SELL, (struct quantity){5}));
+    e.mark.ticks = 0; /* no mark: the told lots are priced as the books' */
+    e.cost_micros = 600000000;
+    e.told_lots = 20;
+    exposure_update(&e);
+    CHECK(e.used_micros[BUDGET_NOTIONAL] >= 1200000000);
+}
+
 int main(void)
 {
+    the_worse_of_two_positions_counts();
     equals_brute_force();
     reducing_orders_cost_nothing();
     without_mark_or_shock();

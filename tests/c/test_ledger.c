@@ -132,6 +132,24 @@ static void test_life_of_an_order(void)
     ledger_close(supervisor);
 }
 
+/* A slot that is used again is another reservation: its generation tells them apart. */
+static void test_each_reservation_has_its_own_generation(void)
+{
+    struct ledger *supervisor = fresh();
+    struct ledger *engine = joined(ROLE_ENGINE);
+    uint32_t before;
+    uint32_t slot;
+
+    REQUIRE(try_reserve(engine, &slot, 1, USD, 0) == REJECT_NONE);
+    before = engine->line->slots[slot].slot_generation;
+    ledger_release(engine, slot, nothing, nothing, ledger_now_ns());
+    REQUIRE(engine->line->slots[slot].slot_generation == before);
+    REQUIRE(try_reserve(engine, &slot, 2, USD, 0) == REJECT_NONE);
+    REQUIRE(engine->line->slots[slot].slot_generation == before + 1);
+    ledger_close(engine);
+    ledger_close(supervisor);
+}
+
 static void test_denials(void)
 {
     struct ledger *supervisor = fresh();
@@ -441,7 +459,8 @@ static void test_zeroed_and_foreign_memory(void)
     REQUIRE(try_reserve(ledger, &(uint32_t){0}, 1, 0, 1) != REJECT_NONE);
     ledger_close(ledger);
     ledger_close(supervisor);
-    REQUIRE(ledger_create(&supervisor, &adopted, path, limit, headroom, 1) == 0 && adopted == 0);
+    REQUIRE(ledger_create(&supervisor, &adopted, path, limit, headroom, 1) == 0);
+    REQUIRE(adopted == LEDGER_RESCUED && ledger_state_now(supervisor) == LEDGER_HALTED);
     ledger_close(supervisor);
     REQUIRE(fchmod(fd, 0600) == 0 && chmod(path, 0644) == 0);
     REQUIRE(ledger_open(&ledger, path) == -EPERM);
@@ -886,6 +905,7 @@ int main(void)
     REQUIRE(mkdtemp(folder) != NULL);
     snprintf(path, sizeof path, "%s/ledger", folder);
     test_life_of_an_order();
+    test_each_reservation_has_its_own_generation();
     test_denials();
     test_rights_end_where_they_end();
     test_lease_ends_at_its_deadline();
@@ -918,6 +938,8 @@ int main(void)
     test_damage_is_found();
     (void)unlink(path);
     snprintf(path, sizeof path, "%s/ledger.old", folder);
+    (void)unlink(path);
+    snprintf(path, sizeof path, "%s/ledger.damaged-1", folder);
     (void)unlink(path);
     REQUIRE(rmdir(folder) == 0);
     return 0;

@@ -96,6 +96,29 @@ static void day_rolls_forward_only(void)
     CHECK(pnl_day_number(86400000000000 * 20001 + 5) == 20001);
 }
 
+/* The venue sets a position: lots that go realise nothing, lots that come cost what they are told
+ * to cost, and neither is a fill. */
+static void adjustments_are_no_fills(void)
+{
+    struct pnl pnl;
+    CHECK(pnl_init(&pnl, &btc, 20000));
+    fill(&pnl, SIDE_BUY, 600000, 3, 100);
+    struct pnl before = pnl;
+    pnl_adjust(&pnl, 5, (struct price){610000});
+    CHECK(pnl.position_lots == 5 && pnl.cost_micros == before.cost_micros + 2 * 61000000);
+    pnl_adjust(&pnl, 2, (struct price){1});
+    CHECK(pnl.cost_micros == (before.cost_micros + 2 * 61000000) * 2 / 5);
+    pnl_adjust(&pnl, -4, (struct price){500000});
+    CHECK(pnl.position_lots == -4 && pnl.cost_micros == -4 * 50000000);
+    pnl_adjust(&pnl, -1, (struct price){1});
+    CHECK(pnl.cost_micros == -50000000);
+    pnl_adjust(&pnl, 0, (struct price){1});
+    CHECK(pnl.position_lots == 0 && pnl.cost_micros == 0);
+    CHECK(pnl.realized_micros == before.realized_micros && pnl.fees_e8 == before.fees_e8);
+    CHECK(pnl.volume_micros == before.volume_micros);
+    CHECK(pnl.cash_flow_micros == before.cash_flow_micros);
+}
+
 static void inexact_instruments_are_refused(void)
 {
     struct instrument odd = {.tick_e9 = 100, .lot_e9 = 1000000000};
@@ -111,6 +134,7 @@ int main(void)
     cash_flow_explains_everything();
     reversal_restores();
     day_rolls_forward_only();
+    adjustments_are_no_fills();
     inexact_instruments_are_refused();
     return 0;
 }

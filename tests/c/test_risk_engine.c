@@ -268,6 +268,24 @@ static void the_runaway_guard_trips(void)
     CHECK(runaway.tripped);
 }
 
+/* The streak is of refusals in a row: one accepted order begins it anew, however many were refused
+ * before in all. */
+static void an_accepted_order_ends_the_streak_of_refusals(void)
+{
+    risk_runaway_init(&runaway, &config);
+    for (int round = 0; round < 10; round++) {
+        for (int n = 1; n < runaway.reject_streak_max; n++)
+            risk_runaway_rejected(&runaway);
+        risk_runaway_accepted(&runaway);
+    }
+    CHECK(!runaway.tripped);
+    for (int n = 1; n < runaway.reject_streak_max; n++)
+        risk_runaway_rejected(&runaway);
+    CHECK(!runaway.tripped);
+    risk_runaway_rejected(&runaway);
+    CHECK(runaway.tripped);
+}
+
 static void limits_are_all_required(void)
 {
     struct risk_config broken = config;
@@ -294,6 +312,7 @@ int main(void)
     the_gate_sees_a_late_halt();
     the_throttle_keeps_room_for_cancels();
     the_runaway_guard_trips();
+    an_accepted_order_ends_the_streak_of_refusals();
     limits_are_all_required();
     unlink(path);
     rmdir(folder);

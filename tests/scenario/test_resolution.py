@@ -104,4 +104,4 @@ def test_a_market_that_was_resolved_while_the_bot_was_down_is_booked_at_its_payo
     end_a_held_market(system)
     system.start()
     system.control("stop")
-    assert_books_equal(system)
+    assert_books_equal(system, late_fills=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,7 @@ class Script:
         self.winning: int | None = None
         self.known: Market | None = None
         self.snapshots: list[Snapshot] = []
+        self.stored: set[str] = set()  # what a real database would hold
 
     # clock
     def now_ns(self) -> int:
@@ -129,7 +130,7 @@ class Script:
 
     # store
     def save_order(self, order: Order) -> None:
-        return None
+        self.stored.add(order.venue_order_id)
 
     def save_change(self, change: Change, status: FillStatus) -> None:
         return None
@@ -151,6 +152,9 @@ class Script:
 
     async def flush(self) -> None:
         return None
+
+    async def known_orders(self, order_ids: Iterable[str]) -> set[str]:
+        return set(order_ids) & self.stored
 
     # reporter
     def order(self, order: Order, execution: ExecutionType, reason: RejectReason, text: str) -> None:

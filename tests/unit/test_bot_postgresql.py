@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import pwd
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]
 import pytest
+from postgresql import Cluster, running_cluster
 
+from bridge.messages import CashKind
 from polymarket_bot.errors import BotError, ConfigurationError
+from polymarket_bot.execution.cash import CashRow
 from polymarket_bot.execution.settlement import Position, Settlement
 from polymarket_bot.model import (
     Direction,
@@ -32,6 +30,7 @@ from polymarket_bot.model import (
     Size,
     TradeUpdate,
 )
+from polymarket_bot.storage.cash import BASELINE, HALTED, CashRecords
 from polymarket_bot.storage.database import Database
 
 MARKET = Market(
@@ -40,82 +39,11 @@ MARKET = Market(
 )  # fmt: skip
 
 
-def binaries() -> Path | None:
-    """The newest installed PostgreSQL's programs."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    return found[-1].parent if found else None
-
-
-class Cluster:
-    """One server. PostgreSQL refuses to run as root, so root runs it as an unprivileged user."""
-
-    def __init__(self, programs: Path, folder: Path) -> None:
-        self._programs = programs
-        self._folder = folder
-        self._account: pwd.struct_passwd | None = None
-        if os.getuid() == 0:
-            names = {entry.pw_name for entry in pwd.getpwall()}
-            self._account = pwd.getpwnam("postgres" if "postgres" in names else "nobody")
-            os.chown(folder, self._account.pw_uid, self._account.pw_gid)
-
-    def _run(self, program: str, *arguments: str) -> None:
-        account = self._account
-        done = subprocess.run(
-            [self._programs / program, *arguments],
-            cwd=self._folder,
-            env={"PATH": os.environ["PATH"], "LC_ALL": "C", "HOME": str(self._folder)},
-            user=account.pw_uid if account else None,
-            group=account.pw_gid if account else None,
-            extra_groups=[] if account else None,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            timeout=300,
-            text=True,
-        )
-        assert done.returncode == 0, done.stdout
-
-    def make(self) -> None:
-        data = str(self._folder / "data")
-        self._run("initdb", "-D", data, "-A", "trust", "-U", "purser", "-E", "UTF8", "--no-sync")
-
-    def start(self) -> None:
-        """Socket only: no port is taken."""
-        options = f"-c listen_addresses='' -k {self._folder} -c shared_buffers=16MB -c max_connections=20"
-        log = str(self._folder / "log")
-        self._run(
-            "pg_ctl", "-D", str(self._folder / "data"), "-t", "240", "-w", "-l", log, "-o", options, "start"
-        )
-
-    def stop(self) -> None:
-        self._run("pg_ctl", "-D", str(self._folder / "data"), "-t", "240", "-w", "-m", "fast", "stop")
-
-    @property
-    def socket(self) -> str:
-        return str(self._folder)
-
-    def url(self, database: str) -> str:
-        return f"postgresql://purser@/{database}?host={self._folder}"
-
-
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """A running server, stopped and removed at the end."""
-    programs = binaries()
-    if programs is None:
-        pytest.skip("PostgreSQL's server programs are not installed: apt install postgresql")
-    folder = Path(tempfile.mkdtemp(prefix="purser-pg-"))
-    folder.chmod(0o755)
-    server = Cluster(programs, folder)
-    try:
-        server.make()
-        server.start()
-        try:
-            yield server
-        finally:
-            server.stop()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with running_cluster() as server:
+        yield server
 
 
 @pytest.fixture
@@ -226,6 +154,34 @@ def test_fills_markets_and_openings_come_back(empty: str) -> None:
         assert await database.load_markets() == [MARKET]
         assert await database.load_trades_read() == 1_763_900_000
 
+    with_database(write)
+    with_database(read)
+
+
+def test_cash_rows_come_back_also_in_a_database_of_before(cluster: Cluster, empty: str) -> None:
+    """A database of before this table opens as it is; a row that is written twice is there once."""
+    key = "COMBO_TRADE:0x" + "a" * 64 + ":0x" + "c" * 64 + "#2"
+    row = CashRow(key, 20_000, CashKind.REWARD, "COMBO_TRADE", 2**60, -(2**60), MARKET.condition_id, 2**62)
+
+    async def nothing(database: Database) -> None:
+        return None
+
+    async def write(database: Database) -> None:
+        records = CashRecords(database)
+        records.save(row)
+        records.save(row)
+        records.note(BASELINE, -5)
+        records.note(HALTED, 7)
+        records.note(HALTED, None)
+        await records.flush()
+
+    async def read(database: Database) -> None:
+        records = CashRecords(database)
+        assert await records.load() == [row]
+        assert (await records.fact(BASELINE), await records.fact(HALTED)) == (-5, None)
+
+    with_database(nothing)
+    query(cluster, empty, "drop table cash")
     with_database(write)
     with_database(read)
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import sqlite3
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +30,7 @@ from polymarket_bot.model import (
     Size,
     TradeUpdate,
 )
+from polymarket_bot.storage import market_file
 from polymarket_bot.storage.database import Database, database_url
 
 MARKET = Market(
@@ -141,3 +146,60 @@ def test_other_versions_and_urls_are_refused(tmp_path: Path, monkeypatch: pytest
         database_url(path)
     monkeypatch.setenv("DATABASE_URL", "postgresql://u@h/d")
     assert database_url(path) == "postgresql+asyncpg://u@h/d"
+
+
+def test_the_table_of_markets_is_a_file_before_any_order_of_them_is_flushed(tmp_path: Path) -> None:
+    """Written with mode 0600 by the flush that an order waits for; made anew from the database when it is
+    lost; a market that ended long ago is left out."""
+    file, end_ns = tmp_path / "markets.json", time.time_ns() + 10**12
+    over = replace(MARKET, condition_id="0xd", expiry_ns=time.time_ns() - market_file.KEPT_NS - 1)
+
+    def seen() -> list[Any]:
+        return list(json.loads(file.read_text())["markets"])
+
+    async def first() -> None:
+        database = await Database.open(tmp_path / "bot.db", file)
+        writer = asyncio.create_task(database.writer())
+        database.save_market(replace(MARKET, expiry_ns=end_ns))
+        database.save_market(over)
+        database.save_order(order(1))
+        await database.flush()
+        assert seen() == [
+            {"condition_id": "0xc", "symbols": ["Y", "N"], "tokens": ["111", "222"], "expiry_ns": end_ns}
+        ]
+        assert os.stat(file).st_mode & 0o777 == 0o600
+        writer.cancel()
+        await asyncio.gather(writer, return_exceptions=True)
+        await database.close()
+
+    async def again() -> None:
+        database = await Database.open(tmp_path / "bot.db", file)
+        assert len(await database.load_markets()) == 2
+        await database.close()
+
+    asyncio.run(first())
+    before = seen()
+    file.unlink()
+    asyncio.run(again())
+    assert seen() == before
+
+
+def test_a_table_that_cannot_be_written_stops_no_order(tmp_path: Path) -> None:
+    """Its folder is gone: that is tried again at the next write, and the database goes on."""
+    missing = tmp_path / "gone" / "markets.json"
+
+    async def work() -> None:
+        database = await Database.open(tmp_path / "bot.db", missing)
+        writer = asyncio.create_task(database.writer())
+        database.save_market(replace(MARKET, expiry_ns=time.time_ns() + 10**12))
+        await database.flush()
+        assert not missing.exists()
+        missing.parent.mkdir()
+        database.save_order(order(1))
+        await database.flush()
+        assert missing.exists()
+        writer.cancel()
+        await asyncio.gather(writer, return_exceptions=True)
+        await database.close()
+
+    asyncio.run(work())

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from bridge._bridge import ffi
 from bridge.ledger import Amounts, Ledger
 from bridge.messages import HaltReason, LedgerState, ParticipantRole
 from bridge.paths import Paths
 from control.config import Paper
 from control.guard import DIFFER_READINGS, Guard, halt_text
-from control.latch import clear_latch, is_latched, set_latch
+from control.latch import clear_latch, describe, is_latched, set_latch
 
 USD = 1_000_000
+
+
+def chosen(usd: int) -> Any:
+    """What the guard reads of the budget that a person chose."""
+    return SimpleNamespace(limits_micros=(usd * USD, 1000 * USD), headrooms_micros=(0, 0))
 
 
 class Desk:
@@ -31,20 +39,28 @@ class Desk:
         self.engine = Ledger.open(self.paths.ledger)
         self.engine.join(ParticipantRole.ENGINE)
         self.settings = Paper(over_budget_readings=3)
+        self.budget = chosen(100)
         self.children: list[Any] = []
         self.healthy = False
         self.halts: list[HaltReason] = []
+        self.texts: list[str] = []
         self.events = SimpleNamespace(write=lambda *arguments, **fields: None)
         self.guard = Guard(self)  # type: ignore[arg-type]
 
     def halt(self, reason: HaltReason, text: str) -> None:
         """As the supervisor's: the ledger, and the latch."""
         self.halts.append(reason)
+        self.texts.append(text)
         self.latch(reason, text, self.ledger.halt(reason))
 
     def latch(self, reason: int, text: str, epoch: int) -> None:
         """Write the latch."""
         set_latch(self.paths.latch, str(reason), text, epoch)
+
+    def set_limit(self, usd: int) -> None:
+        """As a person does it: the ledger's limit, and the number that was chosen."""
+        self.ledger.set_limit(Amounts(usd * USD, 1000 * USD), Amounts(0, 0))
+        self.budget = chosen(usd)
 
     def use(self, usd: int) -> None:
         """The engine's truth: so much in use."""
@@ -92,7 +108,7 @@ def test_lowered_limit_reduces_but_does_not_halt(desk: Desk) -> None:
     """A limit set below what is held is no reason to halt, until what is held grows by itself."""
     desk.use(80)
     desk.look(1)
-    desk.ledger.set_limit(Amounts(40 * USD, 1000 * USD), Amounts(0, 0))
+    desk.set_limit(40)
     desk.look(10)
     assert desk.halts == []
     desk.use(60)
@@ -101,6 +117,67 @@ def test_lowered_limit_reduces_but_does_not_halt(desk: Desk) -> None:
     desk.use(80)
     desk.look(5)
     assert desk.halts == [HaltReason.OVER_BUDGET]
+
+
+@contextmanager
+def poked(desk: Desk) -> Iterator[Any]:
+    """The ledger's header, to be written by hand as a stray store would."""
+    with desk.paths.ledger.open("r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
+        header = ffi.cast("struct ledger_header *", ffi.from_buffer(memory))
+        yield header
+        del header
+
+
+@pytest.mark.parametrize("field", ["limit_micros", "headroom_micros", "ceiling_micros", "rights_checksum"])
+@pytest.mark.parametrize("bit", [0, 1, 20, 40, 62])
+def test_a_flipped_limit_bit_halts_at_the_first_look(desk: Desk, field: str, bit: int) -> None:
+    """One bit of limit, headroom, ceiling or their checksum: the next look halts, whoever trades."""
+    desk.look(3)
+    assert desk.halts == []
+    with poked(desk) as header:
+        if field == "rights_checksum":
+            header.rights_checksum ^= 1 << bit
+        else:
+            getattr(header, field)[0] ^= 1 << bit
+    desk.look(1)
+    assert desk.halts == [HaltReason.LEDGER]
+    assert is_latched(desk.paths.latch)
+
+
+def test_a_limit_that_nobody_chose_halts_and_both_numbers_are_named(desk: Desk) -> None:
+    """Also one that was stored in order, with ceiling and checksum: it is not the person's number."""
+    desk.ledger.set_limit(Amounts(5000 * USD, 1000 * USD), Amounts(0, 0))
+    desk.look(1)
+    assert desk.halts == [HaltReason.LEDGER]
+    assert "$5000.00" in desk.texts[0] and "$100.00" in desk.texts[0]
+
+
+def test_a_headroom_that_nobody_chose_halts(desk: Desk) -> None:
+    """Less headroom than was chosen lets orders use what marks need."""
+    desk.ledger.set_limit(Amounts(100 * USD, 1000 * USD), Amounts(50 * USD, 0))
+    desk.look(1)
+    assert desk.halts == [HaltReason.LEDGER]
+    assert "headroom" in desk.texts[0]
+
+
+def test_a_limit_that_was_chosen_never_halts(desk: Desk) -> None:
+    """Raised and lowered, with risk in use and without, looked at between the changes."""
+    for usd in (50, 200, 30, 1000, 100):
+        desk.set_limit(usd)
+        desk.look(2)
+        desk.use(min(usd, 40))
+        desk.look(2)
+    assert desk.halts == []
+
+
+def test_what_a_draw_found_is_told_with_both_numbers(desk: Desk) -> None:
+    """A participant's draw may halt before the guard looks: the latch tells what was wrong all the same."""
+    with poked(desk) as header:
+        header.limit_micros[0] = 5000 * USD
+    desk.use(90)
+    assert desk.ledger.snapshot().reason == HaltReason.LEDGER
+    desk.look(DIFFER_READINGS)
+    assert "$5000.00" in describe(desk.paths.latch) and "$100.00" in describe(desk.paths.latch)
 
 
 def test_halt_by_somebody_else_is_latched(desk: Desk) -> None:

@@ -180,3 +180,15 @@ def test_heartbeats_are_chained() -> None:
     assert beats.beat("key", first, 6_000) == (False, second)
     assert beats.expired(14_999) == [] and beats.expired(15_000) == ["key"]
     assert beats.beat("key", second, 15_001) == (False, "")
+
+
+def test_the_data_api_lists_what_a_wallet_holds(venue: Venue) -> None:
+    """Rows as the official client reads them, in pages; nothing for another wallet; a filter that is not
+    modelled, or a question without a wallet, is refused."""
+    address = venue.ready["credentials"]["address"]
+    answer = venue.ask(f"/v2/positions?user={address}")[1]
+    assert answer == {"data": [], "pagination": {"has_more": False, "next_cursor": None}}
+    assert venue.ask("/v2/positions")[0] == 400
+    assert venue.ask(f"/v2/positions?user={address}&title=x")[0] == 400
+    assert venue.ask(f"/v2/positions?user={address}&limit=1001")[0] == 400
+    assert venue.ask("/v2/positions?user=0x" + "1" * 40)[1]["data"] == []

@@ -6,15 +6,19 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from coincurve import PrivateKey
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
+from polymarket._internal.data_envelope import parse_data_page
+from polymarket.models.data.portfolio import Position
 
 from simulators.clock import Clock
 from simulators.faults import Faults
 from simulators.polymarket import FAULTS
 from simulators.polymarket_account import ApiKey, Trade
+from simulators.polymarket_data import DataApi
 from simulators.polymarket_markets import Market, make_market
 from simulators.polymarket_matching import BUY, NO, SELL, YES
 from simulators.polymarket_orders import ClientOrder, Refusal, parse_submission
@@ -383,3 +387,37 @@ def test_sold_tokens_cannot_be_sold_twice(desk: Desk) -> None:
     desk.other(YES, SELL, 4_500, 1_000, rest=False)
     assert desk.place(YES, SELL, 6_000, 600)["status"] == "live"
     assert "not enough balance" in desk.refusal(desk.body(YES, SELL, 6_000, 600)).text
+
+
+def test_the_data_api_shows_a_trade_once_it_is_mined(tmp_path: Path) -> None:
+    """A purchase that is only matched is not on the chain yet, and a sale that is only matched has not left
+    it: the list lags behind the balance, and never shows a trade that failed."""
+    desk = Desk(tmp_path)
+    listed = DataApi(desk.venue)
+
+    def held() -> dict[str, float]:
+        return {row["token_id"]: row["current_size"] for row in listed.held_by(desk.address.lower())}
+
+    desk.venue.other_order(desk.market, YES, SELL, 5_000, 3_000, True)
+    desk.place(YES, BUY, 5_000, 2_000)
+    assert held() == {}
+    desk.clock.time_ms += 1_000
+    desk.venue.tick()
+    assert held() == {desk.market.tokens[YES]: 20.0}
+    rows = {"data": listed.held_by(desk.address), "pagination": {"has_more": False, "next_cursor": None}}
+    (row,) = parse_data_page(
+        msgspec.json.decode(msgspec.json.encode(rows)), Position.parse_response_list
+    ).items
+    assert (row.asset_id, row.current_size, row.status) == (desk.market.tokens[YES], 20, "OPEN")
+    desk.venue.other_order(desk.market, YES, BUY, 4_900, 3_000, True)
+    desk.place(YES, SELL, 4_900, 1_500)
+    assert held() == {desk.market.tokens[YES]: 20.0}
+    desk.clock.time_ms += 1_000
+    desk.venue.tick()
+    assert held() == {desk.market.tokens[YES]: 5.0}
+    desk.venue.faults.set({"fail_trade": 1})
+    desk.place(YES, SELL, 4_900, 500)
+    for _ in range(3):
+        assert held() == {desk.market.tokens[YES]: 5.0}
+        desk.clock.time_ms += 1_000
+        desk.venue.tick()

@@ -34,15 +34,51 @@ static void add_strategies(struct engine *engine)
 static bool open_journal(struct engine *engine)
 {
     int result = engine_restore(engine);
+    if (result < 0 && engine->replayed.text[0]) {
+        status_set(STATUS_IO, "%s: in %s", engine->replayed.text, engine->config.journal_folder);
+        return false;
+    }
     if (result == 0)
-        result = journal_open(&engine->journal, engine->config.journal_folder,
-                              engine->replayed.last_sequence, engine->config.mode, 0,
+        result = journal_open(&engine->journal, engine->config.journal_folder, &engine->replayed,
+                              engine->config.mode, engine->restored.generation,
                               engine->config.journal_segment_bytes, engine_checkpoint, engine);
     if (result == 0)
         return true;
     status_set(STATUS_IO, "the journal in %s cannot be opened: %s; make space or fix its rights",
                engine->config.journal_folder, strerror(-result));
     return false;
+}
+
+static void judge_journal(struct engine *engine)
+{
+    const struct journal_replayed *read = &engine->replayed;
+    if (read->damaged)
+        engine_say(engine, EVENT_ERROR, VENUE_NONE, REJECT_JOURNAL, 0, "journal_damaged",
+                   "%.110s; the venue's records fill the rest", read->text);
+    if (read->headless)
+        engine_say(engine, EVENT_WARNING, VENUE_NONE, REJECT_JOURNAL, 0, "journal_head_missing",
+                   "the journal's head file was gone: records missing at its end would not show");
+    if (read->records == 0 && read->head_sequence > 0)
+        engine_journal_missing(engine, "the journal is gone: its head remembers records");
+}
+
+/* The ledger's line remembers the last run's newest seal, whatever became of the home folder. */
+static void judge_ledger_head(struct engine *engine)
+{
+    uint8_t head[JOURNAL_DIGEST];
+    const struct journal_replayed *read = &engine->replayed;
+    uint64_t sequence = (uint64_t)ledger_journal_head(engine->ledger, ROLE_ENGINE, head);
+    if (sequence == 0 || read->damaged)
+        return;
+    if (read->records == 0)
+        engine_journal_missing(engine, "the journal is gone: the ledger remembers records of it");
+    else if (sequence > read->last_sequence)
+        engine_say(
+            engine, EVENT_ERROR, VENUE_NONE, REJECT_JOURNAL, 0, "journal_damaged",
+            "%llu records are missing at the journal's end; the venue's records fill the rest",
+            (unsigned long long)(sequence - read->last_sequence));
+    else if (sequence == read->chain.sealed && memcmp(head, read->chain.head, JOURNAL_DIGEST) != 0)
+        engine_halt(engine, HALT_JOURNAL, "the journal is another one than the ledger remembers");
 }
 
 struct engine *engine_new(const struct engine_config *config)
@@ -71,9 +107,7 @@ struct engine *engine_new(const struct engine_config *config)
         engine_free(engine);
         return NULL;
     }
-    if (engine->replayed.damaged)
-        engine_say(engine, EVENT_ERROR, VENUE_NONE, REJECT_JOURNAL, 0, "journal_damaged",
-                   "%s; the venue's records fill the rest", engine->replayed.text);
+    judge_journal(engine);
     add_strategies(engine);
     engine_totals(engine);
     return engine;
@@ -101,6 +135,7 @@ void engine_attach_ledger(struct engine *engine, struct ledger *ledger)
     if (engine->generation <= engine->restored.generation)
         engine->generation = engine->restored.generation + 1;
     engine->epoch = engine->view.epoch;
+    judge_ledger_head(engine);
     engine_take_day(engine);
 }
 
@@ -109,6 +144,8 @@ void engine_attach_page(struct engine *engine, struct page *page,
                         const struct participant_page *previous)
 {
     engine->page = page;
+    if (previous && previous->fills_total > 0 && engine->replayed.records == 0)
+        engine_journal_missing(engine, "the journal is gone: the last run's page shows fills");
     if (!previous || previous->fills_total <= engine->content.fills_total)
         return;
     memcpy(engine->content.fills, previous->fills, sizeof previous->fills);
@@ -136,17 +173,32 @@ bool engine_add_venue(struct engine *engine, struct venue *venue, bool delegated
         ev->reconcile.adopt = !engine->restored.known[venue->id];
         memcpy(ev->reconcile.since, engine->restored.since[venue->id], sizeof ev->reconcile.since);
     }
+    engine_claim_cash(engine, ev);
     engine_listen(engine, venue);
+    engine_foreign_begin(engine);
     return true;
 }
 
-/* The journal's files are made and retired here, outside the path from tick to order. */
+/* The ledger keeps the newest seal as well. */
+static void tell_seal(struct engine *engine)
+{
+    unsigned char digest[JOURNAL_DIGEST];
+    uint64_t sealed = journal_seal_head(engine->journal, digest);
+    if (!engine->ledger || sealed == engine->sealed_told)
+        return;
+    engine->sealed_told = sealed;
+    ledger_journal_put(engine->ledger, (int64_t)sealed, digest);
+}
+
+/* The journal is sealed, and its files are made and retired here, outside the path from tick to
+ * order. */
 static int journal_work(struct engine *engine)
 {
     if (engine->now_ns < engine->next_journal_ns)
         return 0;
     engine->next_journal_ns = engine->now_ns + JOURNAL_INTERVAL_NS;
     int work = journal_do_work(engine->journal, engine->now_ns);
+    tell_seal(engine);
     if (engine->now_ns >= engine->next_mark_ns) {
         engine->next_mark_ns = engine->now_ns + MARK_INTERVAL_NS;
         journal_prepare(engine->journal);
@@ -172,9 +224,11 @@ int engine_do_work(struct engine *engine, int64_t now_ns)
     for (int n = 0; n < engine->venue_count; n++)
         work += engine->venues[n].venue->operations->do_work(engine->venues[n].venue, now_ns);
     work += engine_reconcile_work(engine);
+    engine_watch_positions(engine);
     for (int n = 0; n < engine->strategy_count; n++)
         if (engine->strategies[n]->operations->on_timer)
             engine->strategies[n]->operations->on_timer(engine->strategies[n], now_ns);
+    work += engine_foreign_work(engine);
     work += engine_sweep(engine);
     work += engine_settle_ledger(engine);
     work += journal_work(engine);

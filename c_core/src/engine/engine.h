@@ -76,6 +76,7 @@ enum engine_counter {
     COUNTER_ORPHANS_CANCELED = 22,
     COUNTER_JOURNAL_DAMAGED = 23,
     COUNTER_BACKLOG_DROPPED = 24,
+    COUNTER_JOURNAL_MISSING = 25, /* 1: today's journal was lost; its result is from the venue */
     /* set by the owner of the duty cycle, with engine_set_counter */
     COUNTER_HEAP_CALLS = 40, /* between tick and order; a build with PURSER_HEAP_TRAP only */
     COUNTER_HEAP_SECTIONS = 41,

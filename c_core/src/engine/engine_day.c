@@ -41,6 +41,7 @@ static void begin_day(struct engine *engine, int64_t day)
         engine_market_changed(engine, ENGINE_MARKET(engine, n));
     }
     engine_roll_unclaimed(engine);
+    engine_roll_cash(engine, day);
     engine->day = day;
     engine_totals(engine);
     engine_journal_marks(engine);
@@ -58,6 +59,7 @@ void engine_take_day(struct engine *engine)
         return;
     if (engine->restored.day == 0 && engine->market_count == 0) {
         engine->day = engine->roll.day;
+        engine_roll_cash(engine, engine->day);
         engine_journal_control(engine, JOURNAL_CONTROL_DAY, NULL, VENUE_NONE, engine->day);
     } else if (engine->roll.day > engine->day) {
         begin_day(engine, engine->roll.day);

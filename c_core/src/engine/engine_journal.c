@@ -5,7 +5,7 @@
 #include <string.h>
 
 #define E18_PER_MICRO 1000000000000
-#define VENUES_KNOWN  16
+#define VENUES_KNOWN  RESTORED_VENUES
 
 /* ---- reading back --------------------------------------------------------------------------- */
 
@@ -79,6 +79,7 @@ static void remember_execution(struct engine *engine, const struct journal_recor
 static void read_trade(struct engine *engine, const struct journal_record *record)
 {
     remember_execution(engine, record);
+    engine_read_wallet(engine, record);
     read_fill_for_page(engine, record);
     struct restored_book *book = book_of(&engine->restored, record);
     if (!book)
@@ -142,6 +143,8 @@ static void read_control(struct engine *engine, const struct journal_record *rec
     if (record->execution_type == JOURNAL_CONTROL_DAY) {
         engine->restored.day = record->position_e9;
         engine->restored.late_micros = 0;
+        for (int id = 0; id < RESTORED_VENUES; id++)
+            engine->restored.cash[id].day = record->position_e9;
     }
     if (record->execution_type == JOURNAL_CONTROL_LATE)
         engine->restored.late_micros = record->position_e9;
@@ -173,9 +176,11 @@ static void read_record(void *context, const struct journal_record *record)
     case JOURNAL_CONTROL:
         read_control(engine, record);
         break;
+    case JOURNAL_CASH:
+        engine_read_cash(engine, record);
+        break;
     case JOURNAL_OPEN:
     case JOURNAL_CANCEL:
-    case JOURNAL_CASH:
     case JOURNAL_SEAL:
         break;
     }
@@ -201,6 +206,7 @@ static void take_restored_day(struct engine *engine)
     engine->day =
         engine->restored.day ? engine->restored.day : pnl_day_number(engine_wall_ns(engine));
     engine->late_micros = engine->restored.late_micros;
+    engine_roll_cash(engine, engine->day);
 }
 
 int engine_restore(struct engine *engine)
@@ -210,6 +216,8 @@ int engine_restore(struct engine *engine)
     if (result < 0)
         return result;
     take_restored_day(engine);
+    if (engine->replayed.head_generation > engine->restored.generation)
+        engine->restored.generation = engine->replayed.head_generation;
     engine->content.counters[COUNTER_JOURNAL_DAMAGED] = engine->replayed.damaged;
     return 0;
 }
@@ -308,7 +316,7 @@ int64_t engine_unclaimed_day_micros(const struct engine *engine)
 
 /* ---- writing -------------------------------------------------------------------------------- */
 
-static void append(struct engine *engine, struct journal_record *record)
+void engine_journal_append(struct engine *engine, struct journal_record *record)
 {
     if (!engine->journal)
         return;
@@ -350,7 +358,7 @@ void engine_journal_order(struct engine *engine, const struct oms_entry *entry, 
     struct journal_record record = {.kind = (uint16_t)kind};
     describe_books(&record, ENGINE_MARKET(engine, entry->market));
     describe_order(&record, &entry->order);
-    append(engine, &record);
+    engine_journal_append(engine, &record);
 }
 
 void engine_journal_report(struct engine *engine, const struct engine_market *market,
@@ -366,8 +374,9 @@ void engine_journal_report(struct engine *engine, const struct engine_market *ma
     record.last_price_e9 = instrument_price_e9(market->instrument, report->last_price);
     record.last_quantity_e9 = instrument_quantity_e9(market->instrument, report->last_quantity);
     record.fee_e8 = report->fee_e8;
+    record.wallet_e8 = engine->venues[market->venue_index].cash.books_e8;
     memcpy(record.execution_id, report->execution_id, sizeof record.execution_id);
-    append(engine, &record);
+    engine_journal_append(engine, &record);
 }
 
 void engine_journal_control(struct engine *engine, int control, const struct engine_market *market,
@@ -378,7 +387,7 @@ void engine_journal_control(struct engine *engine, int control, const struct eng
         describe_books(&record, market);
     record.execution_type = (uint8_t)control;
     record.position_e9 = value;
-    append(engine, &record);
+    engine_journal_append(engine, &record);
 }
 
 void engine_journal_adopted(struct engine *engine, const struct engine_market *market,
@@ -388,7 +397,7 @@ void engine_journal_adopted(struct engine *engine, const struct engine_market *m
                                     .execution_type = JOURNAL_CONTROL_ADOPTED};
     describe_books(&record, market);
     memcpy(record.execution_id, report->execution_id, sizeof record.execution_id);
-    append(engine, &record);
+    engine_journal_append(engine, &record);
 }
 
 static void mark_market(struct engine *engine, const struct engine_market *market)
@@ -400,13 +409,13 @@ static void mark_market(struct engine *engine, const struct engine_market *marke
     record.cumulative_e9 = market->pnl.cash_flow_micros;
     memcpy(record.execution_id, engine->venues[market->venue_index].reconcile.since,
            sizeof record.execution_id);
-    append(engine, &record);
+    engine_journal_append(engine, &record);
     for (uint8_t s = 1; s < RESTORED_STRATEGIES; s++) {
         struct journal_record part = {.kind = JOURNAL_MARK, .strategy = s};
         describe_books(&part, market);
         part.position_e9 = market->strategy_lots[s] * market->instrument->lot_e9;
         if (part.position_e9)
-            append(engine, &part);
+            engine_journal_append(engine, &part);
     }
 }
 
@@ -428,13 +437,13 @@ static void mark_unclaimed(struct engine *engine, const struct restored_book *bo
     if (book->venue < VENUES_KNOWN)
         memcpy(record.execution_id, engine->restored.since[book->venue],
                sizeof record.execution_id);
-    append(engine, &record);
+    engine_journal_append(engine, &record);
     for (uint8_t s = 1; s < RESTORED_STRATEGIES; s++) {
         struct journal_record part = {.kind = JOURNAL_MARK, .venue = book->venue, .strategy = s};
         memcpy(part.symbol, book->symbol, sizeof part.symbol);
         part.position_e9 = book->strategy_e9[s];
         if (part.position_e9)
-            append(engine, &part);
+            engine_journal_append(engine, &part);
     }
 }
 
@@ -449,6 +458,7 @@ void engine_journal_marks(struct engine *engine)
         if (!market->delegated && !engine->venues[market->venue_index].reconcile.adopt)
             mark_market(engine, market);
     }
+    engine_journal_cash(engine);
 }
 
 void engine_checkpoint(void *context)

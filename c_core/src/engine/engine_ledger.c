@@ -9,7 +9,7 @@
 
 void engine_totals(struct engine *engine)
 {
-    int64_t day = engine_unclaimed_day_micros(engine);
+    int64_t day = engine_unclaimed_day_micros(engine) + engine->cash_micros;
     int64_t used[2] = {0, 0}, positions[2] = {0, 0};
     for (int n = 0; n < engine->market_count; n++) {
         const struct engine_market *market = ENGINE_MARKET(engine, n);
@@ -72,6 +72,8 @@ static void resume(struct engine *engine)
 {
     risk_runaway_init(&engine->runaway, &engine->config.risk);
     engine->runaway_told = false;
+    engine_foreign_begin(engine);
+    engine_cash_resumed(engine);
     engine_journal_control(engine, JOURNAL_CONTROL_RESUME, NULL, VENUE_NONE, engine->epoch);
 }
 
@@ -116,7 +118,8 @@ void engine_watch_ledger(struct engine *engine)
     bool day_ends = engine_day_ends(engine);
     engine->adding = view->state == LEDGER_ACTIVE && leased && !quitting && !day_ends &&
                      engine->roll.clock_doubt_ns == 0 &&
-                     view->participants[ROLE_ENGINE].state != LEDGER_REDUCING;
+                     view->participants[ROLE_ENGINE].state != LEDGER_REDUCING &&
+                     !engine->foreign.other[0] && !engine_cash_doubted(engine);
     engine->stopping =
         halted || view->state == LEDGER_CANCEL_ONLY || quitting || (day_ends && leased);
     if (engine->adding != was_adding || engine->stopping != was_stopping)

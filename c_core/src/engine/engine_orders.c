@@ -45,6 +45,7 @@ static void fill_view(struct engine *engine, const struct engine_market *market,
         .ledger = engine->ledger,
         .day_micros = engine_charged_day_micros(engine),
         .reconciled = ev->reconciled && engine->rebuilt,
+        .cash_doubt = engine_cash_doubted(engine),
         .journal_ready = room == JOURNAL_ROOM_FREE,
         .journal_reserve = room != JOURNAL_ROOM_NONE,
         .delegated = market->delegated,
@@ -149,6 +150,8 @@ int engine_place(struct engine *engine, const struct order_request *request,
     order.instrument = market->instrument;
     if (engine->draining)
         return refuse(engine, &order, REJECT_NOT_ACTIVE);
+    if (engine->foreign.other[0] && request->strategy != STRATEGY_NONE)
+        return refuse(engine, &order, REJECT_FOREIGN);
     order.client_order_id = (uint64_t)ROLE_ENGINE << 56 |
                             (uint64_t)(engine->generation & 0xFFFFFF) << 32 | engine->next_sequence;
     journal_prepare(engine->journal);

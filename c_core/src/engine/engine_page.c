@@ -207,7 +207,10 @@ static void fill_positions(struct engine *engine)
     page->realized_micros = realized;
     page->unrealized_micros = unrealized;
     page->fees_micros = fees_micros;
-    page->day_micros = realized + unrealized - fees_micros;
+    page->cash_micros = engine->cash_micros;
+    page->transfers_micros = engine->transfers_micros;
+    page->day = engine->day;
+    page->day_micros = realized + unrealized - fees_micros + page->cash_micros;
 }
 
 static uint32_t open_orders_at(struct engine *engine, const struct venue *venue)
@@ -238,9 +241,14 @@ static void fill_venues(struct engine *engine)
             .resyncs = ev->venue->resyncs,
             .disconnects = ev->venue->disconnects,
             .clock_offset_ns = ev->venue->clock_offset_ns,
+            .wallet_e8 = ev->wallet_e8,
+            .books_e8 = ev->cash.known ? cash_expected_e8(&ev->cash) : 0,
+            .wallet_ns = ev->cash.known ? ev->wallet_ns : 0,
         };
         const char *text =
             state == ev->session ? ev->venue->text : "reconciling orders, fills and positions";
+        if (ev->cash_doubt_ns != 0)
+            text = "its cash differs from our books: no new risk";
         memcpy(out->text, text, strnlen(text, sizeof out->text - 1));
     }
     page->venues_count = (uint32_t)engine->venue_count;

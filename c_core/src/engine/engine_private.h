@@ -4,10 +4,13 @@
  *   engine.c          life cycle and the duty cycle
  *   engine_orders.c   an order's way out: checks, reservation, journal, gate, venue; cancels
  *   engine_reports.c  an execution report's way in: table, P&L, ledger, strategies
+ *   engine_foreign.c  orders of the account that are not ours
  *   engine_venues.c   sessions, instruments, books, reconcile
  *   engine_ledger.c   totals, reprice, halts, leases, the day
  *   engine_day.c      the end of a day, fills of a closed one, and what a suspend makes stale
+ *   engine_cash.c     money and positions that move without a fill; the wallet
  *   engine_journal.c  what a restart restores, and the checkpoint
+ *   engine_history.c  the day of which no journal tells, made of the venue's own records
  *   engine_page.c     status page and telemetry
  */
 #ifndef PURSER_ENGINE_ENGINE_PRIVATE_H
@@ -15,11 +18,14 @@
 
 #include "../base/arena.h"
 #include "../base/ring.h"
+#include "../pnl/cash.h"
 #include "engine.h"
 
 #define RESTORED_BOOKS      64
 #define RESTORED_ORDERS     OMS_ORDERS
 #define RESTORED_STRATEGIES 8
+#define HISTORY_FILLS       65536
+#define RESTORED_VENUES     16 /* by enum venue_id */
 
 /* One instrument's books as the journal left them, until the venue tells of the instrument. */
 struct restored_book {
@@ -44,9 +50,33 @@ struct restored {
     struct restored_order orders[RESTORED_ORDERS];
     int order_count;
     int64_t day, late_micros;
-    uint32_t generation; /* highest that made client order ids */
-    bool known[16];      /* venues (by enum venue_id) with books */
-    char since[16][48];  /* newest execution per venue */
+    uint32_t generation;             /* highest that made client order ids */
+    bool known[RESTORED_VENUES];     /* venues (by enum venue_id) with books */
+    char since[RESTORED_VENUES][48]; /* newest execution per venue */
+    struct cash cash[RESTORED_VENUES];
+    bool cash_claimed[RESTORED_VENUES];
+};
+
+/* A fill of today at the venue; in the order of the venue's numbers. */
+struct history_fill {
+    int64_t execution;
+    int64_t lots; /* signed */
+    struct price price;
+    int64_t fee_e8;
+    uint16_t market;
+};
+
+/* What the venue tells of a day that has no journal. */
+struct history {
+    bool told;     /* the missing journal was said to be missing */
+    bool overflow; /* the day had more fills than fit */
+    int passes;
+    int count, count_before;
+    struct {
+        int64_t opening_e9; /* the venue's mark at 00:00 UTC; 0: not known */
+        int64_t lots_before;
+    } markets[ENGINE_MARKETS];
+    struct history_fill fills[HISTORY_FILLS];
 };
 
 struct engine_venue {
@@ -63,6 +93,38 @@ struct engine_venue {
     int64_t next_reconcile_ns; /* the periodic one */
     int64_t next_soft_ns;      /* one asked for by a report: not before */
     struct risk_throttle throttle;
+    struct cash cash;
+    int64_t movements; /* of cash, counted */
+    int64_t movements_when_asked;
+    int64_t next_cash_ns;        /* a reading of the wallet before the periodic one; 0: none */
+    int64_t cash_doubt_ns;       /* since when the wallet differs from the books; 0: it does not */
+    int cash_tries;              /* readings in a row during which something moved */
+    bool cash_accepted;          /* a person resumed: the books follow the wallet */
+    bool wallet_told, cash_read; /* by the reconcile in progress */
+    int64_t wallet_e8, wallet_wall_ns, wallet_ns;
+};
+
+#define ENGINE_STRANGERS 64
+
+/* An order of the account that is not ours. One that has ended is remembered until its place is
+ * needed, so that each is told once. */
+struct engine_stranger {
+    uint64_t venue_order_id; /* 0: free */
+    uint16_t market;
+    bool rests;  /* it is charged: open at the venue, with a price */
+    bool listed; /* by the reconcile in progress */
+    int64_t heard_ns;
+};
+
+struct engine_foreign {
+    struct engine_stranger orders[ENGINE_STRANGERS];
+    int64_t since_wall_ns; /* what another Purser has done before this is history */
+    char other[64];        /* the other Purser's name, once it was seen at work; "": none */
+    int venue_index;       /* where */
+    int64_t halt_ns;       /* the halt comes by then; 0: it has come, or nothing was seen */
+    bool able;             /* an order of ours could leave */
+    uint64_t card;         /* the order by which the other one hears of us */
+    int64_t next_card_ns;
 };
 
 struct engine {
@@ -87,8 +149,12 @@ struct engine {
     struct journal *journal;
     struct journal_replayed replayed;
     struct restored restored;
+    struct history history;
+    uint64_t sealed_told; /* sequence of the seal that the ledger holds */
     struct risk_runaway runaway;
     bool runaway_told;
+
+    struct engine_foreign foreign;
 
     struct quoter quoter;
     struct signal signal;
@@ -100,6 +166,7 @@ struct engine {
 
     /* totals over all markets */
     int64_t loss_micros, day_micros;
+    int64_t cash_micros, transfers_micros; /* today, of all venues; see engine_cash_sums */
     int64_t used_micros[2], positions_micros[2];
     bool dirty; /* totals changed since the last reprice */
     int64_t next_reprice_ns;
@@ -168,6 +235,8 @@ void engine_reserved_unknown(struct engine *engine, struct oms_entry *entry);
 void engine_on_execution(void *context, struct venue *venue, const struct execution_report *report);
 void engine_on_open_order(void *context, struct venue *venue,
                           const struct execution_report *report);
+/* engine_want_reconcile: soon, at most once a second. */
+void engine_want_reconcile(struct engine *engine, struct engine_venue *ev);
 /* engine_attribute_fill: whose position a fill changes; position is the one after it. A foreign
  * fill (STRATEGY_NONE) closes what is held against it: foreign lots, then the hedger's, the
  * quoter's and others', so that no strategy believes to hold what somebody else has closed. When it
@@ -178,6 +247,32 @@ void engine_attribute_fill(int64_t held[RESTORED_STRATEGIES], int strategy, int6
 struct oms_entry *engine_leave_behind(struct engine *engine, struct engine_market *market,
                                       const struct order *order);
 
+/* engine_foreign.c
+ *
+ * A person's order is charged as one of ours would be, from the moment it is seen until the venue
+ * says that it is gone (a list without it, or a report of its end); its fills are booked; it is
+ * told once; trading goes on.
+ *
+ * Another instance of Purser on the account means two budgets for one account: both must stop.
+ *   its order is open, new, changed or filled after our start   it is at work: halt
+ *   its fill of before our start, the end of an order of its    history: booked and told. Else a
+ * home restored from a backup could not start The halt is not immediate: whoever sees the other
+ * first makes itself seen. Orders of ours are pulled and no strategy places any, one "card" is sent
+ * (the venue's smallest order, immediate or cancel, far from the market: it cannot fill), and when
+ * the venue has answered, or 1.5 s after it could have left, or after 10 s in which trading had not
+ * begun, the ledger is halted. The other one sees the card on its user stream. A person's resume
+ * begins anew: what is still open then halts again.
+ *
+ * engine_stranger: a report (listed: a row of the open orders) about an order with client_order_id
+ * 0. engine_strangers_asked, _answered: around a reconcile's list: what it lacks is gone.
+ * engine_foreign_begin: at start and after a resume. engine_foreign_work: each duty cycle. */
+void engine_stranger(struct engine *engine, struct engine_venue *ev, struct engine_market *market,
+                     const struct execution_report *report, bool listed);
+void engine_strangers_asked(struct engine *engine, const struct engine_venue *ev);
+void engine_strangers_answered(struct engine *engine, const struct engine_venue *ev);
+void engine_foreign_begin(struct engine *engine);
+int engine_foreign_work(struct engine *engine);
+
 /* engine_venues.c */
 void engine_listen(struct engine *engine, struct venue *venue);
 int engine_reconcile_work(struct engine *engine);
@@ -185,7 +280,38 @@ struct engine_venue *engine_venue_of(struct engine *engine, const struct venue *
 struct engine_market *engine_market_of(struct engine *engine, const struct venue *venue,
                                        const struct instrument *instrument);
 
+/* engine_cash.c */
+/* engine_cash_sums: adds up after any change, so that a tick need not look at every venue's. */
+void engine_cash_sums(struct engine *engine);
+/* engine_roll_cash: the day's sums begin again; movements of the new day that are known stay. */
+void engine_roll_cash(struct engine *engine, int64_t day);
+void engine_journal_cash(struct engine *engine);
+void engine_read_cash(struct engine *engine, const struct journal_record *record);
+void engine_read_wallet(struct engine *engine, const struct journal_record *record);
+void engine_claim_cash(struct engine *engine, struct engine_venue *ev);
+void engine_on_cash(void *context, struct venue *venue, const struct cash_report *report);
+void engine_on_wallet(void *context, struct venue *venue, int64_t wallet_e8, int64_t asked_wall_ns);
+void engine_on_cash_read(void *context, struct venue *venue, int64_t until_wall_ns);
+void engine_cash_fill(struct engine_venue *ev, const struct execution_report *report,
+                      bool reversed);
+/* engine_cash_asked: before a reconcile; engine_judge_cash: at its end. */
+void engine_cash_asked(struct engine *engine, struct engine_venue *ev);
+void engine_judge_cash(struct engine *engine, struct engine_venue *ev);
+void engine_cash_resumed(struct engine *engine);
+bool engine_cash_doubted(const struct engine *engine);
+void engine_on_position_changed(void *context, struct venue *venue,
+                                const struct instrument *instrument, struct quantity position,
+                                int64_t entry_e9, bool after_fill);
+/* engine_position_differs: a reconcile read another position than the books hold: the worse of both
+ * is charged. engine_settle_position: true when the venue had told that it changed it by hand, and
+ * the books now follow. engine_position_agrees: a reconcile read what the books hold. */
+void engine_position_differs(struct engine *engine, struct engine_market *market, int64_t lots);
+bool engine_settle_position(struct engine *engine, struct engine_market *market, int64_t lots);
+void engine_position_agrees(struct engine *engine, struct engine_market *market, int64_t entry_e9);
+void engine_watch_positions(struct engine *engine);
+
 /* engine_journal.c */
+void engine_journal_append(struct engine *engine, struct journal_record *record);
 int engine_restore(struct engine *engine);
 void engine_checkpoint(void *context);
 void engine_claim_restored(struct engine *engine, struct engine_market *market);
@@ -202,6 +328,19 @@ void engine_journal_marks(struct engine *engine);
 void engine_roll_unclaimed(struct engine *engine);
 const char *engine_unclaimed_symbol(const struct engine *engine);
 int64_t engine_unclaimed_day_micros(const struct engine *engine);
+
+/* engine_history.c: while a venue's reconcile adopts. fill, opening: what it is told; settled: the
+ * last pass brought nothing new; rebuild: then makes the books; again: asks once more. */
+void engine_history_fill(struct engine *engine, const struct engine_market *market,
+                         const struct execution_report *report);
+void engine_history_opening(struct engine *engine, const struct engine_market *market,
+                            int64_t mark_e9);
+bool engine_history_settled(struct engine *engine, const struct engine_venue *ev);
+void engine_history_rebuild(struct engine *engine, struct engine_venue *ev);
+void engine_history_again(struct engine *engine, struct engine_venue *ev);
+int64_t engine_day_start_ms(const struct engine *engine);
+/* engine_journal_missing: said once, and counted for the page. */
+void engine_journal_missing(struct engine *engine, const char *why);
 
 /* engine_page.c */
 void engine_record_fill(struct engine *engine, const struct page_fill *fill);

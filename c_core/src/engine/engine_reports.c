@@ -5,7 +5,7 @@
 
 #define SOFT_RECONCILE_NS 1000000000
 
-static void want_reconcile(struct engine *engine, struct engine_venue *ev)
+void engine_want_reconcile(struct engine *engine, struct engine_venue *ev)
 {
     int phase = ev->reconcile.phase;
     if ((phase == RECONCILE_DONE || phase == RECONCILE_SETTLING) &&
@@ -73,7 +73,8 @@ static void book_fill(struct engine *engine, struct engine_venue *ev, struct eng
                       const struct order *order, const struct execution_report *report)
 {
     bool reversed = report->execution_type == EXEC_TRADE_REVERSED;
-    if (!market->delegated) {
+    /* While there are no books of the venue, they are made of the whole day at once, later. */
+    if (!market->delegated && !ev->reconcile.adopt) {
         if (engine_is_late(engine, market, report->wall_ns))
             engine_book_late(engine, market, report, reversed);
         else if (reversed)
@@ -86,6 +87,7 @@ static void book_fill(struct engine *engine, struct engine_venue *ev, struct eng
         engine_attribute_fill(market->strategy_lots, order->strategy,
                               (report->side == SIDE_BUY) != reversed ? lots : -lots,
                               market->pnl.position_lots);
+        engine_cash_fill(ev, report, reversed);
     }
     ev->fills++;
     engine->content.counters[COUNTER_FILLS]++;
@@ -266,10 +268,11 @@ static void handle_stranger(struct engine *engine, struct engine_venue *ev,
     engine->content.counters[COUNTER_FOREIGN_REPORTS]++;
     bool trade =
         report->execution_type == EXEC_TRADE || report->execution_type == EXEC_TRADE_REVERSED;
-    if (trade && ev->reconcile.adopt) { /* part of the position that will be adopted */
-        reconcile_execution(&ev->reconcile, report->execution_id);
-        engine_journal_adopted(engine, market, report);
+    if (trade && ev->reconcile.adopt) { /* engine_history.c books it */
         adopt_rest(engine, market, report);
+        if (report->client_order_id == 0 &&
+            report->quantity.lots > 0) /* live, not of the history */
+            engine_stranger(engine, ev, market, report, false);
         return;
     }
     if (trade) {
@@ -282,14 +285,10 @@ static void handle_stranger(struct engine *engine, struct engine_venue *ev,
             engine_tell_hedge_position(engine, market);
         adopt_rest(engine, market, report);
     }
-    if (report->client_order_id == 0) {
-        engine_say(engine, EVENT_WARNING, market->instrument->venue, 0, 0, "foreign_order_seen",
-                   "an order that is not ours: %.64s", report->text);
-        if (strncmp(report->text, "forced", 6) == 0)
-            engine_halt(engine, HALT_VENUE, "the venue forced an order on the account");
-    } else if (report->execution_type == EXEC_NEW) {
+    if (report->client_order_id == 0)
+        engine_stranger(engine, ev, market, report, false);
+    else if (report->execution_type == EXEC_NEW)
         adopt_order(engine, market, report);
-    }
 }
 
 static void note_oddities(struct engine *engine, struct engine_venue *ev,
@@ -301,7 +300,7 @@ static void note_oddities(struct engine *engine, struct engine_venue *ev,
         engine_say(engine, EVENT_ERROR, venue, 0, report->client_order_id, "report_impossible",
                    "report type %d in state %s; asking the venue again", report->execution_type,
                    order_state_name(result->entry->order.state));
-        want_reconcile(engine, ev);
+        engine_want_reconcile(engine, ev);
     }
     if (result->overfilled) {
         engine_say(engine, EVENT_ERROR, venue, 0, report->client_order_id, "order_overfilled",
@@ -311,7 +310,7 @@ static void note_oddities(struct engine *engine, struct engine_venue *ev,
     bool late = result->effect == OMS_FILLED && !result->ended &&
                 order_state_is_terminal(result->entry->order.state);
     if (result->fills_missing || late)
-        want_reconcile(engine, ev);
+        engine_want_reconcile(engine, ev);
     if (result->first_answer && report->execution_type != EXEC_REJECTED)
         risk_runaway_accepted(&engine->runaway);
 }
@@ -371,9 +370,11 @@ void engine_on_execution(void *context, struct venue *venue, const struct execut
         engine->content.counters[COUNTER_IMPOSSIBLE_REPORTS]++;
         engine_say(engine, EVENT_ERROR, venue->id, 0, report->client_order_id, "report_impossible",
                    "a fill without price or quantity; asking the venue again");
-        want_reconcile(engine, ev);
+        engine_want_reconcile(engine, ev);
         return;
     }
+    if (ev->reconcile.adopt && report->execution_type == EXEC_TRADE)
+        engine_history_fill(engine, market, report);
     struct oms_result result;
     oms_apply(&engine->oms, report, engine->now_ns, &result);
     if (result.effect == OMS_DUPLICATE) {
@@ -395,9 +396,13 @@ void engine_on_open_order(void *context, struct venue *venue, const struct execu
     struct engine *engine = context;
     struct engine_market *market =
         report->instrument ? engine_market_of(engine, venue, report->instrument) : NULL;
-    if (!market || report->client_order_id == 0) {
+    if (!market) {
         engine_say(engine, EVENT_WARNING, venue->id, 0, 0, "foreign_order_seen",
-                   "an open order that is not ours: %.64s", report->text);
+                   "an open order of an instrument that is not configured: %.64s", report->text);
+        return;
+    }
+    if (report->client_order_id == 0) {
+        engine_stranger(engine, engine_venue_of(engine, venue), market, report, true);
         return;
     }
     struct oms_entry *entry = oms_find(&engine->oms, report->client_order_id);

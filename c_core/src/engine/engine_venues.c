@@ -214,42 +214,38 @@ static void on_position(void *context, struct venue *venue, const struct instrum
                                 position.lots, entry.ticks);
 }
 
-/* No books of this venue yet: its positions are taken as they are. */
-static void adopt_positions(struct engine *engine, struct engine_venue *ev)
+static void on_opening(void *context, struct venue *venue, const struct instrument *instrument,
+                       int64_t mark_e9)
 {
+    struct engine *engine = context;
+    struct engine_market *market = engine_market_of(engine, venue, instrument);
+    if (market)
+        engine_history_opening(engine, market, mark_e9);
+}
+
+/* The first position that differs. One that the venue had told to have changed by hand is settled:
+ * the fills that it knows are booked by now, so the rest is the change. */
+static struct engine_market *find_mismatch(struct engine *engine, const struct engine_venue *ev)
+{
+    struct engine_market *found = NULL;
     for (int n = 0; n < engine->market_count; n++) {
         struct engine_market *market = ENGINE_MARKET(engine, n);
         const struct reconcile_position *told = &ev->reconcile.positions[n];
         if (market->venue != ev->venue)
             continue;
-        int64_t cost = told->lots * told->entry_ticks * market->pnl.unit_micros;
-        pnl_adopt(&market->pnl, told->lots, cost);
-        memset(market->strategy_lots, 0, sizeof market->strategy_lots);
-        market->strategy_lots[STRATEGY_NONE] = told->lots;
-        engine_market_changed(engine, market);
-        engine_journal_control(engine, JOURNAL_CONTROL_ADOPTED, market, ev->venue->id, told->lots);
-        if (told->lots)
-            engine_say(engine, EVENT_WARNING, ev->venue->id, 0, 0, "position_adopted",
-                       "the journal is empty: took over %lld lots of %.32s", (long long)told->lots,
-                       market->instrument->symbol);
+        bool quiet = ev->fills == ev->fills_when_asked;
+        if (market->pnl.position_lots == told->lots ||
+            (quiet && engine_settle_position(engine, market, told->lots)))
+            engine_position_agrees(engine, market, told->entry_ticks * market->instrument->tick_e9);
+        else if (!found)
+            found = market;
     }
-    ev->reconcile.adopt = false;
-    engine_journal_marks(engine);
-}
-
-static const struct engine_market *find_mismatch(struct engine *engine,
-                                                 const struct engine_venue *ev)
-{
-    for (int n = 0; n < engine->market_count; n++)
-        if (ENGINE_MARKET(engine, n)->venue == ev->venue &&
-            ENGINE_MARKET(engine, n)->pnl.position_lots != ev->reconcile.positions[n].lots)
-            return ENGINE_MARKET(engine, n);
-    return NULL;
+    return found;
 }
 
 /* A fill that lands between the venue's two answers looks like a difference: then ask again. */
 static void handle_mismatch(struct engine *engine, struct engine_venue *ev,
-                            const struct engine_market *market)
+                            struct engine_market *market)
 {
     if (ev->fills != ev->fills_when_asked && ev->inconclusive < INCONCLUSIVE_MOST) {
         ev->inconclusive++;
@@ -258,6 +254,7 @@ static void handle_mismatch(struct engine *engine, struct engine_venue *ev,
         return;
     }
     engine->content.counters[COUNTER_POSITION_MISMATCHES]++;
+    engine_position_differs(engine, market, ev->reconcile.positions[market->index].lots);
     ev->reconciled = false;
     bool last = ev->reconcile.mismatches + 1 >= RECONCILE_MISMATCHES;
     engine_say(engine, last ? EVENT_ERROR : EVENT_WARNING, ev->venue->id, REJECT_NOT_RECONCILED, 0,
@@ -277,9 +274,17 @@ static void on_reconciled(void *context, struct venue *venue)
     struct engine_venue *ev = engine_venue_of(engine, venue);
     if (ev->reconcile.phase != RECONCILE_ASKED)
         return;
+    engine_strangers_answered(engine, ev);
+    if (ev->reconcile.adopt && !engine_history_settled(engine, ev)) {
+        engine_history_again(engine, ev);
+        return;
+    }
     if (ev->reconcile.adopt)
-        adopt_positions(engine, ev);
-    const struct engine_market *mismatch = find_mismatch(engine, ev);
+        engine_history_rebuild(engine, ev);
+    if (ev->reconcile.adopt)
+        return;
+    engine_judge_cash(engine, ev);
+    struct engine_market *mismatch = find_mismatch(engine, ev);
     if (mismatch) {
         handle_mismatch(engine, ev, mismatch);
         return;
@@ -300,11 +305,16 @@ static void on_reconciled(void *context, struct venue *venue)
 static int reconcile_one(struct engine *engine, struct engine_venue *ev)
 {
     struct reconcile *reconcile = &ev->reconcile;
-    if (reconcile->phase == RECONCILE_DONE && engine->now_ns >= ev->next_reconcile_ns)
+    bool cash = ev->next_cash_ns != 0 && engine->now_ns >= ev->next_cash_ns;
+    if (reconcile->phase == RECONCILE_DONE && (cash || engine->now_ns >= ev->next_reconcile_ns))
         reconcile_want(reconcile, engine->now_ns);
     if (reconcile_due(reconcile, engine->now_ns)) {
         ev->fills_when_asked = ev->fills;
+        ev->venue->history_from_ms = reconcile->adopt ? engine_day_start_ms(engine) : 0;
+        ev->next_cash_ns = 0;
+        engine_cash_asked(engine, ev);
         int result = ev->venue->operations->reconcile(ev->venue, reconcile->since, engine->now_ns);
+        engine_strangers_asked(engine, ev);
         reconcile_asked(reconcile, result == STATUS_OK, engine->now_ns, &engine->oms, ev->venue);
         engine->content.counters[COUNTER_RECONCILES] += result == STATUS_OK;
         return 1;
@@ -345,7 +355,12 @@ void engine_listen(struct engine *engine, struct venue *venue)
         .on_execution = engine_on_execution,
         .on_open_order = engine_on_open_order,
         .on_position = on_position,
+        .on_opening = on_opening,
         .on_reconciled = on_reconciled,
+        .on_cash = engine_on_cash,
+        .on_wallet = engine_on_wallet,
+        .on_cash_read = engine_on_cash_read,
+        .on_position_changed = engine_on_position_changed,
         .on_dead_man = on_dead_man,
         .on_event = on_event,
     };

@@ -1,7 +1,4 @@
 /* Segments of fixed size, mapped ahead of need. */
-#include "journal.h"
-
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -13,23 +10,23 @@
 #include <unistd.h>
 
 #include "../../../bridge/allocate.h"
-#include "../../../bridge/crc32c.h"
-#include "../base/check.h"
 #include "../base/clock.h"
+#include "journal_files.h"
 
-#define RECORD        sizeof(struct journal_record)
+#define RECORD        JOURNAL_RECORD
 #define RETRY_NS      1000000000
 #define RETIRED       4
 #define JOURNAL_EVENT 16 /* records that one event may need */
-#define PATH_BYTES    4096
 
 struct segment {
     struct journal_record *records; /* NULL: none */
     int number;
+    size_t used;    /* of a retired one; the current one's is journal->used */
+    size_t chained; /* records that the chain holds */
 };
 
 struct journal {
-    char folder[PATH_BYTES - 64];
+    char folder[JOURNAL_PATH - 64];
     size_t segment_bytes;
     size_t capacity; /* records of a segment */
     size_t used;     /* of the current segment */
@@ -39,6 +36,9 @@ struct journal {
     int oldest;
     uint64_t sequence;
     uint32_t mode, generation;
+    struct journal_chain chain;
+    struct journal_head head;
+    int64_t seal_ns; /* not before */
     void (*checkpoint)(void *context);
     void *context;
     int64_t retry_ns;
@@ -48,151 +48,13 @@ struct journal {
     struct journal_record backlog[JOURNAL_BACKLOG];
 };
 
-uint32_t journal_crc(const struct journal_record *record)
-{
-    uint32_t zero = 0;
-    uint32_t crc = crc32c(&zero, sizeof zero);
-    return crc32c_extend(crc, (const char *)record + sizeof zero, RECORD - sizeof zero);
-}
-
-/* ---- reading -------------------------------------------------------------------------------- */
-
-/* "journal-00000012.bin" is 12; anything else 0. */
-static int segment_number(const char *name)
-{
-    int number = 0, length = 0;
-    if (sscanf(name, "journal-%8d.bin%n", &number, &length) != 1 || length != 20 || name[20])
-        return 0;
-    return number > 0 ? number : 0;
-}
-
-static int compare_numbers(const void *a, const void *b)
-{
-    return (*(const int *)a > *(const int *)b) - (*(const int *)a < *(const int *)b);
-}
-
-/* Numbers of the folder's segments, ascending; *out is freed by the caller. Count or -errno. */
-static int list_segments(const char *folder, int **out)
-{
-    *out = NULL;
-    DIR *directory = opendir(folder);
-    if (!directory)
-        return errno == ENOENT ? 0 : -errno;
-    int count = 0, room = 0;
-    for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
-        int number = segment_number(entry->d_name);
-        if (!number)
-            continue;
-        if (count == room) {
-            room = room ? 2 * room : 64;
-            int *grown = ALLOCATE_GROWN(int, *out, room);
-            if (!grown) {
-                closedir(directory);
-                return -ENOMEM;
-            }
-            *out = grown;
-        }
-        (*out)[count++] = number;
-    }
-    closedir(directory);
-    if (count > 1)
-        qsort(*out, (size_t)count, sizeof **out, compare_numbers);
-    return count;
-}
-
-MAPPING_HOLDS(struct journal_record);
-
-static bool is_blank(const struct journal_record *record)
-{
-    static const struct journal_record blank;
-    return memcmp(record, &blank, RECORD) == 0;
-}
-
-/* A place is the end when it and all after it are blank; written bytes after a bad record are
- * damage. */
-static bool blank_from(const struct journal_record *records, size_t n, size_t count)
-{
-    for (; n < count; n++)
-        if (!is_blank(&records[n]))
-            return false;
-    return true;
-}
-
-static bool is_good(const struct journal_record *record, const struct journal_replayed *so_far)
-{
-    bool follows = so_far->records == 0 || record->sequence == so_far->last_sequence + 1;
-    return follows && journal_crc(record) == record->crc && record->version == JOURNAL_VERSION;
-}
-
-/* One segment. After damage only a segment goes on whose first record follows the last good one: it
- * was begun by a run that had read exactly as far. Segments between are not believed. */
-static void replay_records(const struct journal_record *records, size_t count, int number,
-                           journal_reader *reader, void *context, struct journal_replayed *out)
-{
-    size_t n = 0;
-    for (; n < count && is_good(&records[n], out); n++) {
-        reader(context, &records[n]);
-        out->records++;
-        out->last_sequence = records[n].sequence;
-    }
-    if (blank_from(records, n, count))
-        return;
-    out->damaged = true;
-    snprintf(out->text, sizeof out->text,
-             "journal-%08d.bin is damaged at record %zu; read up to sequence %llu", number, n,
-             (unsigned long long)out->last_sequence);
-}
-
-static void segment_path(char out[PATH_BYTES], const char *folder, int number)
-{
-    snprintf(out, PATH_BYTES, "%s/journal-%08d.bin", folder, number);
-}
-
-static int replay_segment(const char *folder, int number, journal_reader *reader, void *context,
-                          struct journal_replayed *out)
-{
-    char path[PATH_BYTES];
-    segment_path(path, folder, number);
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
-        return -errno;
-    struct stat status;
-    if (fstat(fd, &status) < 0 || status.st_size < (off_t)RECORD) {
-        close(fd);
-        return 0;
-    }
-    size_t bytes = (size_t)status.st_size;
-    void *map = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, fd, 0);
-    int error = errno;
-    close(fd);
-    if (map == MAP_FAILED)
-        return -error;
-    out->segments++;
-    replay_records(map, bytes / RECORD, number, reader, context, out);
-    munmap(map, bytes);
-    return 0;
-}
-
-int journal_replay(const char *folder, journal_reader *reader, void *context,
-                   struct journal_replayed *out)
-{
-    memset(out, 0, sizeof *out);
-    int *numbers;
-    int count = list_segments(folder, &numbers);
-    int result = count < 0 ? count : 0;
-    for (int n = 0; n < count && result == 0; n++)
-        result = replay_segment(folder, numbers[n], reader, context, out);
-    free(numbers);
-    return result;
-}
-
 /* ---- writing -------------------------------------------------------------------------------- */
 
 /* Makes and maps one segment, fully allocated, or leaves nothing behind. */
 static int segment_make(struct journal *journal, struct segment *segment, int number)
 {
-    char path[PATH_BYTES];
-    segment_path(path, journal->folder, number);
+    char path[JOURNAL_PATH];
+    journal_segment_path(path, journal->folder, number);
     int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return -errno;
@@ -213,8 +75,7 @@ static int segment_make(struct journal *journal, struct segment *segment, int nu
         return -error;
     }
     journal->problem[0] = '\0';
-    segment->records = map;
-    segment->number = number;
+    *segment = (struct segment){.records = map, .number = number};
     return 0;
 }
 
@@ -250,6 +111,7 @@ static bool turn(struct journal *journal)
 {
     if (!journal->ahead.records || journal->retired_count == RETIRED)
         return false;
+    journal->current.used = journal->used;
     journal->retired[journal->retired_count++] = journal->current;
     journal->current = journal->ahead;
     journal->ahead.records = NULL;
@@ -320,18 +182,74 @@ static void write_backlog(struct journal *journal)
     write_checkpoint(journal);
 }
 
+/* ---- the chain ------------------------------------------------------------------------------ */
+
+static void chain_up(struct journal *journal, struct segment *segment, size_t used)
+{
+    for (; segment->chained < used; segment->chained++) {
+        const struct journal_record *record = &segment->records[segment->chained];
+        journal_chain_add(&journal->chain, record);
+        if (record->generation > journal->generation)
+            journal->generation = record->generation;
+    }
+}
+
+/* What was written since the last call, in the order in which it was written. */
+static void chain_written(struct journal *journal)
+{
+    for (int n = 0; n < journal->retired_count; n++)
+        chain_up(journal, &journal->retired[n], journal->retired[n].used);
+    chain_up(journal, &journal->current, journal->used);
+}
+
+/* The seal is no record of the books: without room for those it can wait, and the next one covers
+ * all the same. */
+static bool seal(struct journal *journal)
+{
+    if (journal->chain.from == 0 || journal->used == journal->capacity ||
+        journal_room_now(journal) != JOURNAL_ROOM_FREE)
+        return false;
+    struct journal_record record = {
+        .version = JOURNAL_VERSION,
+        .wall_ns = clock_wall_ns(),
+        .sequence = ++journal->sequence,
+        .generation = journal->generation,
+    };
+    journal_chain_seal(&journal->chain, &record);
+    record.crc = journal_crc(&record);
+    memcpy(&journal->current.records[journal->used++], &record, RECORD);
+    journal->current.chained = journal->used;
+    journal_head_put(&journal->head, &record);
+    return true;
+}
+
+static int chain_work(struct journal *journal, int64_t now_ns)
+{
+    chain_written(journal);
+    if (now_ns < journal->seal_ns || !seal(journal))
+        return 0;
+    journal->seal_ns = now_ns + JOURNAL_SEAL_NS;
+    return 1;
+}
+
+uint64_t journal_seal_head(const struct journal *journal, unsigned char digest[JOURNAL_DIGEST])
+{
+    memcpy(digest, journal->chain.head, JOURNAL_DIGEST);
+    return journal->chain.sealed;
+}
+
 static void prune(struct journal *journal)
 {
     while (journal->oldest > 0 && journal->current.number - journal->oldest >= JOURNAL_SEGMENTS) {
-        char path[PATH_BYTES];
-        segment_path(path, journal->folder, journal->oldest++);
+        char path[JOURNAL_PATH];
+        journal_segment_path(path, journal->folder, journal->oldest++);
         unlink(path);
     }
 }
 
 int journal_do_work(struct journal *journal, int64_t now_ns)
 {
-    int work = 0;
+    int work = chain_work(journal, now_ns);
     while (journal->retired_count > 0) {
         struct segment *old = &journal->retired[--journal->retired_count];
         munmap(old->records, journal->segment_bytes);
@@ -356,16 +274,51 @@ static void drop_unwritten(struct journal *journal, struct segment *segment)
 {
     if (!segment->records)
         return;
-    char path[PATH_BYTES];
-    segment_path(path, journal->folder, segment->number);
+    char path[JOURNAL_PATH];
+    journal_segment_path(path, journal->folder, segment->number);
     munmap(segment->records, journal->segment_bytes);
     unlink(path);
     segment->records = NULL;
 }
 
-int journal_open(struct journal **out, const char *folder, uint64_t last_sequence, uint32_t mode,
-                 uint32_t generation, size_t segment_bytes, void (*checkpoint)(void *context),
-                 void *context)
+/* A journal that is not believed is kept for people to look at, and read no more. */
+static int set_aside(const char *folder, const int *numbers, int count)
+{
+    for (int n = 0; n < count; n++) {
+        char path[JOURNAL_PATH], aside[JOURNAL_PATH];
+        journal_segment_path(path, folder, numbers[n]);
+        snprintf(aside, sizeof aside, "%s/distrusted-%08d.bin", folder, numbers[n]);
+        if (rename(path, aside) != 0)
+            return -errno;
+    }
+    return 0;
+}
+
+/* The first two segments, and the head. */
+static int make_files(struct journal *journal, const struct journal_replayed *read)
+{
+    int *numbers;
+    int count = journal_list(journal->folder, &numbers);
+    int result = count < 0 ? count : 0;
+    int next = count > 0 ? numbers[count - 1] + 1 : 1;
+    journal->oldest = count > 0 ? numbers[0] : 1;
+    if (result == 0 && read && read->distrusted) {
+        result = set_aside(journal->folder, numbers, count);
+        journal->oldest = next;
+    }
+    free(numbers);
+    if (result == 0)
+        result = segment_make(journal, &journal->current, next);
+    if (result == 0)
+        result = segment_make(journal, &journal->ahead, next + 1);
+    if (result == 0)
+        result = journal_head_open(&journal->head, journal->folder);
+    return result;
+}
+
+int journal_open(struct journal **out, const char *folder, const struct journal_replayed *read,
+                 uint32_t mode, uint32_t generation, size_t segment_bytes,
+                 void (*checkpoint)(void *context), void *context)
 {
     *out = NULL;
     struct journal *journal = ALLOCATE(struct journal);
@@ -374,21 +327,16 @@ int journal_open(struct journal **out, const char *folder, uint64_t last_sequenc
     snprintf(journal->folder, sizeof journal->folder, "%s", folder);
     journal->segment_bytes = segment_bytes ? segment_bytes : JOURNAL_SEGMENT_BYTES;
     journal->capacity = journal->segment_bytes / RECORD;
-    journal->sequence = last_sequence;
     journal->mode = mode;
     journal->generation = generation;
     journal->checkpoint = checkpoint;
     journal->context = context;
-    int *numbers;
-    int count = list_segments(folder, &numbers);
-    int result = count < 0 ? count : 0;
-    int next = count > 0 ? numbers[count - 1] + 1 : 1;
-    journal->oldest = count > 0 ? numbers[0] : 1;
-    free(numbers);
-    if (result == 0)
-        result = segment_make(journal, &journal->current, next);
-    if (result == 0)
-        result = segment_make(journal, &journal->ahead, next + 1);
+    journal_chain_init(&journal->chain);
+    if (read) {
+        journal->sequence = read->last_sequence;
+        journal->chain = read->chain;
+    }
+    int result = make_files(journal, read);
     if (result < 0) {
         journal_close(journal);
         return result;
@@ -396,6 +344,10 @@ int journal_open(struct journal **out, const char *folder, uint64_t last_sequenc
     *out = journal;
     write_open_record(journal);
     write_checkpoint(journal);
+    chain_written(journal);
+    seal(journal);
+    if (journal->used > 0 && journal->chain.sealed == journal->sequence)
+        journal_head_reset(&journal->head, &journal->current.records[journal->used - 1]);
     return 0;
 }
 
@@ -403,6 +355,11 @@ void journal_close(struct journal *journal)
 {
     if (!journal)
         return;
+    if (journal->used > 0) {
+        chain_written(journal);
+        seal(journal);
+    }
+    journal_head_close(&journal->head);
     drop_unwritten(journal, &journal->ahead);
     if (journal->used == 0)
         drop_unwritten(journal, &journal->current);

@@ -16,6 +16,11 @@
  * ones can go (JOURNAL_SEGMENTS are kept). All amounts in a record are totals after it, so
  * replaying is reading: the last record of a (venue, symbol, strategy) is the truth. A reader stops
  * at the first record whose checksum or sequence is wrong, and writing goes on in a new segment.
+ *
+ * Off the order path every JOURNAL_SEAL_NS the records since the last seal are sealed
+ * (journal_chain.h), and the seal is copied into the head beside the folder. A reader believes a
+ * journal whose chain is broken only up to the last seal that fits; one that is another than the
+ * head remembers not at all: its segments are set aside, as distrusted-00000001.bin, ….
  */
 #ifndef PURSER_OMS_JOURNAL_H
 #define PURSER_OMS_JOURNAL_H
@@ -23,17 +28,28 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "../../../bridge/protocol.h"
+#include "journal_chain.h"
 
 #define JOURNAL_SEGMENT_BYTES (256 * 1024)
 #define JOURNAL_SEGMENTS      1024
 #define JOURNAL_RESERVE       512
 #define JOURNAL_BACKLOG       4096
+#define JOURNAL_SEAL_NS       100000000 /* between two seals at least, while records come */
 
 /* MARK records carry one instrument's books: position, cost, realized and fees in the fields of
  * that name, price_e9 the mark, quantity_e9 the volume in micros, cumulative_e9 the cash flow in
  * micros. With a strategy set, position_e9 alone: the part of the position that this strategy's
  * fills made. */
+
+/* CASH records carry one movement of money: the kind in type, its worth in USD in last_quantity_e9,
+ * the change of the wallet in last_price_e9, the coin in symbol, its key in execution_id, the
+ * venue's time in venue_wall_ns. With type CASH_NONE they carry a venue's sums instead, which
+ * replace what was added up: today's result in last_quantity_e9 and transfers in last_price_e9 (in
+ * quantity_e9 and price_e9 the part of them that belongs to the next day), until when movements are
+ * none of ours in position_e9, until when they are in the wallet that the books began with in
+ * cumulative_e9 (0: the books have not begun), how far the history was read in venue_wall_ns. Times
+ * are wall nanoseconds. wallet_e8 holds the cash that the books expect, in every record of a fill
+ * or movement. */
 
 /* Meaning of JOURNAL_CONTROL records: in execution_type. */
 enum journal_control {
@@ -60,21 +76,29 @@ struct journal_replayed {
     uint64_t records;
     uint64_t last_sequence;
     int segments;
-    bool damaged;   /* stopped before the end of what was written */
-    char text[160]; /* where and why, for people */
+    bool damaged;    /* stopped before the end of what was written, or of what the head covers */
+    bool distrusted; /* another journal than the head remembers: nothing was read of it */
+    bool headless;   /* there are seals, and no head: an end that is missing cannot be seen */
+    uint64_t head_sequence, missing; /* what the head covers; how many records of it are not here */
+    uint32_t head_generation;
+    struct journal_chain chain; /* as it was left: the writer goes on from here */
+    char text[200];             /* where and why, for people */
 };
 
-/* journal_replay: reads every segment of the folder; makes nothing. 0 or -errno. An absent folder
- * is an empty journal. */
+/* journal_replay: checks the chain over every segment of the folder, then hands over the records
+ * that hold; makes nothing. 0 or -errno, with text set when a segment is no plain file. An absent
+ * folder is an empty journal. */
 int journal_replay(const char *folder, journal_reader *reader, void *context,
                    struct journal_replayed *out);
 
-/* journal_open: begins a new segment after the highest found. checkpoint is called at the start of
- * every segment and appends the whole state (through journal_append). segment_bytes 0: the default.
- * -ENOSPC when not even the first two segments fit. */
-int journal_open(struct journal **out, const char *folder, uint64_t last_sequence, uint32_t mode,
-                 uint32_t generation, size_t segment_bytes, void (*checkpoint)(void *context),
-                 void *context);
+/* journal_open: begins a new segment after the highest found, and the chain where `read` ended
+ * (NULL: there was nothing to read). checkpoint is called at the start of every segment and appends
+ * the whole state (through journal_append). segment_bytes 0: the default. -ENOSPC when not even the
+ * first two segments fit. */
+int journal_open(struct journal **out, const char *folder, const struct journal_replayed *read,
+                 uint32_t mode, uint32_t generation, size_t segment_bytes,
+                 void (*checkpoint)(void *context), void *context);
+/* journal_close: seals what waits. */
 void journal_close(struct journal *journal);
 
 /* journal_append: sets sequence, version and crc, and writes. Without room: -ENOSPC, and a required
@@ -87,9 +111,12 @@ void journal_prepare(struct journal *journal);
 
 enum journal_room journal_room_now(const struct journal *journal);
 
-/* journal_do_work: off the order path: makes the segment ahead, retires the full ones, writes the
- * backlog. Returns the amount of work done. */
+/* journal_do_work: off the order path: seals, makes the segment ahead, retires the full ones,
+ * writes the backlog. Returns the amount of work done. */
 int journal_do_work(struct journal *journal, int64_t now_ns);
+
+/* journal_seal_head: the sequence of the newest seal (0: none yet) and its digest. */
+uint64_t journal_seal_head(const struct journal *journal, unsigned char digest[JOURNAL_DIGEST]);
 
 uint64_t journal_sequence(const struct journal *journal);
 uint32_t journal_crc(const struct journal_record *record);

@@ -16,7 +16,8 @@ bool reconcile_due(const struct reconcile *reconcile, int64_t now_ns)
     if (reconcile->phase == RECONCILE_WANTED)
         return now_ns >= reconcile->next_ns;
     return reconcile->phase == RECONCILE_ASKED &&
-           now_ns - reconcile->asked_ns > RECONCILE_TIMEOUT_NS;
+           now_ns - reconcile->asked_ns >
+               (reconcile->adopt ? RECONCILE_HISTORY_NS : RECONCILE_TIMEOUT_NS);
 }
 
 void reconcile_asked(struct reconcile *reconcile, bool taken, int64_t now_ns, struct oms *oms,

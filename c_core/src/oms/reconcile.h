@@ -7,8 +7,9 @@
  *                          the cancel is confirmed the venue is not reconciled
  *   own order not listed   it is queried: it ended while we were not looking
  *   missed fill            booked exactly once (the duplicate guard knows what is booked)
- *   position               must equal ours. An empty journal has no books: the position is then
- *                          adopted at its entry price, and earlier fills are not booked. Otherwise
+ *   position               must equal ours. An empty journal has no books: the day's fills are then
+ *                          asked for as well, and the day is made of them (engine_history.c).
+ *                          Otherwise
  * a difference is asked about again, and one that persists halts trading.
  */
 #ifndef PURSER_OMS_RECONCILE_H
@@ -19,6 +20,7 @@
 #define RECONCILE_MISMATCHES 3          /* in a row, then halt */
 #define RECONCILE_RETRY_NS   2000000000 /* between tries after a mismatch */
 #define RECONCILE_TIMEOUT_NS 10000000000
+#define RECONCILE_HISTORY_NS 300000000000 /* a whole day's fills, page by page */
 #define RECONCILE_POSITIONS  64
 
 enum reconcile_phase {
@@ -41,7 +43,7 @@ struct reconcile {
     int mismatches;
     int64_t asked_ns;
     int64_t next_ns;
-    bool adopt;     /* no books yet: take the venue's position as it is */
+    bool adopt;     /* no books yet: they are made of what the venue tells of the day */
     char since[48]; /* newest execution booked at the venue; "" none */
     struct reconcile_position positions[RECONCILE_POSITIONS]; /* by the engine's market index */
 };

@@ -55,6 +55,10 @@ void pnl_adopt(struct pnl *pnl, int64_t position_lots, int64_t cost_micros);
 int64_t pnl_late(struct pnl *pnl, int side, struct price price, struct quantity quantity,
                  int64_t fee_e8, bool reversed);
 
+/* pnl_adjust: the venue changed the position without a fill. Lots that went take their share of the
+ * cost with them and realise nothing; lots that came cost `price` each. */
+void pnl_adjust(struct pnl *pnl, int64_t position_lots, struct price price);
+
 /* pnl_roll: starts a later day; false (and no change) for the same or an earlier one. */
 bool pnl_roll(struct pnl *pnl, int64_t day);
 

@@ -53,6 +53,14 @@ const struct exposure_order *exposure_find(const struct exposure *exposure,
     return n < 0 ? NULL : &exposure->orders[n];
 }
 
+int exposure_own_orders(const struct exposure *exposure)
+{
+    int count = 0;
+    for (int n = 0; n < exposure->count; n++)
+        count += (exposure->orders[n].client_order_id & EXPOSURE_STRANGER) == 0;
+    return count;
+}
+
 /* Sums while walking the orders, in micros times a million, so that one rounding ends it. */
 struct worst {
     purser_int128 up, down;    /* loss if the market falls / rises after the worst subset */
@@ -96,13 +104,25 @@ static int64_t ceiling(purser_int128 value, int64_t divisor)
     return (int64_t)r;
 }
 
-/* Signed value of the position: at the mark, or what it cost while there is no mark. */
-static purser_int128 position_value(const struct exposure *exposure)
+/* Signed value of a position: at the mark, or what the books' one cost while there is no mark. */
+static purser_int128 position_value(const struct exposure *exposure, int64_t lots,
+                                    int64_t fallback_ticks)
 {
     if (exposure->mark.ticks > 0)
-        return (purser_int128)exposure->position_lots * exposure->mark.ticks *
-               exposure->unit_micros;
-    return exposure->cost_micros;
+        return (purser_int128)lots * exposure->mark.ticks * exposure->unit_micros;
+    if (lots == exposure->position_lots)
+        return exposure->cost_micros;
+    return (purser_int128)lots * fallback_ticks * exposure->unit_micros;
+}
+
+/* Without a mark the told position is priced as the books' one, or at the highest price that the
+ * instrument knows. */
+static purser_int128 told_value(const struct exposure *exposure)
+{
+    int64_t ticks = exposure->instrument->max_price.ticks;
+    if (exposure->position_lots != 0 && exposure->unit_micros > 0)
+        ticks = exposure->cost_micros / (exposure->position_lots * exposure->unit_micros) + 1;
+    return position_value(exposure, exposure->told_lots, ticks);
 }
 
 static purser_int128 magnitude(purser_int128 value)
@@ -110,10 +130,9 @@ static purser_int128 magnitude(purser_int128 value)
     return value < 0 ? -value : value;
 }
 
-void exposure_with(const struct exposure *exposure, const struct exposure_order *extra,
-                   int64_t used_micros[2])
+static void total(const struct exposure *exposure, purser_int128 held,
+                  const struct exposure_order *extra, int64_t used_micros[2])
 {
-    purser_int128 held = position_value(exposure);
     struct worst worst = {.up = held * shock_of(exposure), .down = -held * shock_of(exposure)};
     for (int n = 0; n < exposure->count; n++)
         worst_add(&worst, exposure, &exposure->orders[n]);
@@ -124,9 +143,29 @@ void exposure_with(const struct exposure *exposure, const struct exposure_order 
     used_micros[BUDGET_NOTIONAL] = ceiling(high > low ? high : low, 1);
 }
 
+static void keep_larger(int64_t into[2], const int64_t other[2])
+{
+    for (int d = 0; d < 2; d++)
+        if (other[d] > into[d])
+            into[d] = other[d];
+}
+
+void exposure_with(const struct exposure *exposure, const struct exposure_order *extra,
+                   int64_t used_micros[2])
+{
+    total(exposure, position_value(exposure, exposure->position_lots, 0), extra, used_micros);
+    if (!exposure->told)
+        return;
+    int64_t told[2];
+    total(exposure, told_value(exposure), extra, told);
+    keep_larger(used_micros, told);
+}
+
 void exposure_update(struct exposure *exposure)
 {
-    purser_int128 held = magnitude(position_value(exposure));
+    purser_int128 held = magnitude(position_value(exposure, exposure->position_lots, 0));
+    if (exposure->told && magnitude(told_value(exposure)) > held)
+        held = magnitude(told_value(exposure));
     exposure->positions_micros[BUDGET_LOSS] = ceiling(held * shock_of(exposure), PPM);
     exposure->positions_micros[BUDGET_NOTIONAL] = ceiling(held, 1);
     exposure_with(exposure, NULL, exposure->used_micros);
@@ -141,21 +180,36 @@ static int64_t side_lots(const struct exposure *exposure, int side)
     return lots;
 }
 
+static bool reduces(const struct exposure *exposure, int64_t lots, int side,
+                    struct quantity quantity)
+{
+    int64_t held = side == SIDE_BUY ? -lots : lots;
+    return held > 0 && side_lots(exposure, side) + quantity.lots <= held;
+}
+
 bool exposure_reduces(const struct exposure *exposure, int side, struct quantity quantity)
 {
-    int64_t held = side == SIDE_BUY ? -exposure->position_lots : exposure->position_lots;
-    return held > 0 && side_lots(exposure, side) + quantity.lots <= held;
+    return reduces(exposure, exposure->position_lots, side, quantity) &&
+           (!exposure->told || reduces(exposure, exposure->told_lots, side, quantity));
+}
+
+static int64_t worst_lots(const struct exposure *exposure, int64_t lots, int side,
+                          struct quantity quantity)
+{
+    int64_t high = lots + side_lots(exposure, SIDE_BUY) + (side == SIDE_BUY ? quantity.lots : 0);
+    int64_t low = lots - side_lots(exposure, SIDE_SELL) - (side == SIDE_SELL ? quantity.lots : 0);
+    high = high < 0 ? -high : high;
+    low = low < 0 ? -low : low;
+    return high > low ? high : low;
 }
 
 int64_t exposure_worst_lots(const struct exposure *exposure, int side, struct quantity quantity)
 {
-    int64_t high = exposure->position_lots + side_lots(exposure, SIDE_BUY) +
-                   (side == SIDE_BUY ? quantity.lots : 0);
-    int64_t low = exposure->position_lots - side_lots(exposure, SIDE_SELL) -
-                  (side == SIDE_SELL ? quantity.lots : 0);
-    high = high < 0 ? -high : high;
-    low = low < 0 ? -low : low;
-    return high > low ? high : low;
+    int64_t worst = worst_lots(exposure, exposure->position_lots, side, quantity);
+    if (!exposure->told)
+        return worst;
+    int64_t told = worst_lots(exposure, exposure->told_lots, side, quantity);
+    return told > worst ? told : worst;
 }
 
 const struct exposure_order *exposure_crosses(const struct exposure *exposure, int side,

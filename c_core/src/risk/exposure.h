@@ -13,6 +13,9 @@
  *   loss      the maximum above, rounded up to a micro
  *   notional  mark * max(|position + all buys|, |position - all sells|)
  *
+ * While the venue tells of another position than the books hold, each total is the larger of both
+ * positions', and an order reduces only when it reduces both.
+ *
  * No mark yet: the limit price of each order, and the position's cost, stand in for it. An
  * instrument without a shock is charged at 100 %.
  */
@@ -22,6 +25,10 @@
 #include "../model/order.h"
 
 #define EXPOSURE_ORDERS 64 /* open orders of one instrument */
+
+/* Marks the id of an order that is not ours (then the rest is the venue's id): it is charged like
+ * one of ours and does not count as one. */
+#define EXPOSURE_STRANGER (1ull << 63)
 
 struct exposure_order {
     uint64_t client_order_id;
@@ -37,6 +44,8 @@ struct exposure {
     int64_t position_lots;
     int64_t cost_micros;
     struct price mark;
+    bool told;         /* the venue tells of another position than the books hold: */
+    int64_t told_lots; /* the worse of both is charged until they agree */
     int count;
     struct exposure_order orders[EXPOSURE_ORDERS];
     int64_t used_micros[2];      /* position and orders; valid after exposure_update */
@@ -53,6 +62,9 @@ void exposure_reduce(struct exposure *exposure, uint64_t client_order_id,
 void exposure_remove(struct exposure *exposure, uint64_t client_order_id);
 const struct exposure_order *exposure_find(const struct exposure *exposure,
                                            uint64_t client_order_id);
+
+/* exposure_own_orders: how many of them are ours. */
+int exposure_own_orders(const struct exposure *exposure);
 
 /* exposure_update: recomputes the totals after any change. */
 void exposure_update(struct exposure *exposure);

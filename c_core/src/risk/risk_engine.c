@@ -133,6 +133,11 @@ static int check_reconciled(const struct check_input *in)
     return in->view->reconciled ? REJECT_NONE : REJECT_NOT_RECONCILED;
 }
 
+static int check_cash(const struct check_input *in)
+{
+    return in->view->cash_doubt ? REJECT_CASH : REJECT_NONE;
+}
+
 static int check_trading(const struct check_input *in)
 {
     return in->order->instrument->trading ? REJECT_NONE : REJECT_VENUE_MODE;
@@ -246,9 +251,9 @@ static int check_shock(const struct check_input *in)
 
 static int check_open_orders(const struct check_input *in)
 {
-    int count = in->view->exposure->count;
-    if (count >= EXPOSURE_ORDERS)
+    if (in->view->exposure->count >= EXPOSURE_ORDERS)
         return REJECT_OPEN_ORDERS;
+    int count = exposure_own_orders(in->view->exposure);
     return in->reducing || count < in->view->limits->max_open_orders ? REJECT_NONE
                                                                      : REJECT_OPEN_ORDERS;
 }
@@ -306,6 +311,7 @@ static const struct check {
     {"halted", check_halted, ALL, true},
     {"session", check_session, ALL, true},
     {"reconciled", check_reconciled, ALL, false},
+    {"cash", check_cash, ADDING, false},
     {"trading", check_trading, ALL, true},
     {"dead_man", check_dead_man, ADDING, false},
     {"journal", check_journal, ALL, false},

@@ -68,6 +68,7 @@ struct risk_view {
     int64_t day_micros;       /* P&L of the day, all instruments */
     int64_t others_micros[2]; /* used apart from this instrument: loss so far and the others */
     bool reconciled;
+    bool cash_doubt;      /* the venue's cash differs from the books */
     bool journal_ready;   /* room for an intent that adds risk */
     bool journal_reserve; /* room for one that reduces */
     bool duplicate;       /* this client order id is already known */

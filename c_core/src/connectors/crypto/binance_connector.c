@@ -71,20 +71,41 @@ int64_t binance_backoff_ns(struct binance *b, int failures)
 
 /* --- whose order is it ------------------------------------------------------------------------ */
 
-void binance_order_id_put(struct binance *b, int64_t order_id, uint64_t client_order_id)
+uint64_t binance_owner(const struct binance *b, const char *client_id)
+{
+    uint64_t client_order_id = binance_client_id_parse(&b->prefix, client_id);
+    return client_order_id != 0 ? client_order_id : binance_client_id_other(&b->prefix, client_id);
+}
+
+void binance_order_id_put(struct binance *b, int64_t order_id, uint64_t owner)
 {
     if (order_id == 0)
         return;
     b->order_ids[(uint64_t)order_id & (BINANCE_ORDER_IDS - 1)] =
-        (struct binance_order_id){order_id, client_order_id};
+        (struct binance_order_id){order_id, owner};
 }
 
-bool binance_order_id_get(const struct binance *b, int64_t order_id, uint64_t *client_order_id)
+bool binance_order_id_get(const struct binance *b, int64_t order_id, uint64_t *owner)
 {
     const struct binance_order_id *entry =
         &b->order_ids[(uint64_t)order_id & (BINANCE_ORDER_IDS - 1)];
-    *client_order_id = entry->client_order_id;
+    *owner = entry->owner;
     return entry->order_id == order_id && order_id != 0;
+}
+
+void binance_report_own(const struct binance *b, struct execution_report *report, uint64_t owner,
+                        const char *client_id)
+{
+    char name[BINANCE_OTHER_NAME];
+    bool other = (owner & BINANCE_OTHER) != 0;
+    report->client_order_id = other ? 0 : owner;
+    report->owner = other ? OWNER_PURSER : owner != 0 ? OWNER_US : OWNER_PERSON;
+    if (other) {
+        binance_other_name(name, &b->prefix, owner);
+        snprintf(report->text, sizeof report->text, "%s", name);
+    } else if (owner == 0) {
+        snprintf(report->text, sizeof report->text, "%.40s", client_id);
+    }
 }
 
 void binance_report_init(struct execution_report *report, const struct binance_order *order,
@@ -400,7 +421,7 @@ static int settings_copy(struct binance *b, const struct binance_settings *setti
     b->stale_ns = settings->stale_ms * CLOCK_NS_PER_MS;
     b->symbols_count = settings->symbols_count;
     memcpy(b->symbols, settings->symbols, sizeof b->symbols);
-    binance_prefix_make(&b->prefix, settings->environment, settings->host);
+    binance_prefix_make(&b->prefix, settings->environment, settings->instance, settings->host);
     return STATUS_OK;
 }
 

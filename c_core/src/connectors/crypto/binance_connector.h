@@ -34,8 +34,9 @@ struct binance_settings {
     const char *rest, *streams, *ws_api; /* without a trailing slash */
     const char *ca_file;                 /* NULL or "": the system's roots */
     const char *api_key, *api_secret;
-    char environment; /* p, t or l: a part of every client order id */
-    uint16_t host;    /* likewise: which machine sent it */
+    char environment;  /* p, t or l: a part of every client order id */
+    uint32_t instance; /* likewise: which Purser sent it (bridge/instance.h) */
+    uint16_t host;     /* which machine: a part of the ids that release 0.1.0 made */
     int64_t recv_window_ms, dead_man_timeout_ms, stale_ms;
     struct binance_symbol_settings symbols[BINANCE_SYMBOLS_MAX];
     int symbols_count;

@@ -1,7 +1,8 @@
 /*
- * What the venue holds of ours, asked step by step: open orders of each symbol, fills since the
- * last one that is booked, whose order each unknown fill belongs to, positions, the end. An answer
- * that fails is asked for again; a new run makes answers of an older one void.
+ * What the venue holds of ours, asked step by step: open orders of each symbol, the wallet, the
+ * history of cash, fills since the last one that is booked (or, for a day without books, the mark
+ * it began at and all its fills), whose order each unknown fill belongs to, positions, the end. An
+ * answer that fails is asked for again; a new run makes answers of an older one void.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,8 +10,9 @@
 
 #include "binance_connector_session.h"
 
-#define OWNERS_MAX  200 /* order queries of one run: each costs weight 1 */
-#define RETRY_FIRST 1
+#define OWNERS_MAX       200 /* order queries of one run: each costs weight 1 */
+#define RETRY_FIRST      1
+#define OPENING_REFUSALS 3
 /* A reconcile soon after another means that positions differed: a fill was missed before one that
  * came. All since the last agreement are looked at again, and in turn with them the newest, only so
  * many: of those that are older than our journal nobody would know that they are booked. */
@@ -38,6 +40,7 @@ int binance_reconcile_start(struct venue *venue, const char *since_execution_id,
     if (venue->session_state != SESSION_SYNCING && venue->session_state != SESSION_READY)
         return STATUS_AGAIN;
     binance_reconcile_abort(b);
+    b->reconcile.from_ms = venue->history_from_ms;
     b->reconcile.since = since_execution_id != NULL ? strtoll(since_execution_id, NULL, 10) : 0;
     memset(b->reconcile.positions_told, 0, sizeof b->reconcile.positions_told);
     b->reconcile.owners_asked = 0;
@@ -74,6 +77,8 @@ int64_t binance_fills_from(const struct binance *b, int symbol)
 {
     if (b->reconcile.page_from > 0)
         return b->reconcile.page_from;
+    if (b->reconcile.from_ms > 0)
+        return 0;
     if (b->reconcile.rechecks > 0)
         return b->reconcile.rechecks % 2 == 1 ? b->markets[symbol].agreed_trade_id : 0;
     const struct binance_market *market = &b->markets[symbol];
@@ -94,10 +99,19 @@ static int step_ask(struct binance *b, int64_t now_ns)
     case BINANCE_RECONCILE_ORDERS:
         snprintf(parameters, sizeof parameters, "symbol=%s", symbol);
         return binance_call(b, BINANCE_CALL_OPEN_ORDERS, r->symbol, r->run, 0, parameters, now_ns);
+    case BINANCE_RECONCILE_OPENING:
+        snprintf(parameters, sizeof parameters, "symbol=%s&interval=1m&startTime=%lld&limit=1",
+                 symbol, (long long)r->from_ms);
+        return binance_call(b, BINANCE_CALL_OPENING, r->symbol, r->run, 0, parameters, now_ns);
+    case BINANCE_RECONCILE_WALLET:
+        return binance_wallet_ask(b, now_ns);
     case BINANCE_RECONCILE_FILLS:
         if (binance_fills_from(b, r->symbol) > 0)
             snprintf(parameters, sizeof parameters, "symbol=%s&fromId=%lld&limit=%d", symbol,
                      (long long)binance_fills_from(b, r->symbol) + 1, BINANCE_FILLS_PAGE);
+        else if (r->from_ms > 0)
+            snprintf(parameters, sizeof parameters, "symbol=%s&startTime=%lld&limit=%d", symbol,
+                     (long long)r->from_ms, BINANCE_FILLS_PAGE);
         else
             snprintf(parameters, sizeof parameters, "symbol=%s&limit=%d", symbol,
                      r->rechecks > 0 ? RECHECK_FILLS : BINANCE_FILLS_PAGE);
@@ -108,6 +122,8 @@ static int step_ask(struct binance *b, int64_t now_ns)
         return binance_call(b, BINANCE_CALL_OWNER, r->symbol, r->run, 0, parameters, now_ns);
     case BINANCE_RECONCILE_POSITIONS:
         return binance_call(b, BINANCE_CALL_POSITIONS, 0, r->run, 0, "", now_ns);
+    case BINANCE_RECONCILE_INCOME:
+        return binance_income_ask(b, now_ns);
     case BINANCE_RECONCILE_IDLE:
         break;
     }
@@ -133,15 +149,10 @@ static int open_orders_read(struct binance *b, const struct binance_answer *answ
     while ((more = binance_wire_order_next(&list, &order, &b->known)) == 1) {
         if (order.instrument == NULL)
             continue;
-        uint64_t client_order_id = binance_client_id_parse(&b->prefix, order.client_id);
-        binance_order_id_put(b, order.order_id, client_order_id);
-        if (client_order_id == 0) {
-            binance_event(b, EVENT_WARNING, "foreign_order_found",
-                          "%s %s is open and not ours: one writer per account",
-                          order.instrument->symbol, order.client_id);
-            continue;
-        }
-        binance_report_init(&report, &order, client_order_id);
+        uint64_t owner = binance_owner(b, order.client_id);
+        binance_order_id_put(b, order.order_id, owner);
+        binance_report_init(&report, &order, 0);
+        binance_report_own(b, &report, owner, order.client_id);
         report.execution_type = EXEC_STATUS;
         b->venue.events->on_open_order(b->venue.events->context, &b->venue, &report);
     }
@@ -165,11 +176,10 @@ static int fills_read(struct binance *b, const struct binance_answer *answer)
     return more < 0 ? more : STATUS_OK;
 }
 
-static void fill_report(struct binance *b, const struct binance_fill *fill,
-                        uint64_t client_order_id)
+static void fill_report(struct binance *b, const struct binance_fill *fill, uint64_t owner)
 {
+    char name[32];
     struct execution_report report = {
-        .client_order_id = client_order_id,
         .venue_order_id = (uint64_t)fill->order_id,
         .instrument = fill->instrument,
         .execution_type = EXEC_TRADE,
@@ -180,12 +190,14 @@ static void fill_report(struct binance *b, const struct binance_fill *fill,
         .last_quantity = fill->quantity,
         .wall_ns = fill->time_ms * CLOCK_NS_PER_MS,
     };
+    binance_fill_wallet(&report, fill->has_realized, fill->realized_e8, true, fill->commission_e8,
+                        fill->commission_asset);
     report.fee_e8 =
         binance_commission_e8(fill->instrument, fill->commission_e8, fill->commission_asset, true,
                               fill->maker, fill->price, fill->quantity);
     snprintf(report.execution_id, sizeof report.execution_id, "%lld", (long long)fill->trade_id);
-    if (client_order_id == 0)
-        snprintf(report.text, sizeof report.text, "foreign order %lld", (long long)fill->order_id);
+    snprintf(name, sizeof name, "order %lld", (long long)fill->order_id);
+    binance_report_own(b, &report, owner, name);
     binance_fill_seen(b, &b->markets[fill->instrument->index], fill->trade_id);
     b->venue.events->on_execution(b->venue.events->context, &b->venue, &report);
 }
@@ -194,18 +206,19 @@ static void fill_report(struct binance *b, const struct binance_fill *fill,
 static void fills_go_on(struct binance *b)
 {
     struct binance_reconcile *r = &b->reconcile;
-    uint64_t client_order_id;
+    uint64_t owner;
     for (; r->fill < r->fills_count; r->fill++) {
         const struct binance_fill *fill = &r->fills[r->fill];
-        if (!binance_order_id_get(b, fill->order_id, &client_order_id)) {
-            if (r->owners_asked < OWNERS_MAX) {
+        if (!binance_order_id_get(b, fill->order_id, &owner)) {
+            /* Of a whole day's fills it does not matter whose they were: all count. */
+            if (r->from_ms == 0 && r->owners_asked < OWNERS_MAX) {
                 r->owners_asked++;
                 r->step = BINANCE_RECONCILE_OWNERS;
                 return;
             }
-            client_order_id = 0;
+            owner = 0;
         }
-        fill_report(b, fill, client_order_id);
+        fill_report(b, fill, owner);
     }
     r->step = BINANCE_RECONCILE_FILLS;
     bool full = r->fills_count == BINANCE_FILLS_PAGE;
@@ -220,11 +233,11 @@ static void owner_read(struct binance *b, const struct binance_answer *answer)
 {
     struct binance_order order;
     int64_t order_id = b->reconcile.fills[b->reconcile.fill].order_id;
-    uint64_t client_order_id = 0;
+    uint64_t owner = 0;
     if (answer->accepted && binance_wire_order(&order, &b->known, answer->http->body,
                                                answer->http->body_length) == STATUS_OK)
-        client_order_id = binance_client_id_parse(&b->prefix, order.client_id);
-    binance_order_id_put(b, order_id, client_order_id);
+        owner = binance_owner(b, order.client_id);
+    binance_order_id_put(b, order_id, owner);
     fills_go_on(b);
 }
 
@@ -253,6 +266,31 @@ static int positions_read(struct binance *b, const struct binance_answer *answer
     return STATUS_OK;
 }
 
+/* A venue that refuses the question has no mark to tell; one that does not answer is asked again.
+ */
+static bool opening_read(struct binance *b, const struct binance_answer *answer)
+{
+    struct binance_reconcile *r = &b->reconcile;
+    int64_t mark_e9 = 0;
+    bool refused = answer->http->status == STATUS_OK && answer->http->code >= 400 &&
+                   answer->http->code < 500 && r->failures + 1 >= OPENING_REFUSALS;
+    if (!answer->accepted && !refused)
+        return false;
+    if (answer->accepted && binance_wire_opening(&mark_e9, r->from_ms, answer->http->body,
+                                                 answer->http->body_length) != STATUS_OK)
+        return false;
+    b->venue.events->on_opening(b->venue.events->context, &b->venue,
+                                &b->markets[r->symbol].instrument, mark_e9);
+    if (++r->symbol == b->symbols_count)
+        reconcile_next(b, BINANCE_RECONCILE_FILLS);
+    return true;
+}
+
+static int after_cash(const struct binance_reconcile *r)
+{
+    return r->from_ms > 0 ? BINANCE_RECONCILE_OPENING : BINANCE_RECONCILE_FILLS;
+}
+
 /* step_answer: false when the answer was no use and the step must be asked again. */
 static bool step_answer(struct binance *b, const struct binance_answer *answer, int64_t now_ns)
 {
@@ -264,13 +302,26 @@ static bool step_answer(struct binance *b, const struct binance_answer *answer, 
         owner_read(b, answer);
         return true;
     }
+    if (r->step == BINANCE_RECONCILE_OPENING)
+        return opening_read(b, answer);
     if (!answer->accepted)
         return false;
     if (r->step == BINANCE_RECONCILE_ORDERS) {
         if (open_orders_read(b, answer) != STATUS_OK)
             return false; /* half a list is no list: an order could be missing */
         if (++r->symbol == b->symbols_count)
-            reconcile_next(b, BINANCE_RECONCILE_FILLS);
+            reconcile_next(b,
+                           binance_cash_due(b, now_ns) ? BINANCE_RECONCILE_WALLET : after_cash(r));
+    } else if (r->step == BINANCE_RECONCILE_WALLET) {
+        if (!binance_wallet_read(b, answer))
+            return false;
+        binance_income_begin(b);
+        reconcile_next(b, BINANCE_RECONCILE_INCOME);
+    } else if (r->step == BINANCE_RECONCILE_INCOME) {
+        int end = binance_income_read(b, answer, now_ns);
+        if (end > 0)
+            reconcile_next(b, after_cash(r));
+        return end >= 0;
     } else if (r->step == BINANCE_RECONCILE_FILLS) {
         if (fills_read(b, answer) != STATUS_OK)
             return false;

@@ -36,6 +36,9 @@ static const struct call_row calls[] = {
     [BINANCE_CALL_FILLS] = {"GET", "/fapi/v1/userTrades", "userTrades", CALL_SIGNED},
     [BINANCE_CALL_OWNER] = {"GET", "/fapi/v1/order", "query", CALL_SIGNED},
     [BINANCE_CALL_POSITIONS] = {"GET", "/fapi/v3/positionRisk", "positionRisk", CALL_SIGNED},
+    [BINANCE_CALL_OPENING] = {"GET", "/fapi/v1/markPriceKlines", "markPriceKlines", CALL_PUBLIC},
+    [BINANCE_CALL_BALANCE] = {"GET", "/fapi/v3/balance", "balance", CALL_SIGNED},
+    [BINANCE_CALL_INCOME] = {"GET", "/fapi/v1/income", "income", CALL_SIGNED},
 };
 
 static void call_done(void *context, const struct http_response *response);
@@ -399,6 +402,9 @@ static void answer_dispatch(struct binance *b, const struct binance_answer *answ
     case BINANCE_CALL_FILLS:
     case BINANCE_CALL_OWNER:
     case BINANCE_CALL_POSITIONS:
+    case BINANCE_CALL_OPENING:
+    case BINANCE_CALL_BALANCE:
+    case BINANCE_CALL_INCOME:
         binance_reconcile_answer(b, answer, now_ns);
         break;
     }

@@ -6,6 +6,7 @@
  *   binance_connector_orders.c  the WS API: place, cancel, query, time-outs
  *   binance_connector_user.c  the user stream
  *   binance_connector_reconcile.c  open orders, missed fills, positions
+ *   binance_connector_cash.c  the wallet, the history of cash, account events
  */
 #ifndef PURSER_CONNECTORS_BINANCE_CONNECTOR_SESSION_H
 #define PURSER_CONNECTORS_BINANCE_CONNECTOR_SESSION_H
@@ -91,15 +92,27 @@ struct binance_request {
 
 struct binance_order_id {
     int64_t order_id;
-    uint64_t client_order_id; /* 0: asked, and not ours */
+    uint64_t owner; /* as binance_owner gives it */
 };
 
 enum binance_reconcile_step {
     BINANCE_RECONCILE_IDLE = 0,
     BINANCE_RECONCILE_ORDERS,
+    BINANCE_RECONCILE_OPENING,
+    BINANCE_RECONCILE_WALLET,
+    BINANCE_RECONCILE_INCOME,
     BINANCE_RECONCILE_FILLS,
     BINANCE_RECONCILE_OWNERS,
     BINANCE_RECONCILE_POSITIONS,
+};
+
+/* Reading the wallet and the history of cash. */
+struct binance_cash {
+    int64_t done_ns;           /* end of the last reading; 0: none */
+    int64_t until_ms;          /* the present when this reading of the history began */
+    int64_t first_ms, last_ms; /* the window that is being read */
+    int page;
+    int64_t wallet_asked_ms;
 };
 
 struct binance_reconcile {
@@ -110,6 +123,7 @@ struct binance_reconcile {
     int64_t retry_ns;
     int failures;
     int64_t since;     /* newest trade id that is booked; 0: none */
+    int64_t from_ms;   /* all fills since this time are wanted, whatever is booked; 0: no */
     int64_t page_from; /* newest trade id of a full page */
     int fill;          /* next fill of the page to report */
     int fills_count;
@@ -177,6 +191,7 @@ struct binance {
     int64_t orders_hold_ns; /* the venue throttled orders until then */
     struct binance_order_id order_ids[BINANCE_ORDER_IDS];
     struct binance_reconcile reconcile;
+    struct binance_cash cash;
     bool fills_complete; /* reconciled, and the user stream has not been broken since */
     int64_t reconciled_ns;
     uint64_t random;
@@ -225,9 +240,15 @@ int64_t binance_backoff_ns(struct binance *b, int failures);
 void binance_link_data(struct binance_link *link, int64_t now_ns);
 void binance_link_rotate(struct binance_link *link, const char *why);
 bool binance_link_is_open(const struct binance_link *link);
-/* binance_order_id_put, _get: whose order is it? get: false when not known. */
-void binance_order_id_put(struct binance *b, int64_t order_id, uint64_t client_order_id);
-bool binance_order_id_get(const struct binance *b, int64_t order_id, uint64_t *client_order_id);
+/* Whose order it is, in one number: ours by our id, another Purser's by its mark (BINANCE_OTHER), 0
+ * for anybody else's. binance_owner reads it from a client order id; binance_order_id_put, _get
+ * remember it by the venue's id (get: false when not known); binance_report_own writes it into a
+ * report, with the words for an order that is not ours. */
+uint64_t binance_owner(const struct binance *b, const char *client_id);
+void binance_order_id_put(struct binance *b, int64_t order_id, uint64_t owner);
+bool binance_order_id_get(const struct binance *b, int64_t order_id, uint64_t *owner);
+void binance_report_own(const struct binance *b, struct execution_report *report, uint64_t owner,
+                        const char *client_id);
 void binance_report_init(struct execution_report *report, const struct binance_order *order,
                          uint64_t client_order_id);
 
@@ -247,6 +268,9 @@ enum binance_call {
     BINANCE_CALL_FILLS,
     BINANCE_CALL_OWNER,
     BINANCE_CALL_POSITIONS,
+    BINANCE_CALL_OPENING,
+    BINANCE_CALL_BALANCE,
+    BINANCE_CALL_INCOME,
 };
 /* An answer, already judged. index and run come from the call. */
 struct binance_answer {
@@ -322,5 +346,21 @@ int64_t binance_fills_from(const struct binance *b, int symbol);
 void binance_reconcile_turn(struct binance *b, int64_t now_ns);
 void binance_reconcile_answer(struct binance *b, const struct binance_answer *answer,
                               int64_t now_ns);
+
+/* --- binance_connector_cash.c --- */
+/* binance_cash_due: false when the last reading is too fresh for another one. */
+bool binance_cash_due(const struct binance *b, int64_t now_ns);
+int binance_wallet_ask(struct binance *b, int64_t now_ns);
+/* binance_wallet_read: false when the answer was no use. */
+bool binance_wallet_read(struct binance *b, const struct binance_answer *answer);
+void binance_income_begin(struct binance *b);
+int binance_income_ask(struct binance *b, int64_t now_ns);
+/* binance_income_read: -1 when the answer was no use, 0 when another page must be asked for, 1 when
+ * the history is read to its end. */
+int binance_income_read(struct binance *b, const struct binance_answer *answer, int64_t now_ns);
+void binance_account_event(struct binance *b, const struct binance_user_event *event);
+/* binance_fill_wallet: what a fill did to the wallet, when the venue told all of it. */
+void binance_fill_wallet(struct execution_report *report, bool has_realized, int64_t realized_e8,
+                         bool has_commission, int64_t commission_e8, const char *asset);
 
 #endif

@@ -11,9 +11,7 @@ int64_t binance_commission_e8(const struct instrument *instrument, int64_t commi
                               const char *asset, bool present, bool maker, struct price price,
                               struct quantity quantity)
 {
-    bool dollars = strcmp(asset, "USDT") == 0 || strcmp(asset, "USDC") == 0 ||
-                   strcmp(asset, "BUSD") == 0 || strcmp(asset, "FDUSD") == 0;
-    if (present && dollars)
+    if (present && binance_is_dollar(asset))
         return commission_e8;
     int64_t rate_ppm = maker ? instrument->maker_fee_ppm : instrument->taker_fee_ppm;
     struct money notional = instrument_notional_up(instrument, price, quantity);
@@ -29,6 +27,8 @@ static void fill_set(struct execution_report *report, const struct binance_user_
     report->fee_e8 = binance_commission_e8(event->order.instrument, event->commission_e8,
                                            event->commission_asset, event->has_commission,
                                            event->maker, event->last_price, event->last_quantity);
+    binance_fill_wallet(report, event->has_realized, event->realized_e8, event->has_commission,
+                        event->commission_e8, event->commission_asset);
     snprintf(report->execution_id, sizeof report->execution_id, "%lld", (long long)event->trade_id);
 }
 
@@ -72,6 +72,17 @@ static const char *forced_name(int forced)
     return "forced";
 }
 
+/* What this home left open before it was upgraded from release 0.1.0 is our own; such an id on a
+ * new order means that a Purser of that release still runs. */
+static uint64_t stream_owner(const struct binance *b, const struct binance_user_event *event)
+{
+    uint64_t owner = binance_owner(b, event->order.client_id);
+    bool earlier = (owner & BINANCE_EARLIER) != 0 && (owner & BINANCE_OTHER) == 0;
+    return earlier && event->execution == BINANCE_EXECUTION_NEW
+               ? binance_client_id_other(&b->prefix, event->order.client_id)
+               : owner;
+}
+
 static void on_order(struct binance *b, const struct binance_user_event *event)
 {
     struct execution_report report;
@@ -79,24 +90,25 @@ static void on_order(struct binance *b, const struct binance_user_event *event)
     b->order_event_ns = b->venue.received_ns;
     if (event->order.instrument == NULL)
         return;
-    uint64_t client_order_id = binance_client_id_parse(&b->prefix, event->order.client_id);
-    binance_order_id_put(b, event->order.order_id, client_order_id);
+    uint64_t owner = stream_owner(b, event);
+    binance_order_id_put(b, event->order.order_id, owner);
     if (event->forced != BINANCE_FORCED_NONE)
         binance_event(b, EVENT_ERROR, "order_forced", "%s %s by the venue (%s): trading halts",
                       event->order.instrument->symbol, forced_name(event->forced),
                       event->order.client_id);
     int type = execution_type_of(event);
-    if (type < 0 || (client_order_id == 0 && type != EXEC_TRADE && event->forced == 0))
+    if (type < 0)
         return;
-    binance_report_init(&report, &event->order, client_order_id);
+    binance_report_init(&report, &event->order, 0);
+    binance_report_own(b, &report, owner, event->order.client_id);
     report.execution_type = (uint8_t)type;
     report.wall_ns = event->transaction_ms * CLOCK_NS_PER_MS;
-    if (event->forced != BINANCE_FORCED_NONE)
+    if (event->forced != BINANCE_FORCED_NONE) {
+        report.owner = OWNER_VENUE;
         snprintf(report.text, sizeof report.text, "%s", forced_name(event->forced));
-    else if (client_order_id == 0)
-        snprintf(report.text, sizeof report.text, "foreign: %.40s", event->order.client_id);
-    else if (type == EXEC_EXPIRED && event->expire_reason != 0)
+    } else if (report.owner == OWNER_US && type == EXEC_EXPIRED && event->expire_reason != 0) {
         snprintf(report.text, sizeof report.text, "expired, reason %d", event->expire_reason);
+    }
     if (type == EXEC_TRADE) {
         fill_set(&report, event);
         binance_fill_seen(b, &b->markets[event->order.instrument->index], event->trade_id);
@@ -114,12 +126,6 @@ void binance_user_turn(struct binance *b, int64_t now_ns)
     binance_event(b, EVENT_WARNING, "user_stream_silent",
                   "the venue accepted an order and the stream says nothing: it is opened again");
     binance_link_rotate(&b->user_link, "silent after an accepted order");
-}
-
-static void on_account(struct binance *b, const struct binance_user_event *event)
-{
-    if (strcmp(event->account_reason, "FUNDING_FEE") == 0)
-        binance_event(b, EVENT_INFO, "funding_charged", "the venue settled funding");
 }
 
 void binance_user_message(void *context, const char *bytes, size_t length, int64_t received_ns)
@@ -144,7 +150,7 @@ void binance_user_message(void *context, const char *bytes, size_t length, int64
             on_order(b, event);
             break;
         case BINANCE_USER_ACCOUNT:
-            on_account(b, event);
+            binance_account_event(b, event);
             break;
         case BINANCE_USER_LISTEN_KEY_EXPIRED:
             binance_event(b, EVENT_WARNING, "listen_key_expired", "a new one is made");

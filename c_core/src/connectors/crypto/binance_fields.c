@@ -37,6 +37,15 @@ bool fields_of(struct span object, const struct field *fields, size_t count)
     return fields_read(&scan, fields, count) && scan_at_end(&scan);
 }
 
+int fields_item(struct scan *list, struct span *out)
+{
+    if (scan_next_item(list) && fields_value(list, out))
+        return 1;
+    if (scan_at_end(list))
+        return 0;
+    return status_set(STATUS_PROTOCOL, "a list in an answer is malformed");
+}
+
 int64_t field_int(bool *bad, struct span value)
 {
     int64_t out = 0;

@@ -19,6 +19,9 @@ bool fields_value(struct scan *scan, struct span *out);
  * member that occurs twice the last counts. */
 bool fields_of(struct span object, const struct field *fields, size_t count);
 
+/* fields_item: the next item of a list: 1 and its text, 0 at the end, negative when malformed. */
+int fields_item(struct scan *list, struct span *out);
+
 int64_t field_int(bool *bad, struct span value);
 int64_t field_int_or(bool *bad, struct span value, int64_t when_absent);
 /* "0" and absent are 0; excess decimals are rounded half away from zero (amounts only). */

@@ -126,21 +126,11 @@ int binance_wire_list(struct scan *list, const char *bytes, size_t length)
     return STATUS_OK;
 }
 
-/* 1: the item's text is in out; 0: the list ended; negative: it is malformed. */
-static int next_item(struct scan *list, struct span *out)
-{
-    if (scan_next_item(list) && fields_value(list, out))
-        return 1;
-    if (scan_at_end(list))
-        return 0;
-    return status_set(STATUS_PROTOCOL, "a list in an answer is malformed");
-}
-
 int binance_wire_order_next(struct scan *list, struct binance_order *out,
                             const struct binance_symbols *symbols)
 {
     struct span item;
-    int found = next_item(list, &item);
+    int found = fields_item(list, &item);
     if (found <= 0)
         return found;
     int status = decode_order(out, symbols, item);
@@ -151,17 +141,23 @@ int binance_wire_fill_next(struct scan *list, struct binance_fill *out,
                            const struct binance_symbols *symbols)
 {
     struct span item;
-    int found = next_item(list, &item);
+    int found = fields_item(list, &item);
     if (found <= 0)
         return found;
     struct span symbol = {0}, id = {0}, order = {0}, side = {0}, maker = {0}, price = {0};
-    struct span quantity = {0}, commission = {0}, asset = {0}, time = {0};
+    struct span quantity = {0}, commission = {0}, asset = {0}, realized = {0}, time = {0};
     const struct field fields[] = {
-        {"symbol", &symbol},         {"id", &id},
-        {"orderId", &order},         {"side", &side},
-        {"maker", &maker},           {"price", &price},
-        {"qty", &quantity},          {"commission", &commission},
-        {"commissionAsset", &asset}, {"time", &time},
+        {"symbol", &symbol},
+        {"id", &id},
+        {"orderId", &order},
+        {"side", &side},
+        {"maker", &maker},
+        {"price", &price},
+        {"qty", &quantity},
+        {"commission", &commission},
+        {"commissionAsset", &asset},
+        {"realizedPnl", &realized},
+        {"time", &time},
     };
     *out = (struct binance_fill){0};
     bool bad = !fields_of(item, fields, sizeof fields / sizeof fields[0]) || symbol.start == NULL;
@@ -176,15 +172,39 @@ int binance_wire_fill_next(struct scan *list, struct binance_fill *out,
     out->quantity = field_quantity(&bad, out->instrument, quantity);
     out->commission_e8 = field_amount(&bad, commission, 8);
     span_copy(out->commission_asset, sizeof out->commission_asset, asset);
+    out->has_realized = realized.start != NULL;
+    out->realized_e8 = field_amount(&bad, realized, 8);
     out->time_ms = field_int_or(&bad, time, 0);
     return bad ? status_set(STATUS_PROTOCOL, "a fill in an answer is malformed") : 1;
+}
+
+int binance_wire_opening(int64_t *mark_e9, int64_t from_ms, const char *bytes, size_t length)
+{
+    struct scan list;
+    int64_t opened_ms = 0;
+    *mark_e9 = 0;
+    scan_init(&list, bytes, length);
+    if (!scan_array(&list))
+        return status_set(STATUS_PROTOCOL, "a list of candles is none");
+    if (!scan_next_item(&list))
+        return list.failed ? status_set(STATUS_PROTOCOL, "a list of candles is malformed")
+                           : STATUS_OK;
+    struct span open = {0};
+    bool whole = scan_array(&list) && scan_next_item(&list) && scan_int(&list, &opened_ms) &&
+                 scan_next_item(&list) && scan_number(&list, &open);
+    int64_t price_e9 = 0;
+    if (!whole || !decimal_parse_half_up(&price_e9, open.start, open.length, 9) || price_e9 <= 0)
+        return status_set(STATUS_PROTOCOL, "a candle is malformed");
+    if (opened_ms >= from_ms && opened_ms < from_ms + 60000)
+        *mark_e9 = price_e9;
+    return STATUS_OK;
 }
 
 int binance_wire_position_next(struct scan *list, struct binance_position *out,
                                const struct binance_symbols *symbols)
 {
     struct span item;
-    int found = next_item(list, &item);
+    int found = fields_item(list, &item);
     if (found <= 0)
         return found;
     struct span symbol = {0}, side = {0}, amount = {0}, entry = {0}, mark = {0};
@@ -232,11 +252,11 @@ static int decode_order_update(struct binance_user_event *event,
 {
     struct span s = {0}, c = {0}, S = {0}, q = {0}, p = {0}, ap = {0}, x = {0}, X = {0}, i = {0};
     struct span l = {0}, z = {0}, L = {0}, N = {0}, n = {0}, T = {0}, t = {0}, m = {0}, R = {0};
-    struct span er = {0};
+    struct span er = {0}, rp = {0};
     const struct field fields[] = {
         {"s", &s}, {"c", &c}, {"S", &S}, {"q", &q}, {"p", &p},   {"ap", &ap}, {"x", &x},
         {"X", &X}, {"i", &i}, {"l", &l}, {"z", &z}, {"L", &L},   {"N", &N},   {"n", &n},
-        {"T", &T}, {"t", &t}, {"m", &m}, {"R", &R}, {"er", &er},
+        {"T", &T}, {"t", &t}, {"m", &m}, {"R", &R}, {"er", &er}, {"rp", &rp},
     };
     if (!fields_of(object, fields, sizeof fields / sizeof fields[0]) || s.start == NULL)
         return status_set(STATUS_PROTOCOL, "an ORDER_TRADE_UPDATE has no readable order");
@@ -262,6 +282,8 @@ static int decode_order_update(struct binance_user_event *event,
     event->has_commission = n.start != NULL;
     event->commission_e8 = field_amount(&bad, n, 8);
     span_copy(event->commission_asset, sizeof event->commission_asset, N);
+    event->has_realized = rp.start != NULL;
+    event->realized_e8 = field_amount(&bad, rp, 8);
     event->maker = m.start != NULL && field_bool(&bad, m);
     event->expire_reason = (int)field_int_or(&bad, er, 0);
     event->forced = forced_of(c);
@@ -319,20 +341,52 @@ static bool add_position(struct binance_user_event *event, const struct binance_
     return !bad;
 }
 
+/* One row of ACCOUNT_UPDATE's B. */
+static bool add_balance(struct binance_user_event *event, struct span row)
+{
+    struct span a = {0}, wb = {0}, bc = {0};
+    const struct field fields[] = {{"a", &a}, {"wb", &wb}, {"bc", &bc}};
+    if (!fields_of(row, fields, sizeof fields / sizeof fields[0]) || a.start == NULL ||
+        wb.start == NULL || event->balance_count == BINANCE_ACCOUNT_BALANCES)
+        return false;
+    bool bad = false;
+    struct binance_balance *balance = &event->balances[event->balance_count++];
+    *balance = (struct binance_balance){0};
+    span_copy(balance->asset, sizeof balance->asset, a);
+    balance->wallet_e8 = field_amount(&bad, wb, 8);
+    balance->change_e8 = field_amount(&bad, bc, 8);
+    return !bad;
+}
+
+static int decode_balances(struct binance_user_event *event, struct span balances)
+{
+    struct scan list;
+    struct span row;
+    if (balances.start == NULL)
+        return STATUS_OK;
+    int found = binance_wire_list(&list, balances.start, balances.length);
+    while (found >= 0 && (found = fields_item(&list, &row)) > 0) {
+        if (!add_balance(event, row))
+            return status_set(STATUS_PROTOCOL, "an ACCOUNT_UPDATE has a malformed balance");
+    }
+    return found;
+}
+
 static int decode_account(struct binance_user_event *event, const struct binance_symbols *symbols,
                           struct span object)
 {
-    struct span reason = {0}, positions = {0}, row;
-    const struct field fields[] = {{"m", &reason}, {"P", &positions}};
+    struct span reason = {0}, balances = {0}, positions = {0}, row;
+    const struct field fields[] = {{"m", &reason}, {"B", &balances}, {"P", &positions}};
     event->kind = BINANCE_USER_ACCOUNT;
     if (!fields_of(object, fields, sizeof fields / sizeof fields[0]))
         return status_set(STATUS_PROTOCOL, "an ACCOUNT_UPDATE has no readable account");
     span_copy(event->account_reason, sizeof event->account_reason, reason);
-    if (positions.start == NULL)
-        return STATUS_OK;
+    int status = decode_balances(event, balances);
+    if (status != STATUS_OK || positions.start == NULL)
+        return status;
     struct scan list;
     int found = binance_wire_list(&list, positions.start, positions.length);
-    while (found >= 0 && (found = next_item(&list, &row)) > 0) {
+    while (found >= 0 && (found = fields_item(&list, &row)) > 0) {
         if (!add_position(event, symbols, row))
             return status_set(STATUS_PROTOCOL, "an ACCOUNT_UPDATE has a malformed position");
     }
@@ -441,7 +495,7 @@ int binance_wire_reply(struct binance_reply *reply, const struct binance_symbols
     struct scan list;
     if (limits.start != NULL &&
         binance_wire_list(&list, limits.start, limits.length) == STATUS_OK) {
-        while (next_item(&list, &row) > 0)
+        while (fields_item(&list, &row) > 0)
             read_limit(reply, row);
     }
     if (error.start != NULL)

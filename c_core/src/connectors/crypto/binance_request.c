@@ -1,6 +1,9 @@
 /* binance_request.c: client order ids and request builders of binance_wire.h. */
 #include "binance_wire.h"
 
+#include <stdio.h>
+
+#include "../../base/check.h"
 #include "../../base/decimal.h"
 
 /* ---- text -------------------------------------------------------------------------------------
@@ -48,35 +51,96 @@ static void append_hex(char *out, uint64_t value, int digits)
         out[i] = "0123456789abcdef"[value & 15];
 }
 
-void binance_prefix_make(struct binance_prefix *out, char environment, uint16_t host)
+void binance_prefix_make(struct binance_prefix *out, char environment, uint32_t instance,
+                         uint16_t host)
 {
-    memcpy(out->text, "psx0000-", sizeof out->text);
+    memcpy(out->text, "psx00000000-", sizeof out->text);
     out->text[2] = environment;
-    append_hex(out->text + 3, host, 4);
+    append_hex(out->text + 3, instance, 8);
+    memcpy(out->earlier, "psx0000-", sizeof out->earlier);
+    out->earlier[2] = environment;
+    append_hex(out->earlier + 3, host, 4);
 }
 
 void binance_client_id(char out[BINANCE_CLIENT_ID], const struct binance_prefix *prefix,
                        uint64_t client_order_id)
 {
+    bool earlier = (client_order_id & BINANCE_EARLIER) != 0;
+    const char *text = earlier ? prefix->earlier : prefix->text;
+    size_t length = earlier ? sizeof prefix->earlier - 1 : sizeof prefix->text - 1;
+    CHECK((client_order_id & BINANCE_OTHER) == 0);
     memset(out, 0, BINANCE_CLIENT_ID);
-    memcpy(out, prefix->text, 8);
-    append_hex(out + 8, client_order_id, 16);
+    memcpy(out, text, length);
+    append_hex(out + length, client_order_id & ~BINANCE_EARLIER, 16);
+}
+
+/* Exactly so many hex digits, as append_hex writes them. */
+static bool parse_hex(uint64_t *out, const char *text, size_t digits)
+{
+    *out = 0;
+    for (size_t i = 0; i < digits; i++) {
+        char c = text[i];
+        if (c >= '0' && c <= '9')
+            *out = *out << 4 | (uint64_t)(c - '0');
+        else if (c >= 'a' && c <= 'f')
+            *out = *out << 4 | (uint64_t)(c - 'a' + 10);
+        else
+            return false;
+    }
+    return true;
+}
+
+/* Ids of the two forms keep clear of the two marks. */
+static bool parse_number(uint64_t *out, const char *text)
+{
+    return parse_hex(out, text, 16) && *out != 0 && (*out & (BINANCE_OTHER | BINANCE_EARLIER)) == 0;
 }
 
 uint64_t binance_client_id_parse(const struct binance_prefix *prefix, const char *text)
 {
-    if (strlen(text) != 24 || memcmp(text, prefix->text, 8) != 0)
+    size_t length = strlen(text), ours = sizeof prefix->text - 1;
+    size_t earlier = sizeof prefix->earlier - 1;
+    uint64_t value;
+    if (length == ours + 16 && memcmp(text, prefix->text, ours) == 0)
+        return parse_number(&value, text + ours) ? value : 0;
+    if (length == earlier + 16 && memcmp(text, prefix->earlier, earlier) == 0)
+        return parse_number(&value, text + earlier) ? value | BINANCE_EARLIER : 0;
+    return 0;
+}
+
+static const char *environment_name(uint64_t letter)
+{
+    return letter == 'p' ? "paper" : letter == 't' ? "testnet" : letter == 'l' ? "live" : NULL;
+}
+
+/* The mark, the form, the letter of the environment, and the instance or machine. */
+uint64_t binance_client_id_other(const struct binance_prefix *prefix, const char *text)
+{
+    uint64_t value, number;
+    size_t length = strlen(text);
+    bool earlier = length == sizeof prefix->earlier - 1 + 16;
+    size_t digits = earlier ? 4 : 8;
+    if ((!earlier && length != sizeof prefix->text - 1 + 16) || memcmp(text, "ps", 2) != 0 ||
+        environment_name((unsigned char)text[2]) == NULL || !parse_hex(&number, text + 3, digits) ||
+        text[3 + digits] != '-' || !parse_number(&value, text + 4 + digits))
         return 0;
-    uint64_t value = 0;
-    for (const char *p = text + 8; *p != '\0'; p++) {
-        if (*p >= '0' && *p <= '9')
-            value = value << 4 | (uint64_t)(*p - '0');
-        else if (*p >= 'a' && *p <= 'f')
-            value = value << 4 | (uint64_t)(*p - 'a' + 10);
-        else
-            return 0;
-    }
-    return value;
+    if (memcmp(text, prefix->text, sizeof prefix->text - 1) == 0)
+        return 0;
+    return BINANCE_OTHER | (earlier ? BINANCE_EARLIER : 0) |
+           (uint64_t)(unsigned char)text[2] << 32 | number;
+}
+
+void binance_other_name(char name[BINANCE_OTHER_NAME], const struct binance_prefix *prefix,
+                        uint64_t other)
+{
+    uint64_t letter = other >> 32 & 0xff;
+    bool same = letter == (unsigned char)prefix->text[2];
+    const char *environment = environment_name(letter);
+    CHECK((other & BINANCE_OTHER) != 0 && environment != NULL);
+    bool earlier = (other & BINANCE_EARLIER) != 0;
+    snprintf(name, BINANCE_OTHER_NAME, "%s %0*llx%s%s",
+             earlier ? "release 0.1.0 on machine" : "instance", earlier ? 4 : 8,
+             (unsigned long long)(other & 0xffffffff), same ? "" : ", ", same ? "" : environment);
 }
 
 /* ---- WS API frames ----------------------------------------------------------------------------

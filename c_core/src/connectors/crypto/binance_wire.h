@@ -7,8 +7,8 @@
  * know. Prices and quantities become ticks and lots exactly; a number off the instrument's grid is
  * a protocol error, not a rounding. Everything decoded points into no message: results are copies.
  *
- * Defined in binance_market.c (with binance_levels.c), binance_orders.c, binance_reference.c,
- * binance_request.c and binance_error.c; binance_fields.h is what they share.
+ * Defined in binance_market.c (with binance_levels.c), binance_orders.c, binance_cash.c,
+ * binance_reference.c, binance_request.c and binance_error.c; binance_fields.h is what they share.
  *
  * Facts: Binance USD-M futures documentation (Websocket Market Streams, User Data Streams,
  * Websocket API General Info, New Order, Error Code), and recorded production and testnet frames.
@@ -161,6 +161,8 @@ struct binance_fill {
     struct quantity quantity;
     int64_t commission_e8;
     char commission_asset[16];
+    int64_t realized_e8; /* what closing brought, by the venue's average entry, before commission */
+    bool has_realized;
     int64_t time_ms;
 };
 
@@ -181,10 +183,49 @@ int binance_wire_order(struct binance_order *out, const struct binance_symbols *
 int binance_wire_list(struct scan *list, const char *bytes, size_t length);
 int binance_wire_order_next(struct scan *list, struct binance_order *out,
                             const struct binance_symbols *symbols);
+/* binance_wire_opening: GET /fapi/v1/markPriceKlines with interval 1m: the open of the first candle
+ * in 1e-9, 0 when there is none or it began more than a minute after from_ms. */
+int binance_wire_opening(int64_t *mark_e9, int64_t from_ms, const char *bytes, size_t length);
 int binance_wire_fill_next(struct scan *list, struct binance_fill *out,
                            const struct binance_symbols *symbols);
 int binance_wire_position_next(struct scan *list, struct binance_position *out,
                                const struct binance_symbols *symbols);
+
+/* ---- money without a fill ---------------------------------------------------------------------
+ */
+
+/* A row of GET /fapi/v1/income (Binance USD-M docs, "Get Income History"): one movement of cash.
+ * tran_id is unique within one type and asset of one account; it is kept as text because its size
+ * is not stated. */
+struct binance_income {
+    char type[32];  /* FUNDING_FEE, TRANSFER …, as the venue writes it */
+    char asset[16]; /* the coin that moved; amount_e8 is in this coin */
+    char symbol[PROTOCOL_SYMBOL];
+    char tran_id[24];
+    int64_t amount_e8; /* signed: what the wallet gained */
+    int64_t trade_id;  /* 0: of no trade */
+    int64_t time_ms;
+    uint8_t kind; /* enum cash_kind; CASH_OTHER for a type that we do not know */
+    bool of_fill; /* realised profit or commission of a trade: the fill itself carries it */
+};
+
+/* binance_wire_income_next: as the other lists. */
+int binance_wire_income_next(struct scan *list, struct binance_income *out);
+/* binance_income_key: "TYPE:tranId", what makes a row known again together with its asset. */
+void binance_income_key(char out[48], const struct binance_income *row);
+/* binance_cash_kind: enum cash_kind of an income type, or of the reason of an ACCOUNT_UPDATE. */
+uint8_t binance_cash_kind(const char *name);
+/* binance_is_dollar: one unit of the asset is counted as one dollar. */
+bool binance_is_dollar(const char *asset);
+/* binance_wire_wallet: the wallet balance of one asset in GET /fapi/v3/balance; 0 when the asset
+ * is not listed. */
+int binance_wire_wallet(int64_t *out_e8, const char *asset, const char *bytes, size_t length);
+/* binance_wire_income_query: the parameters of one page of the history, first and last ms included;
+ * pages count from 1. */
+size_t binance_wire_income_query(char *out, size_t capacity, int64_t first_ms, int64_t last_ms,
+                                 int page);
+
+#define BINANCE_INCOME_PAGE 1000 /* rows of a full page: another one follows */
 
 /* ---- user stream ----------------------------------------------------------------------------- */
 
@@ -207,6 +248,14 @@ enum binance_forced {
 };
 
 #define BINANCE_ACCOUNT_POSITIONS 16
+#define BINANCE_ACCOUNT_BALANCES  16
+
+/* A row of ACCOUNT_UPDATE's B. change_e8 (bc) leaves out realised profit and commission: it is the
+ * money that moved without a fill. */
+struct binance_balance {
+    char asset[16];
+    int64_t wallet_e8, change_e8;
+};
 
 struct binance_user_event {
     int kind;      /* enum binance_user_kind */
@@ -221,11 +270,15 @@ struct binance_user_event {
     int64_t commission_e8; /* 0 when absent */
     bool has_commission;
     char commission_asset[16];
+    int64_t realized_e8; /* rp */
+    bool has_realized;
     uint8_t maker;
     int expire_reason; /* er */
     int forced;        /* enum binance_forced, from the client id: raise a halt */
-    /* ACCOUNT: the rows of P whose symbol we know */
+    /* ACCOUNT: the rows of B, and the rows of P whose symbol we know */
     char account_reason[24];
+    struct binance_balance balances[BINANCE_ACCOUNT_BALANCES];
+    size_t balance_count;
     struct binance_position positions[BINANCE_ACCOUNT_POSITIONS];
     size_t position_count;
 };
@@ -283,15 +336,32 @@ struct binance_class binance_wire_classify(int64_t http_status, int64_t code, co
 /* ---- client order ids -------------------------------------------------------------------------
  */
 
-/* "ps", environment (p paper, t testnet, l live), 4 hex of the host, "-": 8 characters. */
+/* "ps", environment (p paper, t testnet, l live), 8 hex of the instance (bridge/instance.h), "-",
+ * and 16 hex of our own id: 28 characters. Release 0.1.0 wrote 4 hex of the machine instead of the
+ * instance: 24 characters. An order of this machine in that form is of before the upgrade. Its id
+ * is kept apart from ours by BINANCE_EARLIER, and binance_client_id writes it as it was. */
+#define BINANCE_EARLIER (1ull << 62)
+
 struct binance_prefix {
-    char text[9];
+    char text[13];
+    char earlier[9];
 };
-void binance_prefix_make(struct binance_prefix *out, char environment, uint16_t host);
-/* binance_client_id: prefix and 16 hex digits. binance_client_id_parse: 0 when it is not ours. */
+void binance_prefix_make(struct binance_prefix *out, char environment, uint32_t instance,
+                         uint16_t host);
+/* binance_client_id: the one place that makes an id's text. binance_client_id_parse: 0 when it is
+ * not ours. */
 void binance_client_id(char out[BINANCE_CLIENT_ID], const struct binance_prefix *prefix,
                        uint64_t client_order_id);
 uint64_t binance_client_id_parse(const struct binance_prefix *prefix, const char *text);
+
+/* binance_client_id_other: which other Purser wrote this id, as a number with BINANCE_OTHER set; 0:
+ * none did. binance_other_name says it: "instance 1a2b3c4d", with its environment where that is not
+ * ours, or "release 0.1.0 on machine d77f". */
+#define BINANCE_OTHER      (1ull << 63)
+#define BINANCE_OTHER_NAME 48
+uint64_t binance_client_id_other(const struct binance_prefix *prefix, const char *text);
+void binance_other_name(char name[BINANCE_OTHER_NAME], const struct binance_prefix *prefix,
+                        uint64_t other);
 
 /* ---- requests: builders into the caller's buffer. All return the length, NUL-terminated, or 0
  * when it does not fit.
