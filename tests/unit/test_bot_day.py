@@ -7,7 +7,7 @@ from pathlib import Path
 from test_bot_execution import MARKET, SHARE, START_S, Desk, Play, fill_of, play, update  # noqa: F401
 
 from bridge.ledger import Amounts, Ledger, now_ns
-from bridge.messages import RejectReason, RollPhase
+from bridge.messages import HaltReason, LedgerState, RejectReason, RollPhase
 from bridge.wall_clock import DAY_NS, WallWatch
 from polymarket_bot.api.errors_table import SubmitResult, Verdict
 from polymarket_bot.execution.budget import LedgerBudget
@@ -193,6 +193,21 @@ def test_a_doubted_clock_pulls_quotes_and_denies_new_risk(play: Play) -> None:  
         assert desk.script.refusals == [RejectReason.CLOCK_JUMP]
         desk.ledger.doubt_clock(0)
         await desk.live()
+
+    play(story)
+
+
+def test_a_refused_stamp_of_a_jumped_clock_is_no_refused_key(play: Play) -> None:  # noqa: F811
+    """While the clock is doubted the venue's 401 halts nothing; once it is believed, it does."""
+
+    async def story(desk: Desk) -> None:
+        named(desk)
+        desk.ledger.doubt_clock(now_ns())
+        desk.budget.halt(HaltReason.VENUE)
+        assert desk.ledger.state is LedgerState.ACTIVE
+        desk.ledger.doubt_clock(0)
+        desk.budget.halt(HaltReason.VENUE)
+        assert desk.ledger.state is LedgerState.HALTED
 
     play(story)
 

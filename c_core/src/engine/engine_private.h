@@ -6,7 +6,7 @@
  *   engine_reports.c  an execution report's way in: table, P&L, ledger, strategies
  *   engine_foreign.c  orders of the account that are not ours
  *   engine_venues.c   sessions, instruments, books, reconcile
- *   engine_ledger.c   totals, reprice, halts, leases, the day
+ *   engine_ledger.c   totals, reprice, halts, leases
  *   engine_day.c      the end of a day, fills of a closed one, and what a suspend makes stale
  *   engine_cash.c     money and positions that move without a fill; the wallet
  *   engine_journal.c  what a restart restores, and the checkpoint
