@@ -219,13 +219,21 @@ def quoting_again(system: System) -> None:
 
 
 def test_midnight_under_load(system: System, clock: WorldClock) -> None:
-    """One roll at one instant, quoting again within two seconds; then with a frozen engine, with a dead bot,
-    and with orders of unknown fate."""
+    """One roll at one instant with funding in that second, quoting again within two seconds; then with a
+    frozen engine, with a dead bot, and with orders of unknown fate."""
     system.start()
     quoting_again(system)
     approach(system, clock)
-    _, again = midnight(system, clock, quoting=("engine", "polymarket_bot"))
+
+    def funding() -> None:
+        """Charged in the very second, by the venue's time on the new day."""
+        while clock.to_midnight_s() < 1.0:
+            time.sleep(0.005)
+        system.admin("binance", "/market", {"funding_usdt": "-5"})
+
+    _, again = midnight(system, clock, funding, quoting=("engine", "polymarket_bot"))
     assert again < QUOTING_S
+    system.wait("the funding is the new day's", lambda: system.json("pnl")["cash_micros"] == -5_000_000)
     day = clock.day()
     assert days(system) == {day}
     row = system_event(system, "day_rolled")
