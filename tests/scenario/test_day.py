@@ -223,6 +223,8 @@ def test_midnight_under_load(system: System, clock: WorldClock) -> None:
     frozen engine, with a dead bot, and with orders of unknown fate."""
     system.start()
     quoting_again(system)
+    # Whole days are skipped below: their funding hours must not be charged all at once.
+    system.admin("binance", "/market", {"funding_rate": "0"})
     approach(system, clock)
 
     def funding() -> None:
@@ -287,6 +289,7 @@ def test_a_wall_that_jumps_is_believed_when_two_venues_confirm_it(system: System
     clock.set(ours=-3600, venues=-3600)  # no midnight in this test
     system.start()
     quoting_again(system)
+    system.admin("binance", "/market", {"funding_rate": "0"})  # a day is skipped at the end
     day = clock.day()
 
     clock.set(ours=0.4)
