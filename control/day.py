@@ -191,6 +191,8 @@ class DayKeeper:
             await asyncio.sleep(min(LOOK_S, left_s))
 
     async def _step(self) -> None:
+        if self._rolling:
+            return  # at a start the keeper steps beside this duty
         if self._slept_until_ns:
             if not self._is_fresh():
                 return
