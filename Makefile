@@ -160,6 +160,13 @@ SEED ?= 1
 soak: trader
 	$(PYTHON) tests/scenario/chaos.py --seconds $(SOAK_S) --seed $(SEED)
 
+KILLS ?= 200
+SYSTEMS ?= 4
+## kills: KILLS=200 seeded kills with orders held in the network, SYSTEMS=4 side by side, from SEED=1 on
+.PHONY: kills
+kills: trader
+	$(PYTHON) tests/scenario/kills.py --seed $(SEED) --kills $(KILLS) --systems $(SYSTEMS)
+
 ## lint: names, imports and layout, types, who may include whom, generated files
 .PHONY: lint
 lint:

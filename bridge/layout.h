@@ -6,7 +6,7 @@
 
 #include "protocol.h"
 
-#define PROTOCOL_LAYOUT_HASH 0xF9C7D05092FCEC67ULL
+#define PROTOCOL_LAYOUT_HASH 0xF566A29A0CB55EADULL
 
 #define LAYOUT_AT(type, field, offset) \
     _Static_assert(offsetof(struct type, field) == (offset), #type "." #field)
@@ -42,7 +42,7 @@ LAYOUT_AT(ledger_participant, day, 56);
 LAYOUT_AT(ledger_participant, want_micros, 64);
 LAYOUT_AT(ledger_participant, reconciled_ns, 80);
 LAYOUT_AT(ledger_participant, roll_ack, 88);
-LAYOUT_AT(ledger_participant, reserved2, 92);
+LAYOUT_AT(ledger_participant, journal_mode, 92);
 LAYOUT_AT(ledger_participant, journal_sequence, 96);
 LAYOUT_AT(ledger_participant, journal_head, 104);
 LAYOUT_AT(ledger_participant, reserved0, 136);

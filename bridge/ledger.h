@@ -220,9 +220,12 @@ int ledger_reprice(struct ledger *ledger, const int64_t used_micros[2],
 void ledger_beat(struct ledger *ledger, int64_t now_ns, int halted);
 
 /* ledger_journal_put: the newest seal of this participant's journal: its sequence and digest; kept
- * when the participant ends. ledger_journal_head: what the line holds; 0: no seal is known. */
-void ledger_journal_put(struct ledger *ledger, int64_t sequence, const uint8_t head[32]);
-int64_t ledger_journal_head(const struct ledger *ledger, uint32_t participant, uint8_t head[32]);
+ * when the participant ends. Each mode (as in a page) has a journal of its own.
+ * ledger_journal_head: what the line holds of that mode's journal; 0: no seal is known. */
+void ledger_journal_put(struct ledger *ledger, uint32_t mode, int64_t sequence,
+                        const uint8_t head[32]);
+int64_t ledger_journal_head(const struct ledger *ledger, uint32_t participant, uint32_t mode,
+                            uint8_t head[32]);
 
 /* --- the end of a day, and the clock (ledger_day.c) ---
  *

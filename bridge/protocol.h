@@ -201,14 +201,14 @@ struct ledger_participant {
     int64_t used_micros[2];
     int64_t positions_micros[2]; /* the part of used that is loss so far and positions */
     int64_t heartbeat_ns;
-    int64_t progress;       /* duty cycles that did work or waited on purpose */
-    uint32_t halt_ack;      /* the control epoch whose halt it has obeyed */
-    uint32_t state;         /* enum ledger_state of this participant, own view */
-    int64_t day;            /* UTC day number its loss belongs to */
-    int64_t want_micros[2]; /* asks the others for this much; 0: nothing */
-    int64_t reconciled_ns;  /* when truth at the venues was last confirmed; 0: not yet */
-    uint32_t roll_ack;      /* roll_sequence * 4 + the enum roll_phase that it has reached */
-    uint32_t reserved2;
+    int64_t progress;         /* duty cycles that did work or waited on purpose */
+    uint32_t halt_ack;        /* the control epoch whose halt it has obeyed */
+    uint32_t state;           /* enum ledger_state of this participant, own view */
+    int64_t day;              /* UTC day number its loss belongs to */
+    int64_t want_micros[2];   /* asks the others for this much; 0: nothing */
+    int64_t reconciled_ns;    /* when truth at the venues was last confirmed; 0: not yet */
+    uint32_t roll_ack;        /* roll_sequence * 4 + the enum roll_phase that it has reached */
+    uint32_t journal_mode;    /* of the run whose journal that is (as in a page), plus 1; 0: none */
     int64_t journal_sequence; /* newest record that journal_head covers */
     uint8_t journal_head[32]; /* SHA-256 chain of its journal */
     int64_t reserved0[15];

@@ -42,6 +42,7 @@ COUNTER_NAMES = (
     "journal_damaged",
     "backlog_dropped",
     "journal_missing",
+    "foreign_open",
 )
 OUTER_COUNTERS = {
     "heap_calls": 40,

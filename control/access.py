@@ -105,10 +105,12 @@ def _present(paths: Paths, participant: str, seen: flight.Flight, found: list[Fo
     newest = _newest(kept)
     if match is not None:
         return _resolve(paths, participant, match, found, "")
+    if seen.problem:  # what it names may be anything
+        named = 0
     if newest is not None:
-        if named and not seen.problem:
+        if named:
             problem = f"the record {newest.path} of where {participant} trades is not the one in the ledger"
-        elif not named:
+        else:
             problem = ""
         return _resolve(paths, participant, newest, found, problem)
     if named or seen.at(venue):

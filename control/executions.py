@@ -33,17 +33,17 @@ async def binance_executions(venue: BinanceVenue, symbols: set[str], since_ms: i
     for symbol in sorted(symbols):
         for trade in await venue.trades(symbol, since_ms):
             fee = Decimal(trade["commission"]) if trade["commissionAsset"] in ("USDT", "USDC") else Decimal(0)
-            rows.append(
-                _record(
-                    "binance",
-                    symbol,
-                    str(trade["side"]),
-                    (e9(trade["price"]), e9(trade["qty"]), int(fee.scaleb(8))),
-                    bool(trade["maker"]),
-                    str(trade["id"]),
-                    int(trade["time"]) * 1_000_000,
-                )
+            row = _record(
+                "binance",
+                symbol,
+                str(trade["side"]),
+                (e9(trade["price"]), e9(trade["qty"]), int(fee.scaleb(8))),
+                bool(trade["maker"]),
+                str(trade["id"]),
+                int(trade["time"]) * 1_000_000,
             )
+            # What it changed the wallet by, as the venue itself tells it: our books of the cash follow that.
+            rows.append({**row, "wallet_e8": int((Decimal(trade["realizedPnl"]) - fee).scaleb(8))})
     return rows
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from bridge.paths import Paths
 
 NEVER = "nothing to cancel: no process of this PURSER_HOME ever worked there"
+FOUND_KEPT = 1000
 Traces = dict[str, list[int]]
 
 
@@ -77,6 +79,27 @@ def note_empty(paths: Paths, venue: str, place: Place | None = None) -> None:
         "page": _page(paths, venue),
     }
     write_atomically(_file(paths), seen, durable=True)
+
+
+def found_before(paths: Paths) -> frozenset[str]:
+    """The ids of orders that a kill or a reclaim found at a venue: they have landed, whatever a ledger that
+    nobody has reconciled since still says of them."""
+    ids = (read_json(_found_file(paths)) or {}).get("ids")
+    return frozenset(name for name in ids if isinstance(name, str)) if isinstance(ids, list) else frozenset()
+
+
+def note_found(paths: Paths, ids: Iterable[str]) -> None:
+    """Keep them for later commands, the newest FOUND_KEPT. OSError passes."""
+    fresh = [name for name in ids if name]
+    if not fresh:
+        return
+    kept = (read_json(_found_file(paths)) or {}).get("ids")
+    known = [name for name in kept if isinstance(name, str)] if isinstance(kept, list) else []
+    write_atomically(_found_file(paths), {"ids": [*known, *fresh][-FOUND_KEPT:]}, durable=True)
+
+
+def _found_file(paths: Paths) -> Path:
+    return paths.mode_home / "orders_found.json"
 
 
 def _name(place: Place) -> str:

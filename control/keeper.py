@@ -8,6 +8,7 @@ flight must have landed, and only then is it started anew, later each time.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 import traceback
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.ledger import now_ns
 from bridge.messages import HaltReason, LedgerState, ParticipantRole
-from control import access, flight, processes, shared, sweep, venues, words
+from control import access, exposure, flight, processes, shared, sweep, venues, words
 from control import children as kids
 from control.children import Child
 from control.endings import ending, is_defect, report_advice
@@ -280,7 +281,7 @@ class Keeper:
         try:
             async with venues.open_venue(name, place.ready, timeout_s=1.0) as venue:
                 count, left = await sweep.cancel_until_none(venue, self._known_symbols(name), deadline)
-        except venues.VenueError as error:
+        except (venues.VenueError, TimeoutError) as error:
             return f"unreachable: {error}"
         return f"{count} cancelled, {len(left)} open"
 
@@ -290,17 +291,23 @@ class Keeper:
         paths = self._supervisor.paths
         place = await asyncio.to_thread(access.at, paths, name)
         seen = await asyncio.to_thread(flight.read, paths)
+        if exposure.nothing_there(paths, name, place) is not None:
+            seen = flight.Flight()  # a kill has found out about each order of that run
         if place.ready is None:
             await asyncio.sleep(min(flight.longest_s(seen, name, quiet_ns), longest_s))
             return "unreachable: " + (place.problem or "its address is not known")
         symbols = self._known_symbols(name) | set(place.symbols)
         try:
-            async with venues.open_venue(name, place.ready, timeout_s=1.0) as venue:
-                done = await sweep.empty_and_settle(venue, symbols, seen, quiet_ns, longest_s)
+            async with venues.open_venue(name, place.ready, timeout_s=sweep.ANSWER_S) as venue:
+                done = await sweep.empty_and_settle(
+                    venue, symbols, seen, quiet_ns, longest_s, exposure.found_before(paths)
+                )
                 count = await done.cancelled()
-        except venues.VenueError as error:
+        except (venues.VenueError, TimeoutError) as error:
             await asyncio.sleep(min(flight.longest_s(seen, name, quiet_ns), longest_s))
             return f"unreachable: {error}"
+        with contextlib.suppress(OSError):
+            exposure.note_found(paths, done.found)
         unknown = len(sweep.of_unknown_fate(done, name, quiet_ns))
         doubt = f", {unknown} of unknown fate" if unknown else ""
         return f"{count} cancelled, {len(done.left)} open{doubt}"

@@ -57,8 +57,9 @@ FIRST_SWEEP_S = 0.9  # from the start of the command
 END_S = 1.6  # by then who acknowledged has cancelled too; whoever still runs is ended hard
 TOTAL_S = 2.6  # of the three seconds that a kill may take, what is left after starting Python
 SECOND_LOOK_S = 0.25  # after the first one, when nothing is on its way
-CALL_TIMEOUT_S = 0.6
-PROGRESS_S = 2.0
+LAST_LOOK_S = 6.0  # after a wait, when haste is over
+LAST_CALL_S = 2.5
+PROGRESS_S = 4.0
 NO_VENUE = "no venue has anything of ours: none was asked"
 
 Say = Callable[[str, str], None]  # text, tone: good, bad, plain
@@ -353,7 +354,7 @@ class Kill:
             result.problem = place.problem or "its address is not known; look at the venue itself"
             return result
         try:
-            async with venues.open_venue(place.venue, place.ready, CALL_TIMEOUT_S) as venue:
+            async with venues.open_venue(place.venue, place.ready, sweep.ANSWER_S) as venue:
                 await self._empty(venue, place, result, ended)
         except Exception as error:  # whatever went wrong here, the other venue must still be emptied
             why = "no answer in time" if isinstance(error, TimeoutError) else str(error)
@@ -373,16 +374,25 @@ class Kill:
         # An earlier run's account, or one that the owner has left in order: nothing can be on its way.
         seen = flight.Flight() if place.earlier or result.nothing else self._seen
         symbols = set(place.symbols) | self._symbols(venue.name)
-        looking = sweep.Sweep(venue, symbols, seen, sweep.since_wall_s(seen, venue.name))
+        since_s = sweep.since_wall_s(seen, venue.name)
+        found = exposure.found_before(self._paths)
+        looking = sweep.Sweep(venue, symbols, seen, since_s, found)
         with contextlib.suppress(Exception):  # the last sweep decides
             async with self._left(FIRST_SWEEP_S):
                 result.verified += await looking.empty(self._began + FIRST_SWEEP_S)
         first_s = time.monotonic() - self._began
-        await self._settle(looking, result, seen)
+        try:
+            await self._settle(looking, result, seen)
+        finally:  # what was found stays known, also when the last look fails
+            with contextlib.suppress(OSError):
+                exposure.note_found(self._paths, looking.found)
         if first_s + SECOND_LOOK_S > time.monotonic() - self._began:
             await asyncio.sleep(first_s + SECOND_LOOK_S - (time.monotonic() - self._began))
         await asyncio.shield(ended)  # nobody is left who could send between this look and the end
-        ends_s = max(TOTAL_S, time.monotonic() - self._began + 0.9)
+        waited = time.monotonic() - self._began > TOTAL_S
+        if waited:
+            looking.patience_s = LAST_CALL_S
+        ends_s = max(TOTAL_S, time.monotonic() - self._began + (LAST_LOOK_S if waited else 0.9))
         async with self._left(ends_s):
             result.verified += await looking.empty(self._began + ends_s - 0.1)
         result.open_orders = len(looking.left)

@@ -144,7 +144,18 @@ def with_fills(picture: Record, fills: list[Record]) -> Record:
     pnl["fees_micros"] += _fees_micros(after) - _fees_micros(before)
     pnl["day_micros"] += sum(pnl[n] - picture["pnl"][n] for n in ("realized_micros", "unrealized_micros"))
     pnl["day_micros"] -= pnl["fees_micros"] - picture["pnl"]["fees_micros"]
-    return {**picture, "positions": after, "pnl": pnl}
+    venues = [_with_cash(row, fills) for row in picture.get("venues", [])]
+    return {**picture, "positions": after, "pnl": pnl, "venues": venues}
+
+
+def _with_cash(row: Record, fills: list[Record]) -> Record:
+    """A venue's row, whose wallet our books expect to hold what the venue said that these fills changed it
+    by. Where a venue tells no such number (`wallet_e8`), the books stay those of the last reading."""
+    cash = row.get("cash")
+    changes = [fill["wallet_e8"] for fill in fills if fill["venue"] == row["name"] and "wallet_e8" in fill]
+    if not cash or not cash.get("known") or not changes:
+        return row
+    return {**row, "cash": {**cash, "books_e8": cash["books_e8"] + sum(changes)}}
 
 
 def _empty(fill: Record) -> Record:

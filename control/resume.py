@@ -59,13 +59,16 @@ async def _check_place(
     if place.simulator and not any(entry.name == f"sim-{place.venue}" for entry in found):
         # A stopped simulator keeps its account on disk; the next start cancels what it finds there.
         return f"{name}: its simulator does not run; the next start empties it before it quotes"
-    if place.earlier and exposure.nothing_there(paths, place.venue, place):
+    runs = any(entry.name == place.participant for entry in found)
+    # A kill that was confirmed has found out about each order; the ledger does not say so.
+    settled = not runs and exposure.nothing_there(paths, place.venue, place) is not None
+    if place.earlier and settled:
         return f"{name}: seen empty before"
     if place.problem and (place.fingerprint or seen.at(place.venue)):
         raise ControlError(f"{name}: {place.problem}, so the halt stays. Look at the venue itself.")
     if place.ready is None:
         raise ControlError(f"{name} runs but its address is lost; `control stop`, then `control resume`.")
-    orders = flight.Flight() if place.earlier else seen
+    orders = flight.Flight() if place.earlier or settled else seen
     try:
         async with venues.open_venue(place.venue, place.ready, timeout_s=1.0) as venue:
             left = await venue.open_orders()
@@ -75,7 +78,7 @@ async def _check_place(
                 left = await venue.open_orders()
             unknown = await _on_their_way(paths, venue, orders)
             left = left or await venue.open_orders()
-    except venues.VenueError as error:
+    except (venues.VenueError, TimeoutError) as error:
         raise ControlError(
             f"{name} cannot be asked ({error}), so the halt stays. Try again, "
             "or `control stop` to end the simulators."
@@ -92,7 +95,8 @@ async def _on_their_way(paths: Paths, venue: venues.Venue, seen: flight.Flight) 
     """ControlError while an order of ours can still land, with when that ends; else what is to be said of
     orders that were never seen."""
     quiet_ns = now_ns() - _halted_for_ns(paths)
-    looking = sweep.Sweep(venue, (), seen, sweep.since_wall_s(seen, venue.name))
+    found = exposure.found_before(paths)
+    looking = sweep.Sweep(venue, (), seen, sweep.since_wall_s(seen, venue.name), found)
     await looking.ask()
     left_s = sweep.seconds_left(looking, seen, venue.name, quiet_ns)()
     if left_s > 0:

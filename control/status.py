@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from bridge.ledger import LedgerView
 from bridge.messages import LedgerState
 from control import late_fills, processes, shared, words
+from control.foreign import foreign_orders
 from control.latch import describe, is_latched
 from control.lost_records import lost_records
 from control.processes import FoundProcess, ProcessId
@@ -57,7 +58,12 @@ def snapshot(paths: Paths) -> Record:
         "running": running,
         "healthy": bool(running and about.get("healthy")),
         "halt": why_halted(paths, view),
-        "problems": ([*about.get("problems", []), *lost_records(pages).values()] if running else []) + alone,
+        "problems": (
+            [*about.get("problems", []), *lost_records(pages).values(), *foreign_orders(pages)]
+            if running
+            else []
+        )
+        + alone,
         "uptime_s": _uptime_s(about) if running else 0,
         "taken_wall_ns": time.time_ns(),
         "as_of_wall_ns": None if running or alone else _last_page_wall_ns(pages, now_ns),

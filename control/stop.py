@@ -114,8 +114,8 @@ async def _empty_venues(paths: Paths) -> list[str]:
                 _, left = await cancel_until_none(venue, symbols, time.monotonic() + 2.0)
             if left:
                 problems.append(f"{name}: {len(left)} orders are still open")
-        except venues.VenueError as error:
-            problems.append(f"{name}: {error}")
+        except (venues.VenueError, TimeoutError) as error:
+            problems.append(f"{name}: {error or 'no answer in time'}")
     return problems
 
 

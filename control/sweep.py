@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import TYPE_CHECKING
 
 from bridge.ledger import now_ns
 from bridge.messages import SlotState
 from control import flight as flights
 from control.flight import Order
-from control.venues import OpenOrder, Throttled, Venue, VenueError
+from control.venues import Cancelled, OpenOrder, Throttled, Venue, VenueError
 
 if TYPE_CHECKING:
     from control.flight import Flight
@@ -29,30 +29,47 @@ if TYPE_CHECKING:
 STEP_S = 0.05
 FATES_AT_ONCE = 64  # as many orders are asked for in one look
 CANCELED = frozenset({"CANCELED"})
+PATIENCE_S = 0.6  # with one call, before the next is made
+ANSWER_S = 5.0  # for open_venue: an answer that comes after PATIENCE_S still counts
 LAST_LOOK_S = 3.0  # for emptying the venue after the last order on its way
 
 
 class Sweep:
     """One venue, from the first cancel to the last look."""
 
-    def __init__(self, venue: Venue, symbols: Iterable[str], seen: Flight, since_s: float) -> None:
+    def __init__(
+        self,
+        venue: Venue,
+        symbols: Iterable[str],
+        seen: Flight,
+        since_s: float,
+        found: Container[str] = frozenset(),
+    ) -> None:
         """seen: what the ledger said when nobody could send any more; since_s: wall time before which no
-        order that is waited for was sent."""
+        order that is waited for was sent; found: ids that were found before."""
         self._venue = venue
         self.symbols = {symbol for symbol in symbols if symbol}
         self._ours = {order.key: order for order in seen.at(venue.name)}
         self.symbols |= {order.symbol for order in self._ours.values() if order.symbol}
         self.awaited = {order.key: order for order in seen.in_flight(venue.name)}
-        self.known: set[tuple[str, int]] = set()  # found at the venue, or told of by their living owner
+        # Found at the venue, or told of by their living owner.
+        self.known = {key for key, order in self.awaited.items() if order.query_id in found}
         self._since_s = since_s
         self._canceled: set[str] = set()  # by our cancels, as the venue told
         self._seen: dict[str, OpenOrder] = {}
+        self._asked: set[asyncio.Task[Cancelled]] = set()
+        self.patience_s = PATIENCE_S
         self.left: list[OpenOrder] = []
 
     @property
     def missing(self) -> list[Order]:
         """Those that were not found yet."""
         return [order for key, order in self.awaited.items() if key not in self.known]
+
+    @property
+    def found(self) -> list[str]:
+        """The ids of those that were."""
+        return [order.query_id for key, order in self.awaited.items() if key in self.known]
 
     # ---- emptying --------------------------------------------------------------------------------
 
@@ -70,7 +87,7 @@ class Sweep:
                 if time.monotonic() + error.pause_s >= deadline:
                     raise
                 pause = error.pause_s
-            except VenueError:
+            except (VenueError, TimeoutError):
                 if time.monotonic() >= deadline:
                     raise
             except (LookupError, TypeError, ValueError, AttributeError) as error:
@@ -85,10 +102,27 @@ class Sweep:
     async def _pass(self, everywhere: bool) -> None:
         venue = self._venue
         venue.pace.spend(venue.pass_weight(len(self.symbols), everywhere))
-        told = await venue.cancel_all(self.symbols, everywhere)
+        told = await self._cancel_all(everywhere)
         self.symbols |= {order.symbol for order in told.seen}
-        self.left = await venue.open_orders(self.symbols)
-        self._note(told.ids, [*told.seen, *self.left])
+        async with asyncio.timeout(self.patience_s):
+            self.left = await venue.open_orders(self.symbols)
+        self._note(set(), self.left)
+
+    async def _cancel_all(self, everywhere: bool) -> Cancelled:
+        """The call goes on when nobody waits for it any more: what a venue cancelled and tells late it tells
+        only once, and an order that is named nowhere else would stay of unknown fate."""
+        asked = asyncio.create_task(self._venue.cancel_all(self.symbols, everywhere))
+        self._asked.add(asked)
+        asked.add_done_callback(self._told)
+        await asyncio.wait({asked}, timeout=self.patience_s)
+        if not asked.done():
+            raise VenueError("no answer in time")
+        return asked.result()
+
+    def _told(self, asked: asyncio.Task[Cancelled]) -> None:
+        self._asked.discard(asked)
+        if not asked.cancelled() and asked.exception() is None:
+            self._note(asked.result().ids, asked.result().seen)
 
     def _note(self, canceled: set[str], seen: list[OpenOrder]) -> None:
         self._canceled |= canceled
@@ -119,7 +153,7 @@ class Sweep:
                 await self._pass(everywhere=False)
             except Throttled as error:
                 pause = error.pause_s
-            except (VenueError, LookupError, TypeError, ValueError, AttributeError):
+            except (VenueError, TimeoutError, LookupError, TypeError, ValueError, AttributeError):
                 pause = 0.2
             pause = max(pause, STEP_S, self._venue.pace.spend(0))
             await asyncio.sleep(min(pause, max(0.0, until_s())))
@@ -129,7 +163,8 @@ class Sweep:
         wanted = self.missing[:FATES_AT_ONCE]
         if wanted:
             self._venue.pace.spend(len(wanted) * self._venue.fate_weight)
-            fates = await self._venue.fates(wanted, self._since_s)
+            async with asyncio.timeout(2 * self.patience_s):
+                fates = await self._venue.fates(wanted, self._since_s)
             self.known |= {order.key for order in fates}
 
     def _hear(self, seen: Flight) -> None:
@@ -174,12 +209,18 @@ async def cancel_until_none(
 
 
 async def empty_and_settle(
-    venue: Venue, symbols: Iterable[str], seen: Flight, quiet_ns: int, longest_s: float
+    venue: Venue,
+    symbols: Iterable[str],
+    seen: Flight,
+    quiet_ns: int,
+    longest_s: float,
+    found: Container[str] = frozenset(),
 ) -> Sweep:
     """All of it, for whoever does not report meanwhile: after a participant's certain death. longest_s: no
     longer than this, whatever is awaited. VenueError as of `empty`."""
     ends = time.monotonic() + longest_s
-    sweep = Sweep(venue, symbols, seen, since_wall_s(seen, venue.name))
+    sweep = Sweep(venue, symbols, seen, since_wall_s(seen, venue.name), found)
+    sweep.patience_s = 2 * PATIENCE_S
     await sweep.empty(time.monotonic() + LAST_LOOK_S)
     left_s = seconds_left(sweep, seen, venue.name, quiet_ns)
     await sweep.settle(lambda: min(left_s(), ends - time.monotonic()))

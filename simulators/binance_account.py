@@ -7,6 +7,7 @@ times quantities are whole micro-dollars, fees whole 10^-8 dollars.
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,7 @@ from simulators.state import StateFolder
 LISTEN_KEY_VALID_MS = 3_600_000
 WALLET_START_E8 = 100_000 * 10**8
 ENDED_ORDERS_KEPT = 20_000
+ACCEPTED_SHOWN = 200  # to the referee
 MAKER_FEE_E4 = 2
 TAKER_FEE_E4 = 5
 BNB_PRICE = 600  # dollars; what a commission paid in BNB is converted at
@@ -316,6 +318,11 @@ class Account:
         return {
             "open_orders": [self._order_view(order) for order in self.open.values()],
             "orders_total": len(self.orders),
+            "accepted": [
+                {"order_id": order.order_id, "client_order_id": order.client_id, "time_ms": order.time,
+                 "status": order.status}
+                for order in itertools.islice(reversed(self.orders.values()), ACCEPTED_SHOWN)
+            ],
             "fills": [
                 {"trade_id": fill.trade_id, "order_id": fill.order_id, "client_order_id": fill.client_id,
                  "symbol": instrument.symbol, "side": "BUY" if fill.side == BUY else "SELL",

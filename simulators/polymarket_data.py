@@ -58,8 +58,8 @@ class DataApi:
         held = Counter(accounts.wallets[wallet].tokens)
         for trade in {trade for fills in accounts.fills.values() for trade, _ in fills}:
             for leg in trade.legs():
-                if leg.wallet == wallet and trade.status not in (MINED, CONFIRMED, FAILED):
-                    # Not on the chain yet: the tokens are still where they were.
+                if leg.wallet == wallet and trade.moved and trade.status not in (MINED, CONFIRMED, FAILED):
+                    # Not on the chain yet: there the tokens are still where they were.
                     held[trade.market.tokens[leg.outcome]] -= leg.lots if leg.side == BUY else -leg.lots
         return [
             self._row(wallet, token, lots, *self._venue.by_token[token])

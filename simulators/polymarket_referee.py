@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from simulators.polymarket_account import FINAL, Leg, Position, Trade, symbol_of
@@ -11,6 +12,7 @@ from simulators.polymarket_orders import ClientOrder
 from simulators.polymarket_venue import Venue, mid_price
 
 PRICE_E9, LOT_E9 = 100_000, 10_000_000
+ACCEPTED_SHOWN = 200
 
 
 def account_view(venue: Venue) -> dict[str, Any]:
@@ -32,6 +34,7 @@ def _key_view(venue: Venue, key: str) -> dict[str, Any]:
         "address": address,
         "cash_micros": sum(accounts.wallets[wallet].cash for wallet in wallets if wallet in accounts.wallets),
         "open_orders": [_order_view(order) for order in venue.open_orders(key)],
+        "accepted": _accepted(venue, key),
         "fills": [_fill_view(trade, leg, trade.taker is leg) for trade, leg in fills],
         "movements": [_movement_view(movement) for movement in accounts.movements
                       if movement.wallet.lower() in folded],
@@ -40,6 +43,15 @@ def _key_view(venue: Venue, key: str) -> dict[str, Any]:
                       for (owner, token), position in accounts.positions.items() if owner == key],
         "heartbeat_deadline_ms": venue.heartbeats.deadline_ms(key),
     }  # fmt: skip
+
+
+def _accepted(venue: Venue, key: str) -> list[dict[str, Any]]:
+    """The newest orders that were ever accepted, ended ones included: when each came, and what it is now."""
+    newest = itertools.islice(
+        (o for o in reversed(venue.orders.values()) if o.book.owner == key), ACCEPTED_SHOWN
+    )
+    return [{"order_id": order.order_id, "time_ms": order.created_ms, "status": order.status}
+            for order in newest]  # fmt: skip
 
 
 def _movement_view(movement: Movement) -> dict[str, Any]:

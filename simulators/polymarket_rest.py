@@ -116,8 +116,11 @@ class Rest:
             headers = result.headers if isinstance(result, Answer) else {}
             response = _json(result.body if isinstance(result, Answer) else result, 200, headers)
             response = await self._spoil(request, response)
+        told = {}
+        if request.method == "POST" and request.path in _ORDER_PATHS and isinstance(response, web.Response):
+            told = {"answer": (response.text or "")[:LOGGED_BODY]}
         self._log.add("rest", request.method, request.path_qs, response.status,
-                      body=body.decode(errors="replace")[:LOGGED_BODY])  # fmt: skip
+                      body=body.decode(errors="replace")[:LOGGED_BODY], **told)  # fmt: skip
         return response
 
     def _check_mode(self, request: web.Request) -> None:

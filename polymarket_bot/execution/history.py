@@ -17,8 +17,16 @@ from polymarket_bot.api.polymarket import Exchange
 from polymarket_bot.execution.account import Account
 from polymarket_bot.execution.ports import Reporter, Store
 from polymarket_bot.execution.reconcile import Reconciler
-from polymarket_bot.execution.settlement import DAY_NS, Booked, Change, ChangeKind, Position, day_of
-from polymarket_bot.model import ONE, Fill, FillStatus, Market, TradeUpdate
+from polymarket_bot.execution.settlement import (
+    DAY_NS,
+    RESOLUTION,
+    Booked,
+    Change,
+    ChangeKind,
+    Position,
+    day_of,
+)
+from polymarket_bot.model import ONE, Fill, FillStatus, Market, Price, Side, Size, TradeUpdate
 
 SECOND_NS = 1_000_000_000
 FAILED, CONFIRMED = "FAILED", "CONFIRMED"
@@ -72,20 +80,42 @@ class DayHistory:
                 continue
             resolved_s = await self._exchange.resolved_s(markets[token])
             if resolved_s is not None and resolved_s < start_s:
+                earlier.append(await self._paid(markets[token], token, position, resolved_s))
                 continue
             told = await self._exchange.price_at(token, start_s)
-            price: int = self._worst_price(token, position, today) if told is None else told
+            price: int = self._worst_price(markets[token], token, position, today) if told is None else told
             openings[token] = Position(position.quantity, position.quantity * price // ONE)
         return openings
 
-    def _worst_price(self, token: str, position: Position, today: list[TradeUpdate]) -> int:
+    async def _paid(self, market: Market, token: str, position: Position, at_s: int) -> TradeUpdate:
+        """What a resolution of an earlier day came to, booked in that day: when the venue pays it out later,
+        the dollars are explained."""
+        won = await self._exchange.winner(market) == market.outcome_of(token)
+        fill = Fill(
+            f"{RESOLUTION}:{market.condition_id}",
+            token,
+            market.condition_id,
+            token,
+            Side.SELL,
+            Price(ONE if won else 0),
+            Size(position.quantity),
+            True,
+            0,
+            at_s * SECOND_NS,
+        )
+        return TradeUpdate(CONFIRMED, (fill,))
+
+    def _worst_price(self, market: Market, token: str, position: Position, today: list[TradeUpdate]) -> int:
         """Shares are never held short, so the highest price that is known makes the loss largest."""
         self._report.event(
             1, "opening_mark_unknown", f"{token[-8:]}: no price of 00:00 UTC; the highest known one counts"
         )
         average = position.cost_micros * ONE // position.quantity
         first = next((fill.price for fill in _fills(today) if fill.token == token), 0)
-        return max(average, first, self._account.marks().get(token, 0))
+        charged = self._account.risk.markets.get(market.condition_id)
+        yes = None if charged is None else charged.mark
+        now = 0 if yes is None else yes if token == market.tokens[0] else ONE - yes
+        return max(average, first, now)
 
     # --- booking ---
 

@@ -286,6 +286,7 @@ class OrderDesk:
         for order_id in result.canceled:
             order = self.orders.get(order_id)
             if order is not None:
+                self._arrived(order)
                 self.ended(order, None)
         if result.not_canceled:
             self.check_wanted.set()
@@ -305,6 +306,12 @@ class OrderDesk:
                 self.check_wanted.set()
 
     # --- the end of an order ---
+
+    def _arrived(self, order: Order) -> None:
+        """The venue has told of it, be it of its end: it is on its way no more. The ledger must say so too: a
+        kill that comes before its release waits for what may still land."""
+        if order.state in (OrderState.PENDING_NEW, OrderState.UNKNOWN):
+            self._budget.live(order.slot)
 
     def ended(self, order: Order, matched: int | None) -> None:
         """The venue said it is no longer open. Released once all its fills are booked."""
@@ -360,6 +367,7 @@ class OrderDesk:
             if update.live and update.order_id not in self._cancelling:
                 self.check_wanted.set()  # ours from before, or ended while this was on its way
             return
+        self._arrived(order)
         if not update.live:
             if update.status == "CANCELED_MARKET_RESOLVED":
                 self.market_doubted(order.intent.condition_id)

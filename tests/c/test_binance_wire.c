@@ -507,9 +507,42 @@ static void needs_no_heap(void)
     arena_fini(&arena);
 }
 
+/* The opening of a day: the open of the first candle, when that is the one of the minute asked for.
+ */
+static void reads_an_opening_mark(void)
+{
+    const int64_t day_ms = 1795824000000;
+    static const struct {
+        const char *text;
+        int status;
+        int64_t mark_e9;
+    } cases[] = {
+        {"[[1795824000000,\"60123.45678901\",\"60200.0\",\"60000.0\",\"60100.0\",\"0\","
+         "1795824059999,"
+         "\"0\",60,\"0\",\"0\",\"0\"]]",
+         STATUS_OK, 60123456789010},
+        {"[]", STATUS_OK, 0},
+        {"[[1795824060000,\"60123.4\"]]", STATUS_OK, 0}, /* the next minute's: not known */
+        {"[[1795823940000,\"60123.4\"]]", STATUS_OK, 0},
+        {"[[1795824000000,\"0\"]]", STATUS_PROTOCOL, 0},
+        {"[[1795824000000,\"-5\"]]", STATUS_PROTOCOL, 0},
+        {"[[1795824000000]]", STATUS_PROTOCOL, 0},
+        {"[[\"x\",\"1\"]]", STATUS_PROTOCOL, 0},
+        {"{\"code\":-1}", STATUS_PROTOCOL, 0},
+        {"[[1795824000000,\"601", STATUS_PROTOCOL, 0},
+        {"", STATUS_PROTOCOL, 0},
+    };
+    for (size_t n = 0; n < sizeof cases / sizeof cases[0]; n++) {
+        int64_t mark_e9 = -1;
+        int status = binance_wire_opening(&mark_e9, day_ms, cases[n].text, strlen(cases[n].text));
+        CHECK(status == cases[n].status && (status != STATUS_OK || mark_e9 == cases[n].mark_e9));
+    }
+}
+
 int main(void)
 {
     reads_depth();
+    reads_an_opening_mark();
     reads_other_market_events();
     refuses_bad_market_bytes();
     reads_user_stream();

@@ -997,6 +997,7 @@ static void a_persons_order_is_charged_while_it_rests(void)
     CHECK(exposure->count == 1 && exposure->orders[0].remaining.lots == 10);
     CHECK(exposure->used_micros[BUDGET_LOSS] > before);
     CHECK(exposure_own_orders(exposure) == 0);
+    CHECK(engine_page(engine)->counters[COUNTER_FOREIGN_OPEN] == 1);
     struct execution_report fill = strangers_fill(OWNER_PERSON, 9000, 4);
     tell(&fill);
     CHECK(books()->position_lots == 4 && exposure->orders[0].remaining.lots == 6);
@@ -1010,6 +1011,7 @@ static void a_persons_order_is_charged_while_it_rests(void)
     canceled.cumulative.lots = 4;
     tell(&canceled);
     CHECK(exposure->count == 1 && exposure->orders[0].client_order_id == id);
+    CHECK(engine_page(engine)->counters[COUNTER_FOREIGN_OPEN] == 0);
     CHECK(said("foreign_order_seen", text) == 1 && strstr(text, "by-hand") != NULL);
     end();
 }
@@ -1354,6 +1356,7 @@ static void a_lost_day_is_made_of_the_venues_fills(void)
     CHECK(before.realized_micros < 0 && before.fees_e8 > 0 && before.position_lots == 2);
     CHECK(counter(COUNTER_JOURNAL_MISSING) == 0);
     restart_without_journal();
+    CHECK(counter(COUNTER_JOURNAL_MISSING) == 1); /* the ledger remembers its newest seal */
     turn(10 * MS);
     CHECK(manual(SIDE_BUY, BTC * 10 - 10, 2, &id) == REJECT_NOT_RECONCILED);
     run(30);
@@ -1475,6 +1478,12 @@ static void a_rewritten_record_is_found(void)
     CHECK(counter(COUNTER_JOURNAL_DAMAGED) == 1);
     CHECK(books()->realized_micros == before.realized_micros && line_is_reconciled());
     CHECK(books()->fees_e8 == before.fees_e8 && before.realized_micros < 0);
+    /* The alarm is of this start: the next one reads what was written since. */
+    kill_and_restart();
+    CHECK(counter(COUNTER_JOURNAL_DAMAGED) == 0 && counter(COUNTER_JOURNAL_MISSING) == 0);
+    connect_venue();
+    run(20);
+    CHECK(books()->fees_e8 == before.fees_e8);
     end();
 }
 
@@ -2242,6 +2251,31 @@ static void an_unexplained_difference_halts(void)
     end();
 }
 
+/* The same when the engine was ended by the halt: a person's resume counts for the next run too. */
+static void a_resume_after_a_restart_settles_cash(void)
+{
+    begin_with_cash();
+    fake.wallet_e8 -= 3 * E8;
+    run(7600);
+    CHECK(ledger_state_now(supervisor) == LEDGER_HALTED);
+    engine_free(engine);
+    ledger_close(ledger);
+    ledger_reclaim(supervisor, ROLE_ENGINE);
+    start_engine();
+    connect_venue();
+    run(20);
+    CHECK(page_now()->venues[0].books_e8 == 100000 * E8); /* still halted: nobody has looked */
+    CHECK(ledger_set_state(supervisor, LEDGER_ACTIVE, HALT_NONE, 1) > 0);
+    look_at_wallet();
+    CHECK(page_now()->venues[0].books_e8 == fake.wallet_e8);
+    CHECK(page_now()->cash_micros == -3 * USD);
+    CHECK(ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    fake.wallet_e8 -= 3 * E8; /* what comes after it is new */
+    run(7600);
+    CHECK(ledger_state_now(supervisor) == LEDGER_HALTED);
+    end();
+}
+
 /* A difference that a later row explains lifts the doubt without a person. */
 static void a_late_row_lifts_the_doubt(void)
 {
@@ -2487,6 +2521,7 @@ int main(void)
     sums_of_one_moment_match();
     cash_survives_a_restart();
     an_unexplained_difference_halts();
+    a_resume_after_a_restart_settles_cash();
     a_late_row_lifts_the_doubt();
     a_fill_without_its_money_is_completed();
     cash_belongs_to_its_day();

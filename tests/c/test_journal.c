@@ -141,7 +141,7 @@ static void damage_stops_at_the_last_good_record(void)
     append(next, 6);
     append(next, 7);
     reading = replay(&replayed);
-    CHECK(reading.reports == 7 && reading.in_order && replayed.damaged);
+    CHECK(reading.reports == 7 && reading.in_order && replayed.damaged && replayed.healed);
     journal_close(next);
     journal_close(journal);
 }

@@ -118,6 +118,35 @@ static int judge(void)
         CHECK(judge() == (reason));                                                                \
     } while (0)
 
+static void query_id_of(const struct venue *v, uint64_t client_order_id,
+                        char out[PROTOCOL_QUERY_ID])
+{
+    (void)v;
+    snprintf(out, PROTOCOL_QUERY_ID, "id-%llu", (unsigned long long)client_order_id);
+}
+
+/* How long the order can land after its gate, and the id to ask for it by, are the venue's. */
+static void the_slot_tells_until_when_an_order_can_land(void)
+{
+    static const struct venue_operations operations = {.query_id = query_id_of};
+    struct risk_reservation reservation;
+    struct ledger_slot slot;
+    const int64_t gate_ns = 7000000;
+
+    reset();
+    venue.operations = &operations;
+    venue.validity_window_ns = 2500000000;
+    CHECK(risk_check(&view, &order, &reservation) == REJECT_NONE);
+    view.now_ns += gate_ns; /* the turn stood still: the window begins at the gate */
+    CHECK(risk_gate(&view, &reservation) == REJECT_NONE);
+    CHECK(ledger_slots(supervisor, ROLE_ENGINE, &slot, 1) == 1);
+    CHECK(slot.state == SLOT_SENT && slot.sent_ns == view.now_ns);
+    CHECK(slot.lands_until_ns == view.now_ns + venue.validity_window_ns);
+    CHECK(strcmp(slot.query_id, "id-1") == 0);
+    venue.operations = NULL;
+    venue.validity_window_ns = 0;
+}
+
 static void each_check_refuses(void)
 {
     REFUSES(REJECT_NONE, (void)0);
@@ -307,6 +336,7 @@ int main(void)
     CHECK(mkdtemp(folder) != NULL);
     snprintf(path, sizeof path, "%s/ledger", folder);
     each_check_refuses();
+    the_slot_tells_until_when_an_order_can_land();
     open_orders_are_counted_and_not_traded_with();
     exits_pass();
     the_gate_sees_a_late_halt();

@@ -4,12 +4,18 @@ uses the first one's venues. Both stop, and both say why."""
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import hmac
 import json
 import re
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
+import time
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
@@ -103,12 +109,42 @@ def quoting(system: System) -> None:
         system.wait(f"orders rest at {venue}", partial(has_orders, system, venue))
 
 
+def by_hand(system: System, method: str, **parameters: str) -> None:
+    """What a person does at Binance with the same key."""
+    ready = system.ready_line("binance")
+    keys = ready["credentials"]
+    query = urllib.parse.urlencode({"symbol": "BTCUSDT", **parameters, "timestamp": int(time.time() * 1000)})
+    signature = hmac.new(keys["api_secret"].encode(), query.encode(), hashlib.sha256).hexdigest()
+    request = urllib.request.Request(
+        f"{ready['rest']}/fapi/v1/order?{query}&signature={signature}",
+        method=method,
+        headers={"X-MBX-APIKEY": keys["api_key"]},
+    )
+    context = ssl.create_default_context(cafile=ready["ca"])
+    urllib.request.urlopen(request, context=context, timeout=60).close()
+
+
+def a_person_trades_too(system: System) -> None:
+    """A person's order is charged in the budget and named in status while it rests; trading goes on."""
+    mark = next(p["mark_e9"] for p in system.status()["positions"] if p["symbol"] == "BTCUSDT") // 10**9
+    by_hand(
+        system, "POST", side="BUY", type="LIMIT", timeInForce="GTC", quantity="0.020",
+        price=f"{mark * 97 // 100}", newClientOrderId="by-hand",
+    )  # fmt: skip
+    shown = system.wait_status("it is shown", lambda s: any("not ours" in p for p in s["problems"]) and s, 30)
+    assert shown["state"] == "ACTIVE"
+    assert shown["budget"]["used_micros"] >= mark * 20_000 // 10 * 9 // 10  # 0.02 coins, shock 10 %
+    by_hand(system, "DELETE", origClientOrderId="by-hand")
+    system.wait_status("it is gone", lambda s: not s["problems"] and s["state"] == "ACTIVE", 30)
+
+
 def test_two_homes_on_one_account_stop_each_other(system: System) -> None:
-    """An engine of another home, then one of a copied home, then a bot of another home: each time the whole
-    system and the newcomer halt within five seconds and name each other, and the system resumes once the
-    other one is gone."""
+    """A person's order stops nothing. An engine of another home, then one of a copied home, then a bot of
+    another home: each time the whole system and the newcomer halt within five seconds and name each other,
+    and the system resumes once the other one is gone."""
     system.start()
     quoting(system)
+    a_person_trades_too(system)
     ours = read_instance(system.home / "home")
     assert ours.fate is Fate.KEPT
     copy = system.home / "copy-home"

@@ -307,7 +307,7 @@ def test_quotes_that_add_risk_are_withdrawn_while_in_doubt(play: Play, doubt: bo
         await case.start()
         desk = case.desk
         gate, bid = Gate(True, True, True, True), Quote(Outcome.YES, Side.BUY, cents(45), Size(10 * SHARE))
-        view = MarketView((bid,), gate, Price(450_000), None, OPEN.tick, True)
+        view = MarketView((bid,), gate, Price(480_000), None, OPEN.tick, True)
         desk.budget.beat(False, desk.script.now_ns())
         desk.engine.step({"0xc": view})
         await desk.settle_down()

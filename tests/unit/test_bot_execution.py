@@ -12,6 +12,7 @@ import pytest
 
 from bridge.ledger import Amounts, Ledger, now_ns
 from bridge.messages import ExecutionType, LedgerState, RejectReason, StrategyId
+from control import flight
 from polymarket_bot.api.errors_table import SubmitResult, Verdict
 from polymarket_bot.api.polymarket import CancelResult, MarketChoice, Prepared, Snapshot
 from polymarket_bot.execution.budget import LedgerBudget
@@ -64,6 +65,7 @@ class Script:
         self.events: list[str] = []
         self.refusals: list[RejectReason] = []
         self.hold_prepare = self.hold_submit = False
+        self.cancels_named = False
         self.release = asyncio.Event()
         self.answer = SubmitResult(Verdict.ACCEPTED)
         self.winning: int | None = None
@@ -104,6 +106,8 @@ class Script:
 
     async def cancel(self, order_ids: Sequence[str]) -> CancelResult:
         self.cancelled += order_ids
+        if self.cancels_named:
+            return CancelResult(frozenset(order_ids), {})
         return CancelResult(frozenset(), {order_id: "not found" for order_id in order_ids})
 
     async def cancel_all(self) -> CancelResult:
@@ -272,6 +276,28 @@ def test_a_cancelled_order_stays_charged_for_fills_not_yet_seen(play: Play) -> N
         assert desk.used() >= 6 * 450_000
         desk.engine.reconciler.on_trade(TradeUpdate("MATCHED", (fill_of(order.venue_order_id, "t2", 3),)))
         assert order.venue_order_id not in desk.engine.desk.orders
+
+    play(story)
+
+
+def test_an_order_whose_end_is_told_is_on_its_way_no_more(play: Play) -> None:
+    """Unanswered, then cancelled by its hash: until its fills are booked it stays charged, but whoever reads
+    the ledger meanwhile, a kill for one, need not wait for it to land. An answer that does not name it as
+    cancelled proves nothing."""
+
+    async def story(desk: Desk) -> None:
+        desk.script.answer = SubmitResult(Verdict.UNKNOWN)
+        order = await desk.live(10)
+
+        def in_flight() -> int:
+            seen = flight.parse(desk.ledger.path.read_bytes())
+            return len(seen.in_flight("polymarket"))
+
+        await desk.engine.desk.cancel_ids([order.venue_order_id])
+        assert order.slot >= 0 and in_flight() == 1
+        desk.script.cancels_named = True
+        await desk.engine.desk.cancel_ids([order.venue_order_id])
+        assert order.slot >= 0 and in_flight() == 0
 
     play(story)
 

@@ -223,7 +223,7 @@ def test_kill_works_without_the_runtime_folder(system: System) -> None:
     moved = system.paths.runtime.with_name("moved")
     system.paths.runtime.rename(moved)
     try:
-        killed = system.kill()
+        killed = system.kill("--venue", "binance")  # at the other one is looked for a minute
     finally:
         shutil.rmtree(system.paths.runtime, ignore_errors=True)
         moved.rename(system.paths.runtime)
@@ -241,7 +241,7 @@ def test_damaged_files_do_not_stop_a_kill(system: System) -> None:
     damaged.write_bytes(os.urandom(system.paths.ledger.stat().st_size))
     damaged.chmod(0o600)
     damaged.rename(system.paths.ledger)
-    killed = system.kill()
+    killed = system.kill("--venue", "binance")  # at the other one is looked for a minute
     assert killed.returncode == 0, killed.stdout + killed.stderr
     assert "ledger missing or damaged" in killed.stdout
     assert system.open_at_binance() == 0
@@ -524,7 +524,7 @@ def test_an_order_that_lands_after_the_first_look_is_cancelled_by_the_second(
 ) -> None:
     """What was on its way when everything was halted arrives behind the first sweep: once no order can be
     on its way any more, the venue is emptied and looked at again."""
-    monkeypatch.setitem(venues.VALIDITY_WINDOW_S, "binance", 3.0)  # room for a slow machine
+    monkeypatch.setattr(kill, "SECOND_LOOK_S", 3.0)  # room for a slow machine
     monkeypatch.setattr(kill, "TOTAL_S", 20.0)
     log = f"{system.ready['binance']['admin']}/log"
 

@@ -63,6 +63,17 @@ def test_sales_release_cost_in_proportion_and_move_the_days_result() -> None:
     assert before == picture()
 
 
+def test_the_wallet_that_our_books_expect_follows_where_the_venue_tells_by_how_much() -> None:
+    """The venue's own number for each fill is added to the expected cash of that venue, and of no other."""
+    rows = [
+        {"name": name, "participant": "x", "cash": {"known": known, "books_e8": 1000, "wallet_e8": 1000}}
+        for name, known in (("binance", True), ("polymarket", True), ("binance", False))
+    ]
+    told = [fill("1", "SELL", "62000", "0.001", wallet_e8=-7), fill("2", "SELL", "62000", "0.001")]
+    after = late_fills.with_fills({**picture(), "venues": rows}, told)["venues"]
+    assert [row["cash"]["books_e8"] for row in after] == [993, 1000, 1000]
+
+
 def test_a_sale_through_zero_opens_the_other_side() -> None:
     """What is more than was held is a position of its own, at its own price."""
     after = late_fills.with_fills(picture(), [fill("1", "SELL", "62000", "0.005")])
@@ -75,7 +86,7 @@ def test_a_sale_through_zero_opens_the_other_side() -> None:
 def test_tokens_that_our_books_never_had_are_not_shown_as_short() -> None:
     """A flatten also sells what another hand bought: our books say nothing of it, before or after."""
     sold = fill("1", "SELL", "0.5", "9", participant="polymarket_bot", venue="polymarket", symbol="X-YES")
-    assert late_fills.with_fills(picture(), [sold]) == picture()
+    assert late_fills.with_fills(picture(), [sold]) == {**picture(), "venues": []}
 
 
 def test_each_execution_is_recorded_once_and_counts_until_a_later_picture(tmp_path: Path) -> None:

@@ -558,6 +558,45 @@ def test_user_stream_faults(simulator: Simulator) -> None:
     drive(simulator, act)
 
 
+def test_an_order_that_has_not_arrived_is_not_known_and_lands_within_its_window(
+    simulator: Simulator,
+) -> None:
+    """Held in the network it is answered like one that never was: -2013 when asked for, -2011 when
+    cancelled. Then it lands and rests, and the referee's list tells when; one that comes when its recvWindow
+    is over is refused at its arrival."""
+
+    async def act(client: Client) -> None:
+        bid, _ = await client.quiet_market()
+        order = {"symbol": SYMBOL, "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "0.002"}
+        about = {"symbol": SYMBOL, "origClientOrderId": "held"}
+
+        async def hold(name: str, late_ms: int, window_ms: int) -> None:
+            await client.admin("/faults", {"late_order": 1, "late_ms": late_ms, "late_cut": 1})
+            async with client.socket("/ws-fapi/v1") as api:
+                params = order | {"price": f"{bid - 60:.1f}", "newClientOrderId": name}
+                await api.send_json(client.ws_request("order.place", **params, recvWindow=window_ms))
+                async with asyncio.timeout(WAIT_S):
+                    assert (await api.receive()).type is not aiohttp.WSMsgType.TEXT
+
+        await hold("held", 3000, 60_000)
+        assert (await client.call("GET", "/fapi/v1/order", **about))[1]["code"] == -2013
+        assert (await client.call("DELETE", "/fapi/v1/order", **about))[1]["code"] == -2011
+        asked_ms = now_ms()
+        async with asyncio.timeout(WAIT_S):
+            while not (landed := (await client.account())["accepted"]):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        assert landed[0]["client_order_id"] == "held" and landed[0]["time_ms"] >= asked_ms
+        assert (await client.call("GET", "/fapi/v1/order", **about))[1]["status"] == "NEW"
+
+        await hold("expired", 600, 100)
+        async with asyncio.timeout(WAIT_S):
+            while "recvWindow" not in str((await client.admin("/log"))["requests"][-1]):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        assert len((await client.account())["accepted"]) == 1
+
+    drive(simulator, act)
+
+
 def test_requests_that_are_lost_late_or_overtaken_by_a_fill(simulator: Simulator) -> None:
     """An order may never arrive, or land after its connection is gone; a cancel may stay unanswered, or
     come after its order was filled; user events may change places."""

@@ -13,10 +13,12 @@ from polymarket.models.data.activity import RedeemActivity, RewardActivity, Unkn
 from test_sim_polymarket_venue import Desk
 
 from simulators.admin import RefereeError, RequestLog
+from simulators.candles import Candles
 from simulators.polymarket_account import INITIAL_CASH_MICROS
 from simulators.polymarket_levers import MoneyLevers
 from simulators.polymarket_matching import BUY, NO, SELL, YES
 from simulators.polymarket_money import Money
+from simulators.polymarket_prices import PriceHistory
 from simulators.polymarket_rest import Rest
 from simulators.polymarket_signing import request_signature
 from simulators.polymarket_streams import Streams
@@ -40,7 +42,7 @@ def ask(desk: Desk, story: Callable[[Callable[..., Awaitable[Any]]], Awaitable[N
 
     async def main() -> None:
         log = RequestLog(desk.clock.now_ms)
-        rest = Rest(desk.venue, log, "gold")
+        rest = Rest(desk.venue, log, "gold", PriceHistory(desk.venue, Candles(desk.folder)))
         app = rest.application(Streams(desk.clock, desk.venue.faults, log))
         async with TestClient(TestServer(app)) as client:
 
@@ -255,6 +257,27 @@ def test_a_sale_that_is_not_mined_keeps_its_tokens_from_another(desk: Desk) -> N
     desk.place(YES, SELL, 4_000, 1_000)
     assert desk.venue.accounts.wallet(desk.address).tokens[desk.market.tokens[YES]] == 1_000
     assert "not enough balance" in desk.refusal(desk.body(YES, SELL, 6_000, 500)).text
+
+
+@pytest.mark.parametrize("unmined", [0, 1])
+def test_positions_show_what_is_on_the_chain(desk: Desk, unmined: int) -> None:
+    """The Data API shows a purchase from MINED on and a sale's tokens until then, switch or not."""
+    pull(desk, "exchange", {"type": "SPLIT", "slug": desk.market.slug, "size": "10"})
+    desk.venue.faults.set({"unmined_tokens": unmined})
+    desk.other(YES, SELL, 5_000, 2_000)
+    desk.place(YES, BUY, 5_000, 2_000)
+    desk.other(NO, BUY, 4_000, 500)
+    desk.place(NO, SELL, 4_000, 500)
+
+    async def held(get: Callable[..., Awaitable[Any]]) -> None:
+        rows = (await get("/v2/positions", user=desk.address))["data"]
+        sizes.append({row["outcome_index"]: row["current_size"] for row in rows})
+
+    sizes: list[dict[int, float]] = []
+    ask(desk, held)
+    desk.pass_ms(1_000)
+    ask(desk, held)
+    assert sizes == [{YES: 10, NO: 10}, {YES: 30, NO: 5}]
 
 
 def test_cached_balances_show_outside_money_after_an_update(desk: Desk) -> None:

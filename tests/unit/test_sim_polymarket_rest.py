@@ -182,6 +182,30 @@ def test_heartbeats_are_chained() -> None:
     assert beats.beat("key", second, 15_001) == (False, "")
 
 
+def test_price_history_in_both_hosts_forms(venue: Venue) -> None:
+    """The CLOB's points and the Data API's: the middle of the book, the other token the rest of a dollar."""
+    now, other = int(time.time()), venue.market["tokens"][1]["token_id"]
+    deadline = time.monotonic() + 60
+    while not (
+        points := venue.ask(f"/prices-history?market={venue.token}&startTs={now - 600}")[1]["history"]
+    ):
+        assert time.monotonic() < deadline, "no price was noted"
+    mid = float(venue.ask(f"/midpoint?token_id={venue.token}")[1]["mid"])
+    assert 0 < points[0]["p"] < 1 and points[0]["t"] % 60 == 0 and abs(points[-1]["p"] - mid) < 0.2
+    as_of = venue.ask(f"/v2/prices-history?token_id={venue.token}&as_of={now + 3600}")[1]
+    assert as_of["pagination"]["has_more"] is False and as_of["data"][0]["resolution_seconds"] == 0
+    yes = as_of["data"][0]["price"]
+    no = venue.ask(f"/v2/prices-history?token_id={other}&as_of={now + 3600}")[1]["data"][0]["price"]
+    assert abs(yes + no - 1) < 0.02
+    assert venue.ask(f"/v2/prices-history?token_id={venue.token}&as_of=1000")[1]["data"] == []
+    window = venue.ask(f"/v2/prices-history?token_id={venue.token}&start={now - 600}&end={now + 60}")[1][
+        "data"
+    ]
+    assert window[0]["price"] == points[0]["p"]
+    assert venue.ask(f"/v2/prices-history?token_id={venue.token}")[0] == 400
+    assert venue.ask(f"/prices-history?market={venue.token}&startTs=1&endTs=9999999")[0] == 400
+
+
 def test_the_data_api_lists_what_a_wallet_holds(venue: Venue) -> None:
     """Rows as the official client reads them, in pages; nothing for another wallet; a filter that is not
     modelled, or a question without a wallet, is refused."""

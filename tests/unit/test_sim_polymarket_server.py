@@ -322,6 +322,14 @@ def test_requests_that_are_lost_late_or_overtaken_by_a_fill(simulator: Simulator
                 while not (landed := await ids(client)):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
             assert len(landed) == 1, "the late one"
+            (accepted,) = simulator.account()["accepted"]
+            assert accepted["order_id"] == landed[0] and accepted["status"] == "LIVE"
+            absent = "0x" + "5a" * 32  # as one that has not arrived
+            unknown = await client.cancel_order(order_id=absent)
+            assert not unknown.canceled and list(unknown.not_canceled) == [absent]
+            with pytest.raises(RequestRejectedError) as refused:
+                await client.get_order(order_id=absent)
+            assert refused.value.status == 404
             await asyncio.to_thread(simulator.admin, "/faults", {"fill_before_cancel": 1})
             assert not (await client.cancel_all()).canceled
             async with simulator.socket("/ws/user", simulator.user_frame()) as user:

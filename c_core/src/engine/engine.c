@@ -52,7 +52,10 @@ static bool open_journal(struct engine *engine)
 static void judge_journal(struct engine *engine)
 {
     const struct journal_replayed *read = &engine->replayed;
-    if (read->damaged)
+    if (read->healed)
+        engine_say(engine, EVENT_WARNING, VENUE_NONE, 0, 0, "journal_was_damaged",
+                   "%.110s; an earlier run went on from there", read->text);
+    else if (read->damaged)
         engine_say(engine, EVENT_ERROR, VENUE_NONE, REJECT_JOURNAL, 0, "journal_damaged",
                    "%.110s; the venue's records fill the rest", read->text);
     if (read->headless)
@@ -67,8 +70,9 @@ static void judge_ledger_head(struct engine *engine)
 {
     uint8_t head[JOURNAL_DIGEST];
     const struct journal_replayed *read = &engine->replayed;
-    uint64_t sequence = (uint64_t)ledger_journal_head(engine->ledger, ROLE_ENGINE, head);
-    if (sequence == 0 || read->damaged)
+    uint64_t sequence =
+        (uint64_t)ledger_journal_head(engine->ledger, ROLE_ENGINE, engine->config.mode, head);
+    if (sequence == 0 || (read->damaged && !read->healed))
         return;
     if (read->records == 0)
         engine_journal_missing(engine, "the journal is gone: the ledger remembers records of it");
@@ -144,7 +148,8 @@ void engine_attach_page(struct engine *engine, struct page *page,
                         const struct participant_page *previous)
 {
     engine->page = page;
-    if (previous && previous->fills_total > 0 && engine->replayed.records == 0)
+    if (previous && previous->fills_total > 0 && previous->mode == engine->config.mode &&
+        engine->replayed.records == 0)
         engine_journal_missing(engine, "the journal is gone: the last run's page shows fills");
     if (!previous || previous->fills_total <= engine->content.fills_total)
         return;
@@ -187,7 +192,7 @@ static void tell_seal(struct engine *engine)
     if (!engine->ledger || sealed == engine->sealed_told)
         return;
     engine->sealed_told = sealed;
-    ledger_journal_put(engine->ledger, (int64_t)sealed, digest);
+    ledger_journal_put(engine->ledger, engine->config.mode, (int64_t)sealed, digest);
 }
 
 /* The journal is sealed, and its files are made and retired here, outside the path from tick to

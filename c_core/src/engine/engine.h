@@ -77,6 +77,7 @@ enum engine_counter {
     COUNTER_JOURNAL_DAMAGED = 23,
     COUNTER_BACKLOG_DROPPED = 24,
     COUNTER_JOURNAL_MISSING = 25, /* 1: today's journal was lost; its result is from the venue */
+    COUNTER_FOREIGN_OPEN = 26, /* orders of others on the account that rest now, and are charged */
     /* set by the owner of the duty cycle, with engine_set_counter */
     COUNTER_HEAP_CALLS = 40, /* between tick and order; a build with PURSER_HEAP_TRAP only */
     COUNTER_HEAP_SECTIONS = 41,

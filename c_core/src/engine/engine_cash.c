@@ -16,6 +16,8 @@
 #define CASH_AGAIN_NS    3000000000
 #define CASH_CONFIRM_NS  5000000000 /* after an event: its row is there by then */
 #define CASH_PATIENCE_NS 10000000000
+#define CASH_HALTED_NS   30000000000   /* between readings while it stays so */
+#define UNEXPLAINED      "UNEXPLAINED" /* the type of a difference that the books took over */
 #define CASH_TRIES       5 /* readings that something moved under, before the next minute */
 #define FILL_GRACE_NS    2000000000   /* between a position and the report of its fill */
 #define CLOCK_MARGIN_NS  1000000000   /* between the venue's clock and our idea of it */
@@ -143,6 +145,8 @@ void engine_read_cash(struct engine *engine, const struct journal_record *record
         .wall_ns = record->venue_wall_ns,
     };
     memcpy(report.asset, record->symbol, sizeof report.asset);
+    if (strncmp(record->execution_id, UNEXPLAINED, sizeof UNEXPLAINED - 1) == 0)
+        engine->restored.cash_halt = false;
     oms_execution_seen(&engine->oms, record->venue, record->symbol, record->execution_id, false);
     cash_row(cash, &report);
     cash->books_e8 = record->wallet_e8;
@@ -324,10 +328,17 @@ static void doubt(struct engine *engine, struct engine_venue *ev)
                    dollars(ev->wallet_e8).text, dollars(expected).text,
                    (long long)(ev->wallet_e8 - expected));
     }
-    look_again(engine, ev, CASH_AGAIN_NS);
+    look_again(engine, ev, engine->view.state < LEDGER_HALTED ? CASH_AGAIN_NS : CASH_HALTED_NS);
     if (engine->now_ns - ev->cash_doubt_ns >= CASH_PATIENCE_NS &&
         engine->view.state < LEDGER_HALTED)
         engine_halt(engine, HALT_CASH, "the venue's cash differs from our books and stays so");
+}
+
+/* After a halt for cash only a person lets trading begin again, in this run or the next. */
+static bool is_accepted(const struct engine *engine, const struct engine_venue *ev)
+{
+    return (ev->cash_accepted && ev->cash_doubt_ns != 0) ||
+           (engine->restored.cash_halt && engine->view.state < LEDGER_HALTED);
 }
 
 /* A person resumed after a halt for cash: the books take the wallet over. What was lost counts as a
@@ -342,10 +353,9 @@ static void take_over(struct engine *engine, struct engine_venue *ev)
         .wall_ns = ev->wallet_wall_ns + 1,
         .asset = "USDT",
     };
-    snprintf(report.key, sizeof report.key, "UNEXPLAINED:%lld", (long long)ev->wallet_wall_ns);
-    ev->cash_accepted = false;
+    snprintf(report.key, sizeof report.key, UNEXPLAINED ":%lld", (long long)ev->wallet_wall_ns);
+    engine->restored.cash_halt = false;
     engine_on_cash(engine, ev->venue, &report);
-    ev->cash.rows_count = ev->cash.rows_count > 0 ? ev->cash.rows_count - 1 : 0;
     engine_say(engine, EVENT_WARNING, ev->venue->id, 0, 0, "cash_taken_over",
                "after resume the books follow the wallet: %s without an explanation",
                dollars(difference).text);
@@ -368,7 +378,7 @@ void engine_judge_cash(struct engine *engine, struct engine_venue *ev)
     ev->wallet_told = ev->cash_read = false;
     ev->wallet_ns = engine->now_ns;
     if (ev->fills != ev->fills_when_asked || ev->movements != ev->movements_when_asked) {
-        if (ev->cash_tries++ < CASH_TRIES)
+        if (ev->cash_doubt_ns != 0 || ev->cash_tries++ < CASH_TRIES)
             look_again(engine, ev, CASH_AGAIN_NS);
         return;
     }
@@ -378,7 +388,7 @@ void engine_judge_cash(struct engine *engine, struct engine_venue *ev)
         journal_sums(engine, ev->venue->id, &ev->cash);
     } else if (cash_agrees(&ev->cash, ev->wallet_e8)) {
         agreed(engine, ev);
-    } else if (ev->cash_accepted && ev->cash_doubt_ns != 0) {
+    } else if (is_accepted(engine, ev)) {
         take_over(engine, ev);
         agreed(engine, ev);
     } else {

@@ -47,6 +47,7 @@ static void uncharge(struct engine *engine, struct engine_stranger *order)
     if (!order->rests)
         return;
     order->rests = false;
+    engine->content.counters[COUNTER_FOREIGN_OPEN]--;
     exposure_remove(&market->exposure, EXPOSURE_STRANGER | order->venue_order_id);
     engine_market_changed(engine, market);
 }
@@ -80,6 +81,7 @@ static void charge(struct engine *engine, struct engine_market *market,
         return;
     }
     order->rests = true;
+    engine->content.counters[COUNTER_FOREIGN_OPEN]++;
     engine_market_changed(engine, market);
 }
 

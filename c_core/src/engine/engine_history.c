@@ -16,11 +16,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define E18_PER_MICRO  1000000000000
-#define PAUSE_NS       100000000
-#define NS_PER_DAY     86400000000000
-#define NS_PER_MS      1000000
-#define TEXT_OF_AN_END "the day's result is made of the venue's own records before anything is sent"
+#define E18_PER_MICRO 1000000000000
+#define PAUSE_NS      100000000
+#define RECENT_FILLS  1000
+#define NS_PER_DAY    86400000000000
+#define NS_PER_MS     1000000
+#define WHAT_FOLLOWS  "the day's result is made of the venue's own records before anything is sent"
 
 void engine_journal_missing(struct engine *engine, const char *why)
 {
@@ -29,7 +30,7 @@ void engine_journal_missing(struct engine *engine, const char *why)
     engine->history.told = true;
     engine->content.counters[COUNTER_JOURNAL_MISSING] = 1;
     engine_say(engine, EVENT_ERROR, VENUE_NONE, REJECT_JOURNAL, 0, "journal_missing", "%.90s; %s",
-               why, TEXT_OF_AN_END);
+               why, WHAT_FOLLOWS);
 }
 
 int64_t engine_day_start_ms(const struct engine *engine)
@@ -181,6 +182,14 @@ static void rebuild_market(struct engine *engine, struct engine_market *market,
     engine_market_changed(engine, market);
 }
 
+/* Of each market's fills the newest are written down: as many as a venue tells of when it is asked
+ * without a beginning. */
+static bool is_recent(const struct history *history, int n)
+{
+    return n + RECENT_FILLS >= history->count ||
+           history->fills[n + RECENT_FILLS].market != history->fills[n].market;
+}
+
 /* The fills are known from now on: whoever tells of them again is not believed twice. */
 static void write_down(struct engine *engine, struct engine_venue *ev)
 {
@@ -196,6 +205,8 @@ static void write_down(struct engine *engine, struct engine_venue *ev)
         reconcile_execution(&ev->reconcile, report.execution_id);
         oms_execution_seen(&engine->oms, ev->venue->id, market->instrument->symbol,
                            report.execution_id, false);
+        if (!is_recent(&engine->history, n))
+            continue;
         journal_prepare(engine->journal);
         engine_journal_adopted(engine, market, &report);
     }

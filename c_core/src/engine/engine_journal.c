@@ -148,6 +148,8 @@ static void read_control(struct engine *engine, const struct journal_record *rec
     }
     if (record->execution_type == JOURNAL_CONTROL_LATE)
         engine->restored.late_micros = record->position_e9;
+    if (record->execution_type == JOURNAL_CONTROL_HALT && record->position_e9 == HALT_CASH)
+        engine->restored.cash_halt = true;
     if (record->execution_type == JOURNAL_CONTROL_FILLS)
         engine->content.fills_total = record->position_e9;
     if (record->execution_type == JOURNAL_CONTROL_ADOPTED && record->execution_id[0])
@@ -218,7 +220,8 @@ int engine_restore(struct engine *engine)
     take_restored_day(engine);
     if (engine->replayed.head_generation > engine->restored.generation)
         engine->restored.generation = engine->replayed.head_generation;
-    engine->content.counters[COUNTER_JOURNAL_DAMAGED] = engine->replayed.damaged;
+    engine->content.counters[COUNTER_JOURNAL_DAMAGED] =
+        engine->replayed.damaged && !engine->replayed.healed;
     return 0;
 }
 

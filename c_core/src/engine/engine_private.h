@@ -55,6 +55,7 @@ struct restored {
     char since[RESTORED_VENUES][48]; /* newest execution per venue */
     struct cash cash[RESTORED_VENUES];
     bool cash_claimed[RESTORED_VENUES];
+    bool cash_halt; /* the last run halted because cash differed, and nobody has settled it */
 };
 
 /* A fill of today at the venue; in the order of the venue's numbers. */

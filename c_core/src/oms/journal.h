@@ -77,6 +77,7 @@ struct journal_replayed {
     uint64_t last_sequence;
     int segments;
     bool damaged;    /* stopped before the end of what was written, or of what the head covers */
+    bool healed;     /* … and an earlier run had found it, and gone on from there */
     bool distrusted; /* another journal than the head remembers: nothing was read of it */
     bool headless;   /* there are seals, and no head: an end that is missing cannot be seen */
     uint64_t head_sequence, missing; /* what the head covers; how many records of it are not here */

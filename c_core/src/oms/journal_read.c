@@ -152,6 +152,7 @@ struct walk {
     int count;
     struct journal_replayed *out;
     struct anchor anchor;
+    int damaged_at;             /* newest segment with damage */
     bool begun;                 /* a record was read: the next must follow it */
     bool headed;                /* head is what the home folder remembers */
     struct journal_record head; /* … of the newest seal */
@@ -164,14 +165,29 @@ static bool is_good(const struct walk *walk, const struct journal_record *record
            record->version == JOURNAL_VERSION;
 }
 
-static void damaged(struct walk *walk, const char *what, int number, size_t n)
+/* The newest damage is the one that is told: of older ones an earlier run has told. A segment
+ * behind damage that does not follow is not news: it is what the damage cost. */
+static void damaged(struct walk *walk, const char *what, int at, size_t n)
 {
     struct journal_replayed *out = walk->out;
-    if (!out->damaged)
-        snprintf(out->text, sizeof out->text,
-                 "journal-%08d.bin %s at record %zu; read up to sequence %llu", number, what, n,
-                 (unsigned long long)out->last_sequence);
+    if (out->damaged && walk->segments[at].accepted == 0 && n == 0)
+        return;
+    snprintf(out->text, sizeof out->text,
+             "journal-%08d.bin %s at record %zu; read up to sequence %llu",
+             walk->segments[at].number, what, n, (unsigned long long)out->last_sequence);
     out->damaged = true;
+    walk->damaged_at = at;
+}
+
+/* An earlier run had found the damage: it began a segment behind it, and what the head covers is
+ * here. */
+static bool is_healed(const struct walk *walk)
+{
+    bool goes_on = false;
+    for (int n = walk->damaged_at + 1; n < walk->count; n++)
+        goes_on = goes_on || walk->segments[n].accepted > 0;
+    return walk->out->damaged && goes_on && !walk->out->distrusted && walk->headed &&
+           walk->out->last_sequence >= walk->head.sequence;
 }
 
 /* Back to the last seal that fits. Records behind it may have been rewritten. */
@@ -211,7 +227,7 @@ static void walk_segment(struct walk *walk, int at)
         if (seal && !journal_chain_check(&out->chain, record)) {
             walk->begun = true;
             fall_back(walk, at);
-            damaged(walk, "does not fit its chain (a record was rewritten)", segment->number, n);
+            damaged(walk, "does not fit its chain (a record was rewritten)", at, n);
             return;
         }
         if (!seal)
@@ -223,13 +239,14 @@ static void walk_segment(struct walk *walk, int at)
             walk->anchor = (struct anchor){at, n + 1, record->sequence, out->chain};
     }
     if (!blank_from(segment, n))
-        damaged(walk, "is damaged", segment->number, n);
+        damaged(walk, "is damaged", at, n);
 }
 
 /* What the head says of records that are not there, or of a journal that is another one. */
 static void judge_head(struct walk *walk)
 {
     struct journal_replayed *out = walk->out;
+    out->healed = is_healed(walk);
     out->headless = !walk->headed && out->chain.sealed != 0;
     if (!walk->headed)
         return;
