@@ -135,7 +135,7 @@ bench: trader $(BENCHMARKS)
 
 ## c-tests: build the C test programs (pytest runs them)
 .PHONY: c-tests
-c-tests: $(C_TESTS)
+c-tests: $(C_TESTS) $(BUILD)/tests/stand_in
 
 # Most tests wait for processes: two at a time fit on two cores.
 WORKERS ?= 2
@@ -159,6 +159,11 @@ SEED ?= 1
 .PHONY: soak
 soak: trader
 	$(PYTHON) tests/scenario/chaos.py --seconds $(SOAK_S) --seed $(SEED)
+
+## flips: each bit of the ledger before its slots flipped, and killed after (FLIPS=60 draws so many)
+.PHONY: flips
+flips: trader c-tests
+	$(PYTHON) tests/unit/control_flips.py $(FLIPS)
 
 KILLS ?= 200
 SYSTEMS ?= 4

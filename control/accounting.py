@@ -7,10 +7,11 @@ fees_e8, cash_flow_micros.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from control import access, venues
 from control.records import Record, read_json
+from control.shapes import ACCOUNT_KEY, has_shape
 from control.status import snapshot
 
 if TYPE_CHECKING:
@@ -111,15 +112,23 @@ def accounts(paths: Paths) -> Record:
         if ready is not None and place.simulator and not place.problem:
             try:
                 account = httpx.get(f"{ready['admin']}/account", timeout=5.0, trust_env=False).json()
-            except (httpx.HTTPError, KeyError, ValueError):
+            except (httpx.HTTPError, httpx.InvalidURL, KeyError, ValueError):
                 account = None
         source = "the running venue"
         if account is None:
             kept = paths.sim_state(name) / "account.json"
             account, source = read_json(kept), str(kept)
-        if account is not None:
+        if is_account(account):
             result[name] = {"source": source, **_summary(account), "account": account}
     return {"schema_version": 1, "venues": result}
+
+
+def is_account(account: Record | None) -> TypeGuard[Record]:
+    """An account as the simulators write it: by key, and nothing else in the place of its lists."""
+    if not isinstance(account, dict):
+        return False
+    keys = account.get("keys") or account.get("accounts") or {}
+    return isinstance(keys, dict) and all(has_shape(key, ACCOUNT_KEY) for key in keys.values())
 
 
 def _summary(account: Record) -> Record:

@@ -73,7 +73,10 @@ def running_budget(paths: Paths) -> Budget | None:
     if supervisor_process(paths) is None:
         return None
     content = shared.about_supervisor(paths)
-    return Budget.model_validate(content["budget"]) if "budget" in content else None
+    try:
+        return Budget.model_validate(content["budget"]) if "budget" in content else None
+    except ValueError:  # of a damaged file: what a start would use is shown instead
+        return None
 
 
 def show(paths: Paths, folder: Path) -> Record:

@@ -135,7 +135,7 @@ def load(model: type[ModelT], path: Path) -> ModelT:
         ) from None
     except OSError as error:
         raise ControlError(f"{path} cannot be read: {error.strerror}.", Exit.CONFIGURATION) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ControlError(f"{path} is not JSON: {error}. Correct it there.", Exit.CONFIGURATION) from None
     try:
         return model.model_validate(content)

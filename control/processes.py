@@ -7,6 +7,7 @@ never reach a stranger who was given the same number in between.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -42,6 +43,8 @@ class FoundProcess:
 
 
 def _stat_fields(pid: int) -> list[str] | None:
+    if not 0 < pid < 1 << 31:  # from a file or from shared memory: no process has such a number
+        return None
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except (OSError, ValueError):
@@ -87,8 +90,12 @@ def send_signal(process: ProcessId, number: int) -> bool:
     """Signal exactly this process. False when it is already gone. PermissionError passes through."""
     try:
         descriptor = os.pidfd_open(process.pid)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError, ValueError):
         return False
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # no process has such a number
+            return False
+        raise
     try:
         if not is_alive(process):
             return False

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from control.event_chain import ChainedFile, plain
 from control.records import Record, RecordFile, last_records, read_records
+from control.shapes import EVENT, FILL
 
 FILLS_FILE = "fills.jsonl"
 EVENTS_FILE = "events.jsonl"
@@ -126,9 +127,9 @@ def write_event(folder: Path, source: str, name: str, *, level: str = "info", **
 
 def recorded_fills(folder: Path, count: int) -> list[Record]:
     """The newest fills of the file, oldest first."""
-    return last_records(folder / FILLS_FILE, count)
+    return last_records(folder / FILLS_FILE, count, shape=FILL)
 
 
 def recorded_events(folder: Path, count: int) -> list[Record]:
     """The newest events of the file, oldest first."""
-    return [plain(record) for record in last_records(folder / EVENTS_FILE, count)]
+    return [plain(record) for record in last_records(folder / EVENTS_FILE, count, shape=EVENT)]

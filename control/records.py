@@ -10,11 +10,15 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from control.shapes import INT64, Shape, has_shape
+
 Record = dict[str, Any]
+READ_MAX = 64 << 20
 _BLOCK = 65536
 
 
@@ -93,28 +97,28 @@ def read_records(path: Path, kept: int = 3) -> Iterator[Record]:
         try:
             with rotated(path, number).open("rb") as file:
                 for line in file:
-                    record = _parsed(line)
+                    record = _parsed(line, None)
                     if record is not None:
                         yield record
         except FileNotFoundError:
             continue
 
 
-def last_records(path: Path, count: int, kept: int = 3) -> list[Record]:
+def last_records(path: Path, count: int, kept: int = 3, shape: Shape = None) -> list[Record]:
     """The newest `count` records, oldest first. Reads from the end, so the size of the files does not
-    matter."""
+    matter. Lines of another shape are passed over, as damaged ones are."""
     found: list[Record] = []
     for number in range(kept + 1):
         if len(found) < count:
-            found = _tail(rotated(path, number), count - len(found)) + found
+            try:
+                found = _tail(rotated(path, number), count - len(found), shape) + found
+            except OSError:  # a view shows what it can
+                continue
     return found
 
 
-def _tail(path: Path, count: int) -> list[Record]:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except (FileNotFoundError, PermissionError):  # a view shows what it can
-        return []
+def _tail(path: Path, count: int, shape: Shape) -> list[Record]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         at = os.fstat(descriptor).st_size
         data = b""
@@ -128,17 +132,42 @@ def _tail(path: Path, count: int) -> list[Record]:
     lines = data.splitlines(keepends=True)
     if at > 0:
         del lines[0]
-    return [record for line in lines if (record := _parsed(line)) is not None][-count:]
+    return [record for line in lines if (record := _parsed(line, shape)) is not None][-count:]
 
 
-def _parsed(line: bytes) -> Record | None:
+def _parsed(line: bytes, shape: Shape) -> Record | None:
     if not line.endswith(b"\n"):
         return None
-    try:
-        record = json.loads(line)
-    except ValueError:
+    record = parsed_json(line)
+    if not isinstance(record, dict) or (shape is not None and not has_shape(record, shape)):
         return None
-    return record if isinstance(record, dict) else None
+    return record
+
+
+def parsed_json(text: str | bytes) -> Any:
+    """The value, or None when it is not JSON, nested without end, or has a number that is none of ours."""
+    try:
+        return json.loads(text, parse_int=_int64, parse_float=_finite, parse_constant=_refused)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _int64(text: str) -> int:
+    number = int(text)
+    if not -INT64 <= number < INT64:
+        raise ValueError("a number beyond 64 bits")
+    return number
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError("a number beyond all bounds")
+    return number
+
+
+def _refused(text: str) -> float:
+    raise ValueError(f"{text} is no number")
 
 
 def write_atomically(path: Path, content: Record, *, durable: bool = False) -> None:
@@ -170,10 +199,21 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def read_json(path: Path) -> Record | None:
-    """A JSON object from a file, or None when it is missing or not one."""
+def read_json(path: Path, shape: Shape = None) -> Record | None:
+    """A JSON object from a file, or None when it is missing, not one, or not of the shape."""
     try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError):
+        content = parsed_json(_whole_file(path))
+    except OSError:
         return None
-    return content if isinstance(content, dict) else None
+    if not isinstance(content, dict) or (shape is not None and not has_shape(content, shape)):
+        return None
+    return content
+
+
+def _whole_file(path: Path) -> bytes:
+    """A plain file of bounded size: nothing here waits for a pipe or reads a device without end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, f"{path} is no plain file")
+        return file.read(READ_MAX)

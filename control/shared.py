@@ -18,6 +18,7 @@ from bridge.ledger import Amounts, Ledger, LedgerError, LedgerView, now_ns
 from control import words
 from control.processes import FoundProcess, ProcessId, find_ours, is_alive
 from control.records import Record, read_json
+from control.shapes import SUPERVISOR
 
 if TYPE_CHECKING:
     from bridge.paths import Paths
@@ -334,14 +335,13 @@ def reason_text(number: int) -> str:
 def about_supervisor(paths: Paths) -> Record:
     """supervisor.json, or an empty object when it is missing or not as the supervisor writes it: no
     command may fail over it, least of all a kill."""
-    about = read_json(paths.supervisor_json) or {}
-    children = about.get("children")
-    whole = isinstance(children, list) and all(_is_process(child) for child in [about, *children])
-    return about if whole and all(isinstance(child.get("name"), str) for child in children or []) else {}
-
-
-def _is_process(record: Any) -> bool:
-    return isinstance(record, dict) and all(isinstance(record.get(key), int) for key in ("pid", "start_time"))
+    about = read_json(paths.supervisor_json, SUPERVISOR)
+    if about is None:
+        return {}
+    for child in about["children"]:
+        child.setdefault("state", "running")
+        child.setdefault("restarts", 0)
+    return about
 
 
 def known_processes(paths: Paths, ledger: Ledger | None) -> list[FoundProcess]:

@@ -18,6 +18,7 @@ from control.lost_records import lost_records
 from control.processes import FoundProcess, ProcessId
 from control.recorder import recorded_events, recorded_fills
 from control.records import Record, read_json
+from control.shapes import is_picture
 
 if TYPE_CHECKING:
     from bridge.paths import Paths
@@ -63,7 +64,8 @@ def snapshot(paths: Paths) -> Record:
             if running
             else []
         )
-        + alone,
+        + alone
+        + _damage(paths),
         "uptime_s": _uptime_s(about) if running else 0,
         "taken_wall_ns": time.time_ns(),
         "as_of_wall_ns": None if running or alone else _last_page_wall_ns(pages, now_ns),
@@ -85,6 +87,7 @@ def snapshot(paths: Paths) -> Record:
 def _kept(paths: Paths, found: list[FoundProcess]) -> Record:
     latched = is_latched(paths.latch)
     kept = read_json(paths.mode_home / "last.json")
+    kept = kept if is_picture(kept) else None
     state = "HALTED" if latched else "STOPPED"
     rows: list[Record] = []
     _add_found(rows, found)
@@ -235,6 +238,12 @@ def _add_found(rows: list[Record], found: list[FoundProcess]) -> None:
             rows.append(row)
         else:
             rows[gone] = row
+
+
+def _damage(paths: Paths) -> list[str]:
+    """A sentence when the ledger is not as it was written: what is shown of it is what could be read."""
+    text = shared.ledger_damage(paths)
+    return [f"{text}; `control kill` works all the same"] if text is not None else []
 
 
 def _left_running(found: list[FoundProcess]) -> list[str]:

@@ -12,7 +12,6 @@ from control import access, processes, shared, venues
 from control.errors import ControlError, Exit
 from control.latch import actor, is_latched
 from control.recorder import FillRecorder, write_event
-from control.records import read_json
 from control.status import supervisor_process
 from control.sweep import cancel_until_none
 from control.words import PARTICIPANTS
@@ -41,7 +40,7 @@ def stop(paths: Paths, say: Say, keep_venues: bool = False) -> None:
         if left:
             say("The supervisor does not end; it is killed")
             processes.terminate(left, grace_s=0.0)
-    about = (read_json(paths.supervisor_json) or {}) if supervisor is not None else {}
+    about = shared.about_supervisor(paths) if supervisor is not None else {}
     problems: list[str] = list(about.get("unverified", []))
     leftovers = shared.all_live_processes(paths)
     ending = [entry for entry in leftovers if not (keep_venues and entry.name.startswith("sim-"))]

@@ -31,6 +31,7 @@ import httpx
 
 from control.printable import printable
 from control.records import read_json
+from control.shapes import READY
 
 if TYPE_CHECKING:
     from control.flight import Order
@@ -151,7 +152,7 @@ class _Http:
         """Status and parsed JSON. VenueError when there is no answer or no JSON in it."""
         try:
             answer = await self._client.request(method, url, headers=headers, content=body)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             reason = str(error) or type(error).__name__
             raise VenueError(f"no answer: {reason}") from None
         try:
@@ -564,10 +565,10 @@ def open_venue(name: str, ready: dict[str, Any], timeout_s: float) -> BinanceVen
     """The client of a venue from its ready line. VenueError when the line lacks something."""
     try:
         return BinanceVenue(ready, timeout_s) if name == "binance" else PolymarketVenue(ready, timeout_s)
-    except (KeyError, ValueError, OSError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, OSError, httpx.InvalidURL) as error:
         raise VenueError(f"its address or key is incomplete ({type(error).__name__}: {error})") from None
 
 
 def read_ready(path: Path) -> dict[str, Any] | None:
     """A venue's ready line as the supervisor kept it, or None."""
-    return read_json(path)
+    return read_json(path, READY)

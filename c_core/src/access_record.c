@@ -167,9 +167,10 @@ int access_record_write(uint64_t *fingerprint, const struct engine_paths *paths,
     free(text);
     if (home == 0 || runtime == 0)
         return STATUS_OK;
-    snprintf(error, CONFIG_ERROR,
-             "where the engine trades cannot be recorded, neither in %.200s/access (%s) nor beside the "
-             "ledger (%s); make room there, or fix their rights",
-             paths->mode_home, strerror(-home), strerror(-runtime));
+    snprintf(
+        error, CONFIG_ERROR,
+        "where the engine trades cannot be recorded, neither in %.200s/access (%s) nor beside the "
+        "ledger (%s); make room there, or fix their rights",
+        paths->mode_home, strerror(-home), strerror(-runtime));
     return STATUS_IO;
 }

@@ -1487,6 +1487,24 @@ static void a_rewritten_record_is_found(void)
     end();
 }
 
+/* A folder or a link in a segment's place is named, with what to do; nothing is made beside it. */
+static void a_segment_that_is_no_file_is_named(void)
+{
+    char path[160];
+    for (int n = 0; n < 2; n++) {
+        begin_with_limit(1000);
+        snprintf(path, sizeof path, "%s/journal-00000003.bin", journal_folder);
+        CHECK((n == 0 ? mkdir(path, 0700) : symlink("elsewhere", path)) == 0);
+        CHECK(engine_new(&config) == NULL);
+        CHECK(strstr(status_text(), "journal-00000003.bin") != NULL);
+        CHECK(strstr(status_text(), n == 0 ? "a folder" : "a symbolic link") != NULL);
+        CHECK(strstr(status_text(), "remove it") != NULL);
+        CHECK((n == 0 ? rmdir(path) : unlink(path)) == 0);
+    }
+    begin_engine();
+    end();
+}
+
 /* A difference between our position and the venue's that stays halts trading. */
 static void mismatch_halts(void)
 {
@@ -2497,6 +2515,7 @@ int main(void)
     a_carried_position_opens_at_the_venues_mark();
     a_fill_between_the_answers_counts_once();
     a_rewritten_record_is_found();
+    a_segment_that_is_no_file_is_named();
     mismatch_halts();
     hedges_to_a_target();
     a_flattened_account_stays_flat();

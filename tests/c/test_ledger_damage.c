@@ -1,4 +1,5 @@
 /* The ledger with damaged memory: what it then allows (nothing new), and what it never loses. */
+#include "../../bridge/allocate.h"
 #include "../../bridge/channel.h"
 #include "../../bridge/ledger.h"
 #include "../../bridge/ledger_private.h"
@@ -183,7 +184,7 @@ static void test_each_flipped_bit_of_the_rights_denies_and_halts(void)
 {
     struct ledger *supervisor = fresh();
     struct ledger *engine = joined(ROLE_ENGINE);
-    struct ledger_shared *whole = malloc(sizeof *whole);
+    struct ledger_shared *whole = ALLOCATE(struct ledger_shared);
     struct ledger_view view;
     int64_t granted[2];
     int64_t *word;
@@ -255,7 +256,7 @@ static void test_absurd_amounts_deny(void)
                                      1LL << 62, INT64_MAX};
     struct ledger *supervisor = fresh();
     struct ledger *engine = joined(ROLE_ENGINE);
-    struct ledger_shared *whole = malloc(sizeof *whole);
+    struct ledger_shared *whole = ALLOCATE(struct ledger_shared);
     struct ledger_participant *lines = supervisor->shared->participants;
 
     REQUIRE(whole != NULL);
@@ -392,7 +393,7 @@ static void test_each_flipped_bit_of_the_lock_is_survived(void)
 {
     struct ledger *supervisor = fresh();
     struct ledger *engine = joined(ROLE_ENGINE);
-    struct ledger_shared *whole = malloc(sizeof *whole);
+    struct ledger_shared *whole = ALLOCATE(struct ledger_shared);
     struct ledger_header *header = &supervisor->shared->header;
     const int bits = 8 * (int)sizeof header->mutex;
 

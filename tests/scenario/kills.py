@@ -51,6 +51,9 @@ HELD_MAX_MS = 9000
 WINDOW_MS = (200, 5000)
 TRADE_S = 180.0  # until both venues have orders, on a busy machine
 CAUGHT_S = 6.0  # until orders were caught on their way
+# Ticks from the fair value: close to it, an order that comes late often crosses the book and is refused, so
+# that nobody ever sees it; far from it, it rests or fills.
+CLOSE, FAR = 1, 4
 MARGIN_MS = 700  # two looks of a kill, and what stands between two clocks' readings
 UNVERIFIED, PARTLY = 7, 6
 
@@ -101,10 +104,11 @@ class Outcome:
     unknown: int = 0
     repeated: int = 0
     said: str = ""
+    why: str = ""
 
     def __str__(self) -> str:
         caught = " ".join(f"{venue}:{number}" for venue, number in self.caught.items())
-        return f"exit {self.code} in {self.seconds:.1f} s, caught {caught}, unknown {self.unknown}"
+        return f"exit {self.code} in {self.seconds:.1f} s, caught {caught}, unknown {self.unknown}{self.why}"
 
 
 class Site:
@@ -141,7 +145,8 @@ class Site:
         settings["quoter"] |= {"requote_ticks": 2, "levels": 2}
         (self._config / "binance_sim.json").write_text(json.dumps(settings))
         bot = json.loads((ROOT / "config" / "polymarket_sim.json").read_text())
-        bot["strategy"] |= {"requote_interval_ms": 100, "tolerance_ticks": 0}
+        spread = CLOSE if case.seed % 2 else FAR
+        bot["strategy"] |= {"requote_interval_ms": 100, "tolerance_ticks": 0, "half_spread_ticks": spread}
         (self._config / "polymarket_sim.json").write_text(json.dumps(bot))
         self.system.start("--config", str(self._config))
         self.system.wait(
@@ -238,11 +243,11 @@ class Site:
         if told["binance"]:
             raise Violation(f"a window that has ended leaves no doubt: {text}")
         doubted = [order.query_id for order in flight.read(self.paths).in_flight("polymarket")]
-        came = {
-            row["order_id"]
-            for row in self.system.account("polymarket")["accepted"]
-            if began_ms + MARGIN_MS < row["time_ms"] < ended_ms - MARGIN_MS
-        }
+        accepted = {row["order_id"]: row["time_ms"] for row in self.system.account("polymarket")["accepted"]}
+        came = {name for name, at in accepted.items() if began_ms + MARGIN_MS < at < ended_ms - MARGIN_MS}
+        never = len([name for name in doubted if name not in accepted])
+        early = len([name for name in doubted if name in accepted and name not in came])
+        outcome.why = f" ({never} never accepted, {early} accepted and ended before the kill looked)"
         if told["polymarket"] > len([name for name in doubted if name not in came]):
             raise Violation(f"of unknown fate, and the venue had it: {doubted} {came}\n{outcome.said}")
 

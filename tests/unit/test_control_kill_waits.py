@@ -165,7 +165,6 @@ def test_a_first_look_that_fails_does_not_end_the_kill(venues: System) -> None:
         (VenueResult("binance", open_orders=1), 6, "1 STILL OPEN"),
         (VenueResult("polymarket", unknown=2), 6, "2 OF UNKNOWN FATE"),
         (VenueResult("polymarket", unread="orders on their way cannot be counted"), 6, "cannot be counted"),
-        (VenueResult("polymarket", flat="NOT FLAT: x"), 6, "NOT FLAT"),
         (VenueResult("polymarket", problem="no answer"), 7, "UNVERIFIED"),
         (VenueResult("polymarket", problem="no answer", nothing="seen empty"), 0, "seen empty"),
     ],

@@ -8,7 +8,8 @@
  *   engine_venues.c   sessions, instruments, books, reconcile
  *   engine_ledger.c   totals, reprice, halts, leases
  *   engine_day.c      the end of a day, fills of a closed one, and what a suspend makes stale
- *   engine_cash.c     money and positions that move without a fill; the wallet
+ *   engine_cash.c     money that moves without a fill; the wallet
+ *   engine_position.c positions that change without a fill
  *   engine_journal.c  what a restart restores, and the checkpoint
  *   engine_history.c  the day of which no journal tells, made of the venue's own records
  *   engine_page.c     status page and telemetry
@@ -300,6 +301,8 @@ void engine_cash_asked(struct engine *engine, struct engine_venue *ev);
 void engine_judge_cash(struct engine *engine, struct engine_venue *ev);
 void engine_cash_resumed(struct engine *engine);
 bool engine_cash_doubted(const struct engine *engine);
+
+/* engine_position.c */
 void engine_on_position_changed(void *context, struct venue *venue,
                                 const struct instrument *instrument, struct quantity position,
                                 int64_t entry_e9, bool after_fill);

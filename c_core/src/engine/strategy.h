@@ -33,7 +33,7 @@ struct engine_market {
     struct pnl pnl;
     int64_t strategy_lots[8]; /* position by enum strategy_id: whose fills made it */
     bool delegated;           /* another process reserves and books for this venue */
-    /* what the venue's stream told last of our position, engine_cash.c */
+    /* what the venue's stream told last of our position, engine_position.c */
     int64_t told_lots, told_entry_e9;
     int64_t told_due_ns; /* when a report of its fill should have come; 0: not waited for */
     bool told_by_hand;   /* it changed without a fill, and the books do not follow yet */
