@@ -20,7 +20,7 @@ from pathlib import Path
 import cffi  # type: ignore[import-untyped]
 
 HERE = Path(__file__).resolve().parent
-HEADERS = ("protocol.h", "ledger.h", "page.h", "channel.h", "crc32c.h", "instance.h")
+HEADERS = ("protocol.h", "wall_clock.h", "ledger.h", "page.h", "channel.h", "crc32c.h", "instance.h")
 COMPILE_FLAGS = HERE.parent / "setup" / "compile-flags.sh"
 FLAGS = ["-std=c17", "-D_GNU_SOURCE", "-fno-strict-aliasing"]
 CONSTANT = r"^#define +([A-Z][A-Z0-9_]*) +(?:0x[0-9A-Fa-f]+|[0-9]+)\b"

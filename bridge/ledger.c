@@ -222,6 +222,7 @@ static int judge(const struct ledger *ledger, int reducing, int64_t now_ns)
 {
     const struct ledger_participant *line = ledger->line;
     uint32_t state;
+    int reason;
 
     if (line == NULL)
         return REJECT_NO_LEDGER;
@@ -234,8 +235,9 @@ static int judge(const struct ledger *ledger, int reducing, int64_t now_ns)
         return REJECT_STALE_GENERATION;
     if (LOAD(line->reconciled_ns) == 0)
         return REJECT_NOT_RECONCILED;
-    if (reducing)
-        return REJECT_NONE;
+    reason = roll_denies(&ledger->shared->header, reducing, now_ns);
+    if (reason != REJECT_NONE || reducing)
+        return reason;
     if (state == LEDGER_REDUCING || LOAD(line->state) != LEDGER_ACTIVE)
         return REJECT_REDUCING;
     if (now_ns >= LOAD(ledger->shared->header.lease_deadline_ns))

@@ -40,6 +40,7 @@
 #ifndef PURSER_CDEF
 #include "protocol.h"
 #include "reasons.h"
+#include "wall_clock.h"
 #endif
 
 struct ledger; /* one process's mapping of the shared file */
@@ -225,6 +226,70 @@ void ledger_journal_put(struct ledger *ledger, uint32_t mode, int64_t sequence,
                         const uint8_t head[32]);
 int64_t ledger_journal_head(const struct ledger *ledger, uint32_t participant, uint32_t mode,
                             uint8_t head[32]);
+
+/* --- the end of a day, and the clock (ledger_day.c) ---
+ *
+ * One leader ends the day for everybody: the supervisor, or a process that trades without one.
+ *
+ *   NONE -ledger_roll_pause-> PAUSE -ledger_roll_begin-> BEGIN -ledger_roll_end-> NONE
+ *                               |  given up: ledger_roll_end -> NONE, the day stays
+ *
+ *   PAUSE  a participant cancels everything and acknowledges once nothing more can leave it. It
+ *          does not wait for UNKNOWN orders: those keep their charge. Meanwhile reserve and gate
+ *          deny every order with REJECT_DAY_ROLL, also for one who does not take part.
+ *   BEGIN  header.day is the new day. A participant writes its close of the old day, begins the
+ *          new one, and acknowledges.
+ *   NONE   trading goes on.
+ *
+ * Who joins late, or wakes up after the roll, finds a later day in the header than its own and
+ * begins it then. No participant begins a day that the header does not name, and no day is ever
+ * smaller than one before. While clock_doubt_ns is not 0, new risk is denied with
+ * REJECT_CLOCK_JUMP and exits pass. */
+
+struct ledger_roll {
+    int64_t day; /* UTC day number; 0: nobody leads, or its words contradict each other */
+    uint32_t sequence;
+    uint32_t phase;         /* enum roll_phase */
+    int64_t began_ns;       /* of the phase */
+    int64_t began_wall_ns;  /* of the day: the one instant for all */
+    int64_t clock_doubt_ns; /* since when the wall is doubted; 0: it is believed */
+};
+
+/* ledger_roll_now: one picture of the header's words; no lock, a few loads. */
+void ledger_roll_now(const struct ledger *ledger, struct ledger_roll *out);
+
+/* ledger_first_day: at start, before anybody trades: the day goes up without a roll. -EALREADY when
+ * it is not later than the one that is there, -EBUSY in a roll, -EINVAL. */
+int ledger_first_day(struct ledger *ledger, int64_t day);
+
+/* ledger_roll_pause: returns the number of the roll; -EALREADY when a day has just begun. In a
+ * pause it begins the pause anew. */
+int64_t ledger_roll_pause(struct ledger *ledger, int64_t now_ns);
+
+/* ledger_roll_begin: the day of this instant; only from PAUSE and only a later one, else -EINVAL.
+ */
+int ledger_roll_begin(struct ledger *ledger, int64_t wall_ns, int64_t now_ns);
+void ledger_roll_end(struct ledger *ledger);
+
+/* ledger_mend_day: the leader's own words again, outside of a roll, whatever has become of them. */
+void ledger_mend_day(struct ledger *ledger, int64_t day);
+
+/* ledger_roll_acked: the participant has acknowledged the phase of now, or no process that lives
+ * holds its line. */
+int ledger_roll_acked(const struct ledger *ledger, uint32_t participant);
+int64_t ledger_day_of(const struct ledger *ledger, uint32_t participant);
+
+/* ledger_doubt_clock: since_ns = 0: it is believed again. */
+void ledger_doubt_clock(struct ledger *ledger, int64_t since_ns);
+
+/* ledger_roll_ack: by the participant, with the day that it counts now. */
+void ledger_roll_ack(struct ledger *ledger, uint32_t sequence, uint32_t phase, int64_t day);
+
+/* ledger_lead_alone: one step of the leader's work, for a process that trades without a supervisor:
+ * names the first day, doubts a wall that moved by more than five seconds until it has moved back,
+ * and rolls. It ends nobody: it waits until every participant has acknowledged. */
+void ledger_lead_alone(struct ledger *ledger, struct wall_watch *watch, int64_t wall_ns,
+                       int64_t now_ns, int64_t monotonic_ns);
 
 /* ledger_now_ns: CLOCK_BOOTTIME in nanoseconds, for callers without a clock of their own. */
 int64_t ledger_now_ns(void);

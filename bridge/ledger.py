@@ -156,6 +156,18 @@ class LedgerView:
         return Amounts(*(sum(p.alloc_micros[d] for p in self.participants) for d in range(2)))
 
 
+@dataclass(frozen=True, slots=True)
+class Roll:
+    """The words of the header about the day and the clock; see ledger.h."""
+
+    day: int
+    sequence: int
+    phase: int  # enum roll_phase; a damaged ledger may hold any number
+    began_ns: int
+    began_wall_ns: int
+    clock_doubt_ns: int
+
+
 def now_ns() -> int:
     """CLOCK_BOOTTIME in nanoseconds, the clock of the ledger and of the channel."""
     return int(lib.ledger_now_ns())
@@ -234,6 +246,8 @@ class Ledger:
         self._positions: Any = ffi.new("int64_t[2]")
         self._order: Any = ffi.new("struct ledger_order *")
         self._slot: Any = ffi.new("uint32_t *")
+        self._roll: Any = ffi.new("struct ledger_roll *")
+        self._watch: Any = None  # of the wall clock, for who leads the day alone
 
     @classmethod
     def create(
@@ -300,7 +314,49 @@ class Ledger:
         code = lib.ledger_reclaim(self._ledger, participant)
         return _checked(f"cannot reclaim {PARTICIPANT_NAMES[participant]}", code)
 
+    def first_day(self, day: int) -> bool:
+        """Name the day before anybody trades; False when the ledger's day is not earlier."""
+        return int(lib.ledger_first_day(self._ledger, day)) == 0
+
+    def roll_pause(self, at_ns: int | None = None) -> int:
+        """All participants cancel and acknowledge; the number of the roll."""
+        at = now_ns() if at_ns is None else at_ns
+        return _checked("cannot pause for the day's end", lib.ledger_roll_pause(self._ledger, at))
+
+    def roll_begin(self, wall_ns: int, at_ns: int | None = None) -> None:
+        """From the pause: the day of this instant begins, for all."""
+        at = now_ns() if at_ns is None else at_ns
+        _checked("cannot begin the day", lib.ledger_roll_begin(self._ledger, wall_ns, at))
+
+    def mend_day(self, day: int) -> None:
+        """The leader's own words again, outside of a roll."""
+        lib.ledger_mend_day(self._ledger, day)
+
+    def roll_end(self) -> None:
+        """Trading goes on."""
+        lib.ledger_roll_end(self._ledger)
+
+    def roll_acked(self, participant: int) -> bool:
+        """True when it has acknowledged the phase of now, or no living process holds its line."""
+        return bool(lib.ledger_roll_acked(self._ledger, participant))
+
+    def doubt_clock(self, since_ns: int) -> None:
+        """No new risk while since_ns is not 0."""
+        lib.ledger_doubt_clock(self._ledger, since_ns)
+
     # ---- anyone --------------------------------------------------------------------------------
+
+    def roll(self) -> Roll:
+        """The header's day, phase and doubt, read now."""
+        lib.ledger_roll_now(self._ledger, self._roll)
+        word = self._roll
+        return Roll(
+            word.day, word.sequence, word.phase, word.began_ns, word.began_wall_ns, word.clock_doubt_ns
+        )
+
+    def day_of(self, participant: int) -> int:
+        """The day that the participant counts."""
+        return int(lib.ledger_day_of(self._ledger, participant))
 
     def halt(self, reason: HaltReason) -> int:
         """Stops trading with one compare-and-swap; the epoch of the halt."""
@@ -480,6 +536,17 @@ class Ledger:
     def beat(self, halted: bool = False, at_ns: int | None = None) -> None:
         """The heartbeat of a duty cycle; halted acknowledges a halt."""
         lib.ledger_beat(self._ledger, lib.ledger_now_ns() if at_ns is None else at_ns, halted)
+
+    def roll_ack(self, roll: Roll, day: int) -> None:
+        """This participant has done what the phase asks, and counts this day."""
+        lib.ledger_roll_ack(self._ledger, roll.sequence, roll.phase & 3, day)
+
+    def lead_alone(self, wall_ns: int, at_ns: int | None = None) -> None:
+        """One step of the day's leader, for a process that trades without a supervisor."""
+        if self._watch is None:
+            self._watch = ffi.new("struct wall_watch *")
+        at = now_ns() if at_ns is None else at_ns
+        lib.ledger_lead_alone(self._ledger, self._watch, wall_ns, at, lib.steady_clock_ns())
 
     def _set(self, used_micros: Amounts, positions_micros: Amounts) -> None:
         self._used[0], self._used[1] = used_micros

@@ -165,6 +165,11 @@ int rights_lower(struct ledger *ledger, const int64_t keep_micros[2], int wait);
 void rights_return_idle(struct ledger *ledger);
 int rights_wanted_by_others(const struct ledger *ledger, int dimension);
 
+/* --- ledger_day.c --- */
+
+/* roll_denies: the reason for which the day's end or a doubted clock denies an order now. */
+int roll_denies(const struct ledger_header *header, int reducing, int64_t now_ns);
+
 /* --- ledger_slots.c --- */
 
 void slots_index(struct ledger *ledger);

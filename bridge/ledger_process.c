@@ -62,7 +62,7 @@ int64_t ledger_now_ns(void)
     struct timespec now;
 
     clock_gettime(CLOCK_BOOTTIME, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec + clock_shift_boot_ns();
 }
 
 int ledger_somebody_lives(const struct ledger_shared *shared, int first, int last)

@@ -208,14 +208,20 @@ class PageWriter:
         positions: Sequence[PagePosition] = (),
         signals: Sequence[PageSignal] = (),
         counters: Mapping[int, int] | None = None,
+        day: int = 0,
+        late_micros: int = 0,
+        closed: tuple[int, int] = (0, 0),
     ) -> None:
-        """Makes everything since the last call visible at once."""
+        """Makes everything since the last call visible at once. closed: the day closed last, its result."""
         content = self._content
         content.updated_ns = updated_ns
         content.day_micros = day_micros
         content.realized_micros = realized_micros
         content.unrealized_micros = unrealized_micros
         content.fees_micros = fees_micros
+        content.day = day
+        content.reserved1[lib.PAGE_LATE_MICROS] = late_micros
+        content.reserved1[lib.PAGE_CLOSED_DAY], content.reserved1[lib.PAGE_CLOSED_MICROS] = closed
         content.cash_micros = cash_micros
         content.transfers_micros = transfers_micros
         content.venues_count = self._put(content.venues, venues, PAGE_VENUES)

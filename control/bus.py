@@ -83,6 +83,8 @@ class CommandServer:
             "stop": self._stop,
             "budget_set": self._budget_set,
             "resume": self._resume,
+            "clock": self._clock,
+            "clock_confirm": self._clock_confirm,
         }
 
     async def run(self) -> None:
@@ -150,6 +152,14 @@ class CommandServer:
         # On the loop, where the guard looks: it must never see the one number without the other.
         asyncio.run_coroutine_threadsafe(self._set_budget(budget), self._loop).result(SET_BUDGET_S)
         return {"limit": usd(budget.limits_micros[0])}
+
+    def _clock(self, request: dict[str, Any]) -> dict[str, Any]:
+        offsets = asyncio.run(self._supervisor.day.offsets())
+        return {"clock": {**self._supervisor.day.record(), "offsets_s": offsets}}
+
+    def _clock_confirm(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._supervisor.day.confirm(str(request.get("actor", "a person"))[:64])
+        return {"clock": self._supervisor.day.record()}
 
     async def _set_budget(self, budget: Budget) -> None:
         try:

@@ -458,6 +458,36 @@ ACCOUNT_HELP = (
 )
 
 
+@app.command()
+def clock(
+    confirm: Annotated[
+        bool, typer.Option("--confirm", help="Say that the wall clock is right: new risk is allowed again.")
+    ] = False,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Which day is counted, and whether the wall clock is believed."""
+    from control.bus import ask
+    from control.latch import actor
+
+    paths = open_paths()
+    content = ask(paths, {"command": "clock"}, timeout_s=5.0)["clock"]
+    if confirm:
+        confirmed(yes, f"This machine's time is {_utc(content['wall_ns'])}.", "confirm")
+        content.update(ask(paths, {"command": "clock_confirm", "actor": actor()})["clock"])
+    if as_json:
+        emit(content)
+        return
+    say(f"This machine's time is {_utc(content['wall_ns'])}; day {content['day']} is counted.")
+    for name, offset in content["offsets_s"].items():
+        say(f"{name}: {'its clock cannot be asked' if offset is None else f'{offset:+.2f} s from ours'}")
+    say(f"No new risk: {content['doubted']}." if content["doubted"] else "The clock is believed.")
+
+
+def _utc(wall_ns: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(wall_ns / 1e9))
+
+
 @app.command(help=ACCOUNT_HELP)
 def account(
     compare: Annotated[
@@ -668,12 +698,27 @@ def version_text() -> str:
     return "purser " + line.partition("=")[2].strip().strip('"')
 
 
+def _follow_test_clock() -> None:
+    """A test on paper may shift all clocks; `kill` stops everything, whatever the time is."""
+    if not os.environ.get("PURSER_TEST_CLOCK"):
+        return
+    from bridge.wall_clock import ClockError, follow_test_clock
+
+    try:
+        follow_test_clock("paper")
+    except ClockError as error:
+        say(f"{error}.")
+        if sys.argv[1:2] != ["kill"]:
+            sys.exit(int(Exit.CONFIGURATION))
+
+
 def main() -> None:
     """The console script: every ControlError becomes a sentence on stderr and its exit code."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without ✓ shows ? instead of an error
     forbid_core_dumps()  # and so for the supervisor and everything that it starts
+    _follow_test_clock()
     if sys.argv[1:2] == ["kill"]:
         sys.argv[2:], misread = understood(sys.argv[2:])
         for word in misread:

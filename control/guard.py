@@ -13,7 +13,7 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from bridge.ledger import LedgerView
+from bridge.ledger import LedgerView, now_ns
 from bridge.messages import HaltReason, LedgerState
 from control import processes, shared, words
 from control.config import usd
@@ -67,16 +67,17 @@ class Guard:
         self._tolerated = [0, 0]
         self._violations = 0
         self._differ = 0
-        self._last_look = time.monotonic()
+        self._last_look = now_ns()
         self._apart: dict[str, tuple[int, float]] = {}  # by child: its pid, since when it is not joined
 
     async def run(self) -> None:
         """Watch until cancelled."""
         round_number = 0
         while True:
-            now = time.monotonic()
-            # After our own stop (SIGSTOP, a suspended machine) every heartbeat looks old at first.
-            paused = now - self._last_look > 10 * READING_S
+            now = now_ns()
+            # After our own stop (SIGSTOP, a suspended machine) every heartbeat looks old at first. By the
+            # clock of the heartbeats: CLOCK_MONOTONIC stands still while the machine sleeps.
+            paused = now - self._last_look > 10 * READING_S * 1e9
             self._last_look = now
             self._look(paused)
             if round_number % 10 == 0:
@@ -168,7 +169,7 @@ class Guard:
         day = 0
         for name in words.PARTICIPANTS[1:]:
             page = shared.read_page(supervisor.paths, name)
-            day += page.day_micros if page is not None else 0
+            day += page.day_micros + min(0, page.late_micros) if page is not None else 0
         if day <= -supervisor.daily_loss_micros:
             text = f"today's loss ${usd(-day)} reached the limit of ${usd(supervisor.daily_loss_micros)}"
             supervisor.halt(HaltReason.DAILY_LOSS, text)

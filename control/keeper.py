@@ -57,8 +57,13 @@ class Keeper:
             swept = await self._settle_venue("binance", now_ns(), ADOPTION_S)
             self._supervisor.events.write("supervisor", "venues_swept", binance=swept)
         # The engine needs only Binance: it connects while the second venue comes up.
-        self._start_participant(engine)
-        await self._start_simulator(polymarket)
+        if self._supervisor.day.is_due():  # both venues are asked whether it is so
+            await self._start_simulator(polymarket)
+            await self._supervisor.day.settle_start()
+            self._start_participant(engine)
+        else:
+            self._start_participant(engine)
+            await self._start_simulator(polymarket)
         await self._sweep_after_adoption(polymarket)
         self._start_participant(bot)
         async with asyncio.TaskGroup() as group:

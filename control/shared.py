@@ -158,6 +158,11 @@ class Page:
         self.cash_micros = int(content.cash_micros)
         self.transfers_micros = int(content.transfers_micros)
         self.fills_total = int(content.fills_total)
+        self.day = int(content.day)
+        # Learnt today of fills of closed days; the day closed last, and its result.
+        self.late_micros = int(content.reserved1[lib.PAGE_LATE_MICROS])
+        self.closed_day = int(content.reserved1[lib.PAGE_CLOSED_DAY])
+        self.closed_micros = int(content.reserved1[lib.PAGE_CLOSED_MICROS])
         self.counters = tuple(int(count) for count in content.counters)
 
     @cached_property

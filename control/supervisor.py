@@ -28,11 +28,13 @@ from typing import Any
 from bridge.ledger import Amounts, Ledger, LedgerOrigin
 from bridge.messages import PROTOCOL_PARTICIPANTS, HaltReason, LedgerState, ParticipantRole
 from bridge.paths import Paths
+from bridge.wall_clock import ClockError, follow_test_clock
 from control import children as kids
 from control import exposure, processes, shared, venues, words
 from control.bus import BusReader, CommandServer
 from control.children import Child
 from control.config import Budget, Paper, load, micros, usd
+from control.day import DayKeeper
 from control.errors import ControlError, Exit
 from control.guard import Guard
 from control.instance import know_instance
@@ -72,6 +74,7 @@ class Supervisor:
         self.exit_code = Exit.OK
         self._lock = -1
         self._keeper = Keeper(self)
+        self.day = DayKeeper(self)
         self._started_wall_ns = time.time_ns()
         self._fills_problem: str | None = None
         self._lost_told: set[str] = set()
@@ -116,6 +119,7 @@ class Supervisor:
             ("guard", Guard(self).run),
             ("bus", BusReader(self.paths, self.events).run),
             ("commands", CommandServer(self).run),
+            ("day", self.day.run),
             ("fills", self._record_fills),
             ("snapshots", self._write_snapshots),
         ]
@@ -169,6 +173,7 @@ class Supervisor:
             for child in self.children:
                 if child.role is not None:
                     self.ledger.reclaim(ParticipantRole(child.role))
+        self.day.prepare()
         self.ledger.heartbeat(LEASE_NS)
         if self.ledger.state == LedgerState.HALTED:
             raise StartFailed("The ledger is halted. `control resume` lifts it after a check.", Exit.HALTED)
@@ -253,6 +258,7 @@ class Supervisor:
         required = [child.role for child in self.children if child.role is not None]
         ledger = self.live_ledger()
         while True:
+            self.day.look()
             ledger.heartbeat(LEASE_NS)
             if ledger.state == LedgerState.INIT and not is_latched(self.paths.latch):
                 view = ledger.snapshot()
@@ -400,7 +406,7 @@ class Supervisor:
             "healthy": self.healthy,
             "budget": self.budget.model_dump(),
             "options": self._public_options(),
-            "problems": [problem for problem in (self.events.failed, self._fills_problem) if problem],
+            "problems": [p for p in (self.events.failed, self._fills_problem, self.day.problem) if p],
             "unverified": self._unverified,
             "children": [child.record() for child in self.children],
         }
@@ -467,7 +473,12 @@ def main() -> int:
     options = json.loads(sys.argv[1])
     report: Report = _reporter(int(sys.argv[2])) if len(sys.argv) > 2 else (lambda kind, text: None)
     try:
+        follow_test_clock(options["mode"])
         return run_supervisor(Paths.from_environment(options["mode"]), options, report)
+    except ClockError as error:
+        report("failed", str(error))
+        print(error, file=sys.stderr)
+        return int(Exit.CONFIGURATION)
     except ControlError as error:
         report("failed", str(error))
         print(error, file=sys.stderr)

@@ -99,14 +99,16 @@ def _run(settings: Any, options: argparse.Namespace) -> int:
     from bridge.channel import ChannelError
     from bridge.page import PageError
     from bridge.paths import Paths, PathsError
+    from bridge.wall_clock import ClockError, follow_test_clock
     from polymarket_bot.app import App
 
     try:
+        follow_test_clock(options.mode)
         paths = Paths.from_environment(options.mode)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             app = App(settings, options.mode, paths, options.standalone, options.budget)
             return runner.run(app.run())
-    except PathsError as error:
+    except (PathsError, ClockError) as error:
         print(f"bot: {error}", file=sys.stderr)
         return EXIT_CONFIGURATION
     except (ChannelError, PageError) as error:

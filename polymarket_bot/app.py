@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import signal
 import ssl
-import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from bridge.ledger import Ledger, now_ns
 from bridge.ledger import LedgerError as BridgeLedgerError
 from bridge.messages import LedgerState
 from bridge.paths import Paths
+from bridge.wall_clock import wall_ns
 from polymarket_bot.api.polymarket import Credentials, Endpoints, Exchange, Polymarket
 from polymarket_bot.api.stream import MarketStream, UserStream
 from polymarket_bot.cash_watch import CashWatch
@@ -68,7 +68,7 @@ class SystemClock:
         return now_ns()
 
     def wall_ns(self) -> int:
-        return time.time_ns()
+        return wall_ns()
 
 
 class App:
@@ -181,7 +181,9 @@ class App:
                 ledger = Ledger.create(self._paths.ledger, budget_limit(self._budget_file))
             else:
                 ledger = Ledger.open(self._paths.ledger)
-            self._budget = LedgerBudget(ledger, self._symbol_of, own_lease=self._standalone)
+            self._budget = LedgerBudget(
+                ledger, self._symbol_of, own_lease=self._standalone, wall_ns=self._clock.wall_ns
+            )
         except BridgeLedgerError as error:
             raise LedgerError(f"{error}.") from error
 
@@ -210,7 +212,8 @@ class App:
     async def _start(self, endpoints: Endpoints, credentials: Credentials | None) -> None:
         database, wall = self._database, self._clock.wall_ns()
         day = await database.load_day()
-        self._settlement = Settlement(day or day_of(wall))
+        self._settlement = Settlement(day or self._budget.roll().day or day_of(wall))
+        self._settlement.late_micros = await database.load_late(self._settlement.day)
         self._history: DayHistory | None = None
         self._day_unknown = day is None and self._mode != "dry-run"
         if not self._day_unknown:
@@ -370,8 +373,7 @@ class App:
                 self._integration,
             )
         else:
-            openings = self._engine.account.roll_day()
-            self._database.save_openings(self._settlement.day, openings or self._settlement.openings())
+            self._engine.day.begin_at_start()
         self._database.prune_orders(self._clock.wall_ns() - KEEP_ORDERS_NS)
         while True:
             try:

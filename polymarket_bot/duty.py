@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import structlog
+
 from bridge.messages import LedgerState, RejectReason, SessionState, StrategyId
 from polymarket_bot.api.stream import MarketStream, UserStream
 from polymarket_bot.dead_man import DeadMan
@@ -18,6 +20,8 @@ from polymarket_bot.settings import SECOND_NS, Mode, Settings
 from polymarket_bot.storage.database import Database
 from polymarket_bot.strategy.fair_value import FairValue, fair_value
 from polymarket_bot.strategy.market_maker import decide
+
+log = structlog.get_logger("bot")
 
 BLIND_LIMIT_NS = 15_000_000_000
 CLOCK_LIMIT_NS = 1_000_000_000
@@ -59,9 +63,7 @@ class DutyCycle:
 
     def cycle(self) -> None:
         now, wall = self._clock.now_ns(), self._clock.wall_ns()
-        openings = self._engine.account.roll_day()
-        if openings is not None:
-            self._database.save_openings(self._engine.account.settlement.day, openings)
+        self._after_standing_still(self._engine.day.stood_still_ns(now))
         gate = self._gate(now)
         views = {
             m.condition_id: self._view(m, gate, now, wall)
@@ -71,6 +73,16 @@ class DutyCycle:
         self._engine.step(views)
         self._hedge(now)
         self.cycles += 1
+
+    def _after_standing_still(self, stood_ns: int) -> None:
+        """Nothing known is fresh: own fills are read and the ledger is rebuilt before an order leaves."""
+        if not stood_ns:
+            return
+        log.warning("stood_still", seconds=stood_ns // SECOND_NS)
+        if self.user is not None:
+            self.user.doubt("the process stood still")
+        self._engine.reconciler.stale = True
+        self._engine.desk.check_wanted.set()
 
     def _gate(self, now: int) -> Gate:
         sees = self.sees_fills()
@@ -83,7 +95,9 @@ class DutyCycle:
 
     def sees_fills(self) -> bool:
         """Whether each of our fills reaches us."""
-        return self._mode == "dry-run" or (self.user is not None and self.user.sees_fills())
+        return self._mode == "dry-run" or (
+            self.user is not None and self.user.sees_fills() and not self._engine.reconciler.stale
+        )
 
     def clock_agrees(self) -> bool:
         return abs(self._market.clock_offset_ns) <= CLOCK_LIMIT_NS

@@ -67,6 +67,9 @@ class StatusPage:
             venues=[self._page_venue(now)],
             positions=self._page_positions(),
             signals=self._integration.page_signals(),
+            day=self._settlement.day,
+            late_micros=self._settlement.late_micros,
+            closed=(self._settlement.closed_day, self._settlement.closed_micros),
             counters={
                 0: self._duty.cycles,
                 1: self._market.connections,

@@ -405,7 +405,7 @@ class Venue:
 
     def steady_ms(self) -> int:
         """A time that a shift of the venue's clock does not move, for how long somebody was silent."""
-        return self.clock.now_ms() - self.clock.offset_ms
+        return self.clock.true_ms()
 
     def tick(self) -> None:
         """Do what time demands: settlement steps, expiries, heartbeats that stopped."""

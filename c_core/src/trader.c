@@ -50,6 +50,7 @@ struct trader {
     bool loop_made, bridge_made, joined;
     bool standalone; /* no supervisor: this process holds the ledger and its own lease */
     int64_t steady_ns, counters_ns;
+    struct wall_watch wall_watch; /* standalone */
     bool was_ready;
     /* other threads */
     int wake_fd;
@@ -139,6 +140,24 @@ static int world_read(struct trader *t, const struct trader_options *options, ch
     return TRADER_OK;
 }
 
+/* A test on paper may shift the clocks of all processes (bridge/wall_clock.h). */
+static int clock_take(const struct trader *t, char *error)
+{
+    const char *path = getenv("PURSER_TEST_CLOCK");
+    if (path == NULL || path[0] == '\0')
+        return TRADER_OK;
+    if (t->mode == ENGINE_LIVE)
+        return fail(TRADER_CONFIG, error,
+                    "PURSER_TEST_CLOCK shifts all clocks and is for tests on paper; unset it to "
+                    "trade live");
+    int status = clock_shift_follow(path);
+    if (status != 0)
+        return fail(TRADER_CONFIG, error,
+                    "PURSER_TEST_CLOCK=%s cannot be used (%s); it needs 32 bytes, or unset it",
+                    path, strerror(-status));
+    return TRADER_OK;
+}
+
 /* --- the ledger ------------------------------------------------------------------------------- */
 
 /* The supervisor says so to the processes that it starts; such an engine never makes a ledger, not
@@ -203,8 +222,11 @@ static int ledger_take(struct trader *t, char *error)
     if (status != 0)
         return fail(TRADER_ERROR, error, "the ledger %s cannot be used (%s); run `control doctor`",
                     t->paths.ledger, strerror(-status));
-    if (t->standalone)
+    if (t->standalone) {
         ledger_heartbeat_supervisor(t->ledger, ledger_now_ns(), ledger_now_ns() + LEASE_NS);
+        ledger_lead_alone(t->ledger, &t->wall_watch, clock_wall_ns(), clock_now_ns(),
+                          clock_mono_ns());
+    }
     status = ledger_join(t->ledger, ROLE_ENGINE, ledger_now_ns());
     if (status == -EBUSY) {
         struct ledger_view view;
@@ -452,6 +474,8 @@ int trader_create(struct trader **out, const struct trader_options *options,
     if (result == TRADER_OK)
         result = world_read(t, options, error);
     if (result == TRADER_OK)
+        result = clock_take(t, error);
+    if (result == TRADER_OK)
         result = ledger_take(t, error);
     if (result == TRADER_OK) {
         check_on_failure(halt_on_bug, t);
@@ -475,6 +499,7 @@ static void standalone_turn(struct trader *t, int64_t now_ns)
     if (!t->standalone || now_ns < t->steady_ns)
         return;
     t->steady_ns = now_ns + STEADY_NS;
+    ledger_lead_alone(t->ledger, &t->wall_watch, clock_wall_ns(), now_ns, clock_mono_ns());
     ledger_heartbeat_supervisor(t->ledger, now_ns, now_ns + LEASE_NS);
     if (ledger_state_now(t->ledger) != LEDGER_INIT)
         return;

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from polymarket_bot.execution.cash import CashBook
 from polymarket_bot.execution.ports import Budget, Clock, Reporter
-from polymarket_bot.execution.settlement import Position, Settlement, day_of
+from polymarket_bot.execution.settlement import Position, Settlement
 from polymarket_bot.model import ONE, Holdings, Market, Price, Size
 from polymarket_bot.risk.manager import RiskManager
 
@@ -132,9 +131,14 @@ class Account:
         mark = self.marks().get(token)
         return _average(self.settlement.position(token)) if mark is None else mark
 
-    def refresh_day(self) -> None:
+    def day_micros(self) -> int:
+        """The day's result: realized and unrealized less fees, which are rounded up."""
         realized, unrealized, fees = self.day_account()
-        self.risk.day_micros = realized + unrealized - -(-fees // 100) + self.day_cash()
+        return realized + unrealized - -(-fees // 100) + self.day_cash()
+
+    def refresh_day(self) -> None:
+        """What the limit sees: also a loss that belongs to a closed day and was learnt today."""
+        self.risk.day_micros = self.day_micros() + min(0, self.settlement.late_micros)
 
     def charge(self, now: int) -> None:
         if not self.dirty and now - self._repriced_ns < CHARGE_EVERY_NS:
@@ -143,14 +147,6 @@ class Account:
         self._budget.reprice(self.risk.used(), self.risk.positions(), now)
         self._repriced_ns = now
         self.dirty = False
-
-    def roll_day(self) -> dict[str, Any] | None:
-        """At UTC midnight: the day's account begins again; what is held is carried over."""
-        openings = self.settlement.roll(day_of(self._clock.wall_ns()))
-        if openings is not None:
-            self.dirty = True
-            self._report.event(0, "day_rolled", "the day's loss counts from here")
-        return openings
 
 
 def _average(position: Position) -> int:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import structlog
+
 from bridge.access import Access
 from bridge.access import write as write_access
-from bridge.ledger import Amounts, Ledger, LedgerView, client_order_id
+from bridge.ledger import Amounts, Ledger, LedgerView, Roll, client_order_id, now_ns
 from bridge.ledger import Order as LedgerOrder
 from bridge.messages import (
     HaltReason,
@@ -18,11 +20,15 @@ from bridge.messages import (
     VenueId,
 )
 from bridge.paths import Paths
+from bridge.wall_clock import WallWatch
 from polymarket_bot.model import Intent
 from polymarket_bot.risk.manager import Used
 
 E9 = 1_000
 LEASE_NS = 2_000_000_000
+JUMP_AFTERMATH_NS = 15_000_000_000  # so long an answer to an old stamp may be on its way
+
+log = structlog.get_logger("bot")
 
 
 def _raw(order_id: str) -> bytes:
@@ -35,14 +41,25 @@ def _raw(order_id: str) -> bytes:
 
 class LedgerBudget:
     """One participant's view. `symbol_of` names a token as every view shows it. `own_lease`: there is no
-    supervisor, and this process renews its own permission."""
+    supervisor, and this process renews its own permission; with `wall_ns` it leads its own day, too."""
 
-    def __init__(self, ledger: Ledger, symbol_of: Callable[[str], str], own_lease: bool) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        symbol_of: Callable[[str], str],
+        own_lease: bool,
+        wall_ns: Callable[[], int] | None = None,
+    ) -> None:
         self._ledger = ledger
         self._symbol_of = symbol_of
         self._own_lease = own_lease
+        self._wall_ns = wall_ns if own_lease else None
         self._sequence = 0
+        self._watch = WallWatch()
+        self._jumped_ns = 0
         self._generation = ledger.join(ParticipantRole.BOT)
+        if self._wall_ns is not None:
+            ledger.lead_alone(self._wall_ns())
         self.fits = True
 
     def record_access(self, paths: Paths, access: Access, wall_ns: int) -> None:
@@ -119,10 +136,31 @@ class LedgerBudget:
     def beat(self, halted: bool, now_ns: int) -> None:
         if self._own_lease:
             self._ledger.heartbeat(LEASE_NS, now_ns)
+        if self._wall_ns is not None:
+            self._ledger.lead_alone(self._wall_ns(), now_ns)
         self._ledger.beat(halted, now_ns)
+        if self._watch.look().jumped_ns:
+            self._jumped_ns = now_ns
+
+    def roll(self) -> Roll:
+        return self._ledger.roll()
+
+    def roll_ack(self, roll: Roll, day: int) -> None:
+        self._ledger.roll_ack(roll, day)
 
     def halt(self, reason: HaltReason) -> None:
+        """A venue that refuses a stamp of a clock that has just been set does not refuse our key: then there
+        is no halt, and the ledger's doubt keeps new risk away. It halts when it is refused again later."""
+        if reason is HaltReason.VENUE and self._clock_moved(now_ns()):
+            log.warning("refusal_during_clock_jump", reason=reason.name)
+            return
         self._ledger.halt(reason)
+
+    def _clock_moved(self, now: int) -> bool:
+        if self._watch.look().jumped_ns:
+            self._jumped_ns = now
+        lately = self._jumped_ns and now - self._jumped_ns < JUMP_AFTERMATH_NS
+        return bool(lately or self._ledger.roll().clock_doubt_ns)
 
     def slot_ids(self) -> set[str]:
         """By the venue's name: every order of this venue that the ledger holds, of any process."""

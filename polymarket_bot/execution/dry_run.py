@@ -11,7 +11,9 @@ from collections.abc import Sequence
 
 import structlog
 
-from bridge.messages import HaltReason, LedgerState, RejectReason
+from bridge.ledger import Roll
+from bridge.messages import HaltReason, LedgerState, RejectReason, RollPhase
+from bridge.wall_clock import day_of, wall_ns
 from polymarket_bot.api.decimals import format_scaled
 from polymarket_bot.api.errors_table import SubmitResult, Verdict
 from polymarket_bot.api.polymarket import CancelResult, MarketChoice, Polymarket, Prepared, Snapshot
@@ -144,6 +146,13 @@ class DryRunBudget:
         return True
 
     def beat(self, halted: bool, now_ns: int) -> None:
+        return None
+
+    def roll(self) -> Roll:
+        """Nobody leads a dry run: its day is the wall's."""
+        return Roll(day_of(wall_ns()), 0, RollPhase.NONE, 0, 0, 0)
+
+    def roll_ack(self, roll: Roll, day: int) -> None:
         return None
 
     def halt(self, reason: HaltReason) -> None:

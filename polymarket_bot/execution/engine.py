@@ -18,6 +18,7 @@ from bridge.messages import LedgerState, StrategyId
 from polymarket_bot.api.polymarket import MAX_BATCH, Exchange
 from polymarket_bot.errors import VenueError
 from polymarket_bot.execution.account import Account
+from polymarket_bot.execution.day import Day
 from polymarket_bot.execution.order_desk import OrderDesk
 from polymarket_bot.execution.ports import Budget, Clock, MarketView, Reporter, Store
 from polymarket_bot.execution.reconcile import Reconciler
@@ -53,6 +54,7 @@ class ExecutionEngine:
     ) -> None:
         self.account = Account(risk, settlement, budget, reporter, clock)
         self.desk = OrderDesk(self.account, exchange, budget, store, reporter, clock, spawn)
+        self.day = Day(self.account, self.desk, budget, store, reporter)
         self.reconciler = Reconciler(self.account, self.desk, exchange, budget, store, reporter, clock)
         self._exchange = exchange
         self._budget = budget
@@ -71,6 +73,7 @@ class ExecutionEngine:
                 self.account.dirty = True
         lease = self._budget.lease_fresh(now)
         stopped = stopping or state in (LedgerState.HALTED, LedgerState.CANCEL_ONLY) or not lease
+        stopped = stopped or self.day.forbids()
         if state in (LedgerState.HALTED, LedgerState.CANCEL_ONLY) or not lease:
             # The gate was passed before; a request that still waits for its connection must not go out.
             for task in list(self.desk.sending):
@@ -83,6 +86,7 @@ class ExecutionEngine:
         self.pulled = stopped
         self.desk.retry(now)
         self.account.charge(now)
+        self.day.follow(now)
         self._budget.beat(state is LedgerState.HALTED and not self.desk.sending, now)
 
     def _pull_all(self, now: int) -> None:

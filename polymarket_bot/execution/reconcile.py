@@ -59,6 +59,7 @@ class Reconciler:
         self._clock = clock
         self.foreign = ForeignOrders(budget, store, reporter, clock)
         self.reconciled_ns = 0
+        self.stale = False  # the process stood still: the ledger is rebuilt after the next comparison
         self.trades_read_s = 0  # wall second up to which all trades of the account were read
 
     # --- fills ---
@@ -85,8 +86,8 @@ class Reconciler:
             self._desk.maybe_finish(order)
         if change.kind in (ChangeKind.FINAL, ChangeKind.IGNORED):
             return
-        if change.kind is ChangeKind.REVERSED and change.day != self._account.settlement.day:
-            self._store.save_openings(self._account.settlement.day, self._account.settlement.openings())
+        if change.day != self._account.settlement.day:
+            self._changed_closed_day(change)
         self._account.sync_held(fill.condition_id)
         if order is not None:
             self._desk.fill_order(order, change)
@@ -94,6 +95,19 @@ class Reconciler:
         self._report.fill(change, order)
         if order is not None:
             self._desk.maybe_finish(order)
+
+    def _changed_closed_day(self, change: Change) -> None:
+        """The opening of today is another one; what the day before lost by it is charged today too."""
+        settlement = self._account.settlement
+        self._store.save_openings(settlement.day, settlement.openings())
+        if change.kind is ChangeKind.BOOKED:
+            self._store.save_late(settlement.day, settlement.late_micros)
+            self._report.event(
+                1,
+                "fill_of_closed_day",
+                f"a fill of day {change.day}: it is that day's; learnt of closed days today: "
+                f"{settlement.late_micros} micro-dollars, and today's limit is charged with a loss",
+            )
 
     # --- what the venue is asked ---
 
@@ -132,6 +146,9 @@ class Reconciler:
             self._report.event(1, "orphans_found", f"{len(orphans)} open orders of an earlier process")
             await self._desk.cancel_ids(orphans)
         self.reconciled_ns = self._clock.now_ns()
+        if self.stale:
+            self.stale = False
+            self.rebuild()
         return True
 
     def _compare(self, order: Order, at_venue: OrderUpdate | None, asked_ns: int) -> None:

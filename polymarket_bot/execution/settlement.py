@@ -2,14 +2,16 @@
 
 A fill is booked when the venue says MATCHED, is final when CONFIRMED, and is taken back exactly once when
 FAILED. Its key is (trade id, our order id); a key that was taken back stays taken back, whatever is
-replayed later. Positions follow the rule that all of Purser shares: a fill that grows the quantity adds
-price * size to the cost; one that shrinks it releases cost * closed / quantity, truncated toward zero,
-and realizes the difference. Taking a fill back computes the day again without it.
+replayed later. A fill of a day that is closed counts in the new day as if it were made at the mark of the
+day's end; what it came to until then is the closed day's. Positions follow the rule that all of Purser
+shares: a fill that grows the quantity adds price * size to the cost; one that shrinks it releases
+cost * closed / quantity, truncated toward zero, and realizes the difference. Taking a fill back computes
+the day again without it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -113,6 +115,7 @@ class Token:
     opening: Position = field(default_factory=Position)
     position: Position = field(default_factory=Position)
     today: list[Booked] = field(default_factory=list)
+    opening_mark: int | None = None  # at which this process has carried it into the day
 
 
 class Settlement:
@@ -121,6 +124,9 @@ class Settlement:
     def __init__(self, day: int, sequence: int = 0) -> None:
         self.day = day
         self.sequence = sequence
+        self.late_micros = 0  # learnt today of fills of closed days
+        self.closed_day = self.closed_micros = 0
+        self._first_day = day  # before it nothing was counted, so that nothing can be late
         self.tokens: dict[str, Token] = {}
         self.trade_cash_micros = 0  # of every trade in the books, of any day
         self.changes = 0  # grows with each: whether two readings have the same books behind them
@@ -215,6 +221,11 @@ class Settlement:
 
     def _book(self, fill: Fill, status: FillStatus) -> Change:
         self.sequence += 1
+        matched = day_of(fill.matched_wall_ns)
+        if self._first_day <= matched < self.day:
+            self._fills[fill.key] = Booked(fill, status, self.sequence, matched)
+            self._book_late(fill)
+            return Change(ChangeKind.BOOKED, fill, self.sequence, matched)
         booked = Booked(fill, status, self.sequence, self.day)
         self._fills[fill.key] = booked
         self._count_cash(fill, 1)
@@ -222,6 +233,20 @@ class Settlement:
         token.today.append(booked)
         token.position.apply(fill.side, fill.size, fill.value, fill.fee_e8)
         return Change(ChangeKind.BOOKED, fill, self.sequence, self.day)
+
+    def _book_late(self, fill: Fill) -> None:
+        """A fill of a closed day, learnt today: part of the opening at the opening's mark."""
+        token = self._token(fill.token)
+        mark = fill.price if token.opening_mark is None else token.opening_mark
+        worth = fill.size * mark // 1_000_000
+        opening = token.opening
+        opening.apply(fill.side, fill.size, worth, 0)
+        token.opening = Position(opening.quantity, opening.cost_micros - opening.realized_micros)
+        gain = worth - fill.value if fill.side is Side.BUY else fill.value - worth
+        result = gain - -(-fill.fee_e8 // 100)
+        self.late_micros += result
+        self.closed_micros += result
+        self._replay(fill.token)
 
     def _count_cash(self, fill: Fill, sign: int) -> None:
         self.changes += 1
@@ -321,13 +346,18 @@ class Settlement:
         ]
         return [self._book(fill, FillStatus.FINAL) for fill in fills if not self.known(fill.key)]
 
-    def roll(self, day: int) -> dict[str, Position] | None:
-        """A new UTC day: returns the openings to record; None when the day did not advance."""
+    def roll(self, day: int, marks: Mapping[str, int] | None = None) -> dict[str, Position] | None:
+        """A new UTC day: returns the openings to record; None when the day did not advance. What is held is
+        carried over at its mark, so that yesterday's result stays in yesterday; without one, at its cost."""
         if day <= self.day:
             return None
         self.day = day
-        for token in self.tokens.values():
+        self.late_micros = 0
+        for name, token in self.tokens.items():
             token.opening = token.position.opening()
+            token.opening_mark = (marks or {}).get(name)
+            if token.opening_mark is not None:
+                token.opening.cost_micros = token.opening.quantity * token.opening_mark // 1_000_000
             token.position = token.opening.opening()
             token.today.clear()
         return {name: token.opening for name, token in self.tokens.items()}

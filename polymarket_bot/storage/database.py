@@ -251,6 +251,15 @@ class Database:
             self._trades_read_s = wall_s
             self._put(self._upsert(schema.meta, {"name": "trades_read_s", "value": str(wall_s)}, ("value",)))
 
+    def save_late(self, day: int, micros: int) -> None:
+        """What this day has learnt of closed ones."""
+        self._put(self._upsert(schema.meta, {"name": "late", "value": f"{day}:{micros}"}, ("value",)))
+
+    async def load_late(self, day: int) -> int:
+        """0 when nothing was learnt, or on another day."""
+        of, _, micros = (await self.load_meta("late") or "0:0").partition(":")
+        return int(micros) if int(of) == day else 0
+
     async def load_trades_read(self) -> int:
         """0 when no process has read them yet."""
         value = await self.load_meta("trades_read_s")

@@ -1207,6 +1207,21 @@ static int64_t loss_in_use(void)
     return view.participants[ROLE_ENGINE].used_micros[BUDGET_LOSS];
 }
 
+static const int64_t DAY_NS = 86400 * SECOND;
+
+/* The supervisor's part: the pause until it is acknowledged, then the new day. */
+static void end_day(int64_t day)
+{
+    CHECK(ledger_roll_pause(supervisor, now) > 0);
+    for (int n = 0; n < 100 && !ledger_roll_acked(supervisor, ROLE_ENGINE); n++)
+        run(1);
+    CHECK(ledger_roll_acked(supervisor, ROLE_ENGINE));
+    CHECK(ledger_roll_begin(supervisor, (day)*DAY_NS, now) == 0);
+    run(1);
+    CHECK(ledger_roll_acked(supervisor, ROLE_ENGINE));
+    ledger_roll_end(supervisor);
+}
+
 /* The result of an instrument that is no longer configured counts today, and not tomorrow. */
 static void unconfigured_results_roll_too(void)
 {
@@ -1226,9 +1241,7 @@ static void unconfigured_results_roll_too(void)
     connect_venue();
     run(20);
     CHECK(line_is_reconciled() && loss_in_use() > 0);
-    ledger_halt(supervisor, HALT_OPERATOR);
-    run(2);
-    wall += 86400 * SECOND;
+    end_day(wall / DAY_NS + 1);
     run(2);
     CHECK(loss_in_use() == 0);
     kill_and_restart();
@@ -1738,39 +1751,212 @@ static void survives_a_full_disk(void)
     end();
 }
 
-/* Today's loss survives a restart; a new UTC day starts at zero only at a restart or a halt. */
-static void the_day_rolls_at_a_restart(void)
+/* ---- the end of a day ---------------------------------------------------------------------------
+ */
+
+static void restart_engine(void)
 {
-    begin();
-    struct execution_report report = fill(last_sent(SIDE_BUY), 2, true);
-    tell(&report);
-    run(2);
-    wall += 86400 * SECOND;
-    run(2);
-    CHECK(books()->fees_e8 == 2400000);
     engine_free(engine);
     ledger_close(ledger);
     ledger_reclaim(supervisor, ROLE_ENGINE);
     start_engine();
     connect_venue();
-    CHECK(books()->fees_e8 == 0 && books()->position_lots == 2 && books()->realized_micros == 0);
+}
+
+/* Begins with one buy of the quoter filled, in a ledger whose day is the wall's. */
+static int64_t begin_with_a_day(void)
+{
+    begin();
+    int64_t day = wall / DAY_NS;
+    CHECK(ledger_first_day(supervisor, day) == 0);
+    struct execution_report report = fill(last_sent(SIDE_BUY), 2, true);
+    tell(&report);
+    run(2);
+    CHECK(books()->day == day && books()->fees_e8 == 2400000);
+    return day;
+}
+
+/* The engine begins no day by its own clock: not at midnight, not at a halt, not at a restart. */
+static void no_day_begins_by_the_own_clock(void)
+{
+    int64_t day = begin_with_a_day();
+    wall += DAY_NS;
+    run(5);
+    CHECK(books()->day == day && books()->fees_e8 == 2400000);
+    restart_engine();
     run(20);
-    int64_t day = books()->day;
+    CHECK(books()->day == day && books()->fees_e8 == 2400000);
     ledger_halt(supervisor, HALT_OPERATOR);
     run(5);
-    wall += 86400 * SECOND;
+    CHECK(books()->day == day && books()->fees_e8 == 2400000);
+    end();
+}
+
+/* The leader's roll: quotes are cancelled, the pause is acknowledged, no order leaves until the
+ * end, the old day is closed, and quoting goes on by itself. */
+static void the_day_ends_with_the_leader(void)
+{
+    int64_t day = begin_with_a_day();
+    wall += DAY_NS;
+    CHECK(open_of(STRATEGY_QUOTER, -1) == 2);
+    int sent = fake.sent_count;
+    CHECK(ledger_roll_pause(supervisor, now) == 1);
+    turn(10 * MS);
+    CHECK(!ledger_roll_acked(supervisor, ROLE_ENGINE)); /* the venue has not answered */
     run(2);
-    CHECK(books()->day == day + 1);
-    wall -= 2 * 86400 * SECOND;
+    CHECK(ledger_roll_acked(supervisor, ROLE_ENGINE) && open_of(STRATEGY_QUOTER, -1) == 0);
+    CHECK(books()->day == day);
+    uint64_t id;
+    for (int n = 0; n < 5; n++) {
+        tick(BTC * 10 + 50 * n);
+        CHECK(manual(SIDE_SELL, BTC * 10, 2, &id) == REJECT_DAY_ROLL);
+        run(1);
+    }
+    CHECK(ledger_roll_begin(supervisor, (day + 1) * DAY_NS, now) == 0);
+    run(1);
+    CHECK(ledger_roll_acked(supervisor, ROLE_ENGINE) && fake.sent_count == sent);
+    CHECK(books()->day == day + 1 && books()->fees_e8 == 0 && books()->realized_micros == 0);
+    CHECK(books()->position_lots == 2 && ledger_day_of(supervisor, ROLE_ENGINE) == day + 1);
+    ledger_roll_end(supervisor);
     run(2);
+    CHECK(fake.sent_count > sent && open_of(STRATEGY_QUOTER, -1) == 2);
+    restart_engine();
+    CHECK(books()->day == day + 1 && books()->fees_e8 == 0);
+    end();
+}
+
+/* A venue that answers no cancel holds the acknowledgement up for 600 ms, and the order stays
+ * charged across the day's end. */
+static void unknown_orders_stay_charged_across_the_day(void)
+{
+    int64_t day = begin_with_a_day();
+    fake.answer_cancels = false;
+    CHECK(ledger_roll_pause(supervisor, now) == 1);
+    run(30);
+    CHECK(!ledger_roll_acked(supervisor, ROLE_ENGINE));
+    run(35);
+    CHECK(ledger_roll_acked(supervisor, ROLE_ENGINE));
+    CHECK(ledger_roll_begin(supervisor, (day + 1) * DAY_NS, now) == 0);
+    run(1);
+    ledger_roll_end(supervisor);
+    run(60);
+    struct ledger_view view;
+    ledger_snapshot(supervisor, &view, now);
+    CHECK(view.participants[ROLE_ENGINE].open_orders >= 2);
+    CHECK(view.participants[ROLE_ENGINE].used_micros[0] >
+          view.participants[ROLE_ENGINE].positions_micros[0]);
     CHECK(books()->day == day + 1);
+    end();
+}
+
+/* An engine that was away while the day ended begins it at its start, at its last mark. */
+static void who_comes_late_begins_the_ledgers_day(void)
+{
+    int64_t day = begin_with_a_day();
+    engine_free(engine);
+    ledger_close(ledger);
+    ledger_reclaim(supervisor, ROLE_ENGINE);
+    CHECK(ledger_roll_pause(supervisor, now) == 1);
+    CHECK(ledger_roll_begin(supervisor, (day + 1) * DAY_NS, now) == 0);
+    ledger_roll_end(supervisor);
+    start_engine();
+    connect_venue();
+    CHECK(books()->day == day + 1 && books()->fees_e8 == 0 && books()->position_lots == 2);
+    end();
+}
+
+/* A fill of yesterday that is learnt today belongs to yesterday; its loss is charged today as well,
+ * also after a restart, and its gain is not. */
+static void a_late_fill_belongs_to_its_day(void)
+{
+    begin_with_limit(1000);
+    config.quoter.enabled = false;
+    begin_engine();
+    int64_t day = wall / DAY_NS;
+    CHECK(ledger_first_day(supervisor, day) == 0);
+    fake.answer_cancels = false; /* the venue has matched them, and is slow to say so */
+    uint64_t id;
+    CHECK(manual(SIDE_BUY, BTC * 10, 10, &id) == REJECT_NONE);
+    CHECK(manual(SIDE_BUY, BTC * 10, 10, &id) == REJECT_NONE);
+    struct execution_report losing = fill(0, 10, true), gaining = fill(1, 10, true);
+    losing.wall_ns = gaining.wall_ns = wall;
+    tick(BTC * 10 - 3001); /* the mark at the day's end: 600 lower than both prices */
+    end_day(day + 1);
+    wall += DAY_NS;
+    tell(&losing);
+    run(2);
+    int64_t loss = engine_page(engine)->reserved1[PAGE_LATE_MICROS];
+    CHECK(loss < -3 * USD && books()->position_lots == 10 && books()->fees_e8 == 0);
+    CHECK(engine_page(engine)->reserved1[PAGE_CLOSED_DAY] == day);
+    CHECK(engine_page(engine)->reserved1[PAGE_CLOSED_MICROS] == loss);
+    engine_publish(engine, now);
+    CHECK(engine_page(engine)->day_micros == 0);
+    struct ledger_view view;
+    ledger_snapshot(supervisor, &view, now);
+    CHECK(view.participants[ROLE_ENGINE].positions_micros[0] >= -loss);
+    int64_t charged = view.participants[ROLE_ENGINE].positions_micros[0];
+    gaining.last_price.ticks -= 6000;
+    tell(&gaining);
+    run(2);
+    CHECK(engine_page(engine)->reserved1[PAGE_LATE_MICROS] > loss && books()->position_lots == 20);
+    int64_t late = engine_page(engine)->reserved1[PAGE_LATE_MICROS];
+    restart_engine();
+    run(30);
+    engine_publish(engine, now);
+    CHECK(engine_page(engine)->reserved1[PAGE_LATE_MICROS] == late);
+    ledger_snapshot(supervisor, &view, now);
+    CHECK(charged > 0 && view.participants[ROLE_ENGINE].positions_micros[0] > 0);
+    end();
+}
+
+/* While the clock is doubted quotes are pulled and nothing new is sent; exits pass. */
+static void a_doubted_clock_pulls_quotes(void)
+{
+    begin_with_a_day();
+    ledger_doubt_clock(supervisor, now);
+    run(3);
+    CHECK(open_of(STRATEGY_QUOTER, -1) == 0);
+    uint64_t id;
+    CHECK(manual(SIDE_BUY, BTC * 10, 2, &id) == REJECT_CLOCK_JUMP);
+    CHECK(manual(SIDE_SELL, BTC * 10 + 1, 2, &id) == REJECT_NONE);
+    ledger_doubt_clock(supervisor, 0);
+    run(3);
+    CHECK(open_of(STRATEGY_QUOTER, -1) == 2);
+    end();
+}
+
+/* After ten minutes of standing still the venue is asked for everything before any order leaves. */
+static void a_suspend_makes_everything_stale(void)
+{
+    begin_with_a_day();
+    struct ledger_view view;
+    ledger_snapshot(supervisor, &view, now);
+    int64_t reconciled_ns = view.participants[ROLE_ENGINE].reconciled_ns;
+    int sent = fake.sent_count, asked = fake.reconciles;
+    now += 600 * SECOND;
+    ledger_heartbeat_supervisor(supervisor, now, now + 2 * SECOND);
+    fake.answer_reconciles = false;
+    turn(10 * MS);
+    dead_man_ack();
+    tick(BTC * 10 + 500);
+    run(20);
+    CHECK(fake.reconciles > asked && fake.sent_count == sent);
+    CHECK(open_of(STRATEGY_QUOTER, -1) == 0);
+    fake.answer_reconciles = true;
+    tick(BTC * 10 + 510);
+    run(30);
+    tick(BTC * 10 + 500);
+    run(2);
+    ledger_snapshot(supervisor, &view, now);
+    CHECK(view.participants[ROLE_ENGINE].reconciled_ns > reconciled_ns + 600 * SECOND);
+    CHECK(open_of(STRATEGY_QUOTER, -1) == 2);
     end();
 }
 
 /* Killed after any record of the new day's first checkpoint, yesterday's gain is not today's. */
 static void a_kill_while_the_day_rolls(void)
 {
-    for (long kept = 1; kept < 6; kept++) {
+    for (long kept = 1; kept < 12; kept++) {
         begin_with_limit(1000);
         config.quoter.enabled = false;
         begin_engine();
@@ -1783,7 +1969,9 @@ static void a_kill_while_the_day_rolls(void)
         tell(&sold);
         run(2);
         CHECK(books()->realized_micros > 0);
-        wall += 86400 * SECOND;
+        CHECK(ledger_roll_pause(supervisor, now) > 0);
+        CHECK(ledger_roll_begin(supervisor, (wall / DAY_NS + 1) * DAY_NS, now) == 0);
+        ledger_roll_end(supervisor);
         kill_and_restart();
         engine_free(engine);
         char path[512];
@@ -2163,9 +2351,8 @@ static void cash_belongs_to_its_day(void)
     snprintf(after.key, sizeof after.key, "A:2");
     tell_cash(&after);
     CHECK(page_now()->cash_micros == -3 * USD);
-    ledger_halt(supervisor, HALT_OPERATOR);
-    run(5);
     wall += left;
+    end_day(wall / DAY_NS);
     run(2);
     CHECK(page_now()->cash_micros == -2 * USD);
     struct cash_report late = movement(CASH_FUNDING, -4);
@@ -2183,6 +2370,9 @@ static void cash_belongs_to_its_day(void)
     ledger_close(ledger);
     ledger_reclaim(supervisor, ROLE_ENGINE);
     wall += day_ns;
+    CHECK(ledger_roll_pause(supervisor, now) > 0);
+    CHECK(ledger_roll_begin(supervisor, wall, now) == 0);
+    ledger_roll_end(supervisor);
     start_engine();
     CHECK(page_now()->cash_micros == 0);
     end();
@@ -2332,7 +2522,13 @@ int main(void)
     foreign_fills_close_lots_in_turn();
     orders_leave_before_the_signal();
     survives_a_full_disk();
-    the_day_rolls_at_a_restart();
+    no_day_begins_by_the_own_clock();
+    the_day_ends_with_the_leader();
+    unknown_orders_stay_charged_across_the_day();
+    who_comes_late_begins_the_ledgers_day();
+    a_late_fill_belongs_to_its_day();
+    a_doubted_clock_pulls_quotes();
+    a_suspend_makes_everything_stale();
     a_kill_while_the_day_rolls();
     drains();
     daily_loss_halts();

@@ -61,6 +61,8 @@ def main() -> None:
     ledger.rebuild(USED, POSITIONS)
     sent = chosen.sent is None
     while not ended:
+        roll = ledger.roll()
+        ledger.roll_ack(roll, roll.day)  # it has no order that could be left, and no books to close
         if not sent and ledger.state == LedgerState.ACTIVE:
             send(ledger, role, venue, chosen.sent)
             sent = True

@@ -60,6 +60,8 @@ class Script:
         self.sent: list[str] = []
         self.cancelled: list[str] = []
         self.openings: list[dict[str, Position]] = []
+        self.days: list[tuple[int, int, int]] = []
+        self.late: list[tuple[int, int]] = []
         self.events: list[str] = []
         self.refusals: list[RejectReason] = []
         self.hold_prepare = self.hold_submit = False
@@ -142,6 +144,12 @@ class Script:
 
     def save_openings(self, day: int, openings: dict[str, Position]) -> None:
         self.openings.append(openings)
+
+    def save_day(self, day: int, realized: int, unrealized: int, fees_e8: int, fills: int) -> None:
+        self.days.append((day, realized, unrealized))
+
+    def save_late(self, day: int, micros: int) -> None:
+        self.late.append((day, micros))
 
     def save_trades_read(self, wall_s: int) -> None:
         return None
@@ -619,8 +627,8 @@ def test_a_failed_trade_of_yesterday_changes_the_recorded_opening(play: Play) ->
     async def story(desk: Desk) -> None:
         trade = fill_of("0xa", "t1", 10)
         desk.engine.reconciler.on_trade(TradeUpdate("MATCHED", (trade,)))
-        desk.script.offset_ns = 24 * 3600 * 10**9
-        assert desk.engine.account.roll_day() is not None
+        desk.ledger.first_day(desk.settlement.day + 1)
+        desk.engine.step({})
         desk.engine.reconciler.on_trade(TradeUpdate("FAILED", (trade,)))
         assert desk.script.openings[-1]["111"].quantity == 0
         assert desk.settlement.position("111").quantity == 0

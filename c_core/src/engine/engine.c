@@ -140,6 +140,7 @@ void engine_attach_ledger(struct engine *engine, struct ledger *ledger)
         engine->generation = engine->restored.generation + 1;
     engine->epoch = engine->view.epoch;
     judge_ledger_head(engine);
+    engine_take_day(engine);
 }
 
 /* The sequence of fills never goes back, even when the journal was lost and the page was not. */
@@ -222,6 +223,7 @@ static int journal_work(struct engine *engine)
 int engine_do_work(struct engine *engine, int64_t now_ns)
 {
     int work = 0;
+    engine_watch_stall(engine, now_ns);
     engine->now_ns = now_ns;
     engine_watch_ledger(engine);
     for (int n = 0; n < engine->venue_count; n++)

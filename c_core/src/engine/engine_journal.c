@@ -142,9 +142,12 @@ static void read_control(struct engine *engine, const struct journal_record *rec
 {
     if (record->execution_type == JOURNAL_CONTROL_DAY) {
         engine->restored.day = record->position_e9;
+        engine->restored.late_micros = 0;
         for (int id = 0; id < RESTORED_VENUES; id++)
             engine->restored.cash[id].day = record->position_e9;
     }
+    if (record->execution_type == JOURNAL_CONTROL_LATE)
+        engine->restored.late_micros = record->position_e9;
     if (record->execution_type == JOURNAL_CONTROL_HALT && record->position_e9 == HALT_CASH)
         engine->restored.cash_halt = true;
     if (record->execution_type == JOURNAL_CONTROL_FILLS)
@@ -191,20 +194,20 @@ void engine_roll_unclaimed(struct engine *engine)
         struct restored_book *book = &engine->restored.books[n];
         if (book->claimed)
             continue;
+        book->opening_e9 = book->mark_e9;
         if (book->mark_e9 > 0)
             book->cost_micros = muldiv_down(book->position_e9, book->mark_e9, E18_PER_MICRO);
         book->realized_micros = book->fees_e8 = book->volume_micros = book->cash_flow_micros = 0;
     }
 }
 
-/* A new day at start: yesterday's result is settled at the last mark, as pnl_roll does. */
-static void settle_restored(struct engine *engine)
+/* The day of the books stays what it was: the ledger names the next one (engine_take_day). Only
+ * with nothing to go on from is it the wall's. */
+static void take_restored_day(struct engine *engine)
 {
-    struct restored *restored = &engine->restored;
-    int64_t today = pnl_day_number(engine_wall_ns(engine));
-    engine->day = restored->day > today ? restored->day : today;
-    if (restored->day != 0 && engine->day != restored->day)
-        engine_roll_unclaimed(engine);
+    engine->day =
+        engine->restored.day ? engine->restored.day : pnl_day_number(engine_wall_ns(engine));
+    engine->late_micros = engine->restored.late_micros;
     engine_roll_cash(engine, engine->day);
 }
 
@@ -214,7 +217,7 @@ int engine_restore(struct engine *engine)
         journal_replay(engine->config.journal_folder, read_record, engine, &engine->replayed);
     if (result < 0)
         return result;
-    settle_restored(engine);
+    take_restored_day(engine);
     if (engine->replayed.head_generation > engine->restored.generation)
         engine->restored.generation = engine->replayed.head_generation;
     engine->content.counters[COUNTER_JOURNAL_DAMAGED] =
@@ -271,6 +274,7 @@ void engine_claim_restored(struct engine *engine, struct engine_market *market)
         market->pnl.volume_micros = book->volume_micros;
         market->pnl.cash_flow_micros = book->cash_flow_micros;
         market->pnl.mark.ticks = whole(book->mark_e9, i->tick_e9);
+        market->pnl.opening.ticks = whole(book->opening_e9, i->tick_e9);
         for (int s = 0; s < RESTORED_STRATEGIES; s++)
             market->strategy_lots[s] = whole(book->strategy_e9[s], i->lot_e9);
     }
@@ -468,6 +472,8 @@ void engine_checkpoint(void *context)
     engine_journal_marks(engine);
     /* The day after its books: a reader that stops between settles them again, to the same end. */
     engine_journal_control(engine, JOURNAL_CONTROL_DAY, NULL, VENUE_NONE, engine->day);
+    if (engine->late_micros)
+        engine_journal_control(engine, JOURNAL_CONTROL_LATE, NULL, VENUE_NONE, engine->late_micros);
     for (int n = 0; n < engine->restored.order_count; n++) {
         struct journal_record again = engine->restored.orders[n].intent;
         if (!engine->restored.orders[n].claimed)

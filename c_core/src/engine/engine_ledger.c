@@ -1,4 +1,4 @@
-/* Totals, reprice, halts, leases and the day: the engine's side of the shared budget. */
+/* Totals, reprice, halts and leases: the engine's side of the shared budget. */
 #include "engine_private.h"
 
 #include <errno.h>
@@ -22,6 +22,7 @@ void engine_totals(struct engine *engine)
         }
     }
     engine->day_micros = day;
+    day = engine_charged_day_micros(engine);
     engine->loss_micros = day < 0 ? -day : 0;
     for (int d = 0; d < 2; d++) {
         int64_t loss = d == BUDGET_LOSS ? engine->loss_micros : 0;
@@ -88,35 +89,6 @@ static void set_dead_man(struct engine *engine, bool may_renew)
     }
 }
 
-/* The day rolls only while nothing can trade: at a halt that is obeyed, or at start before the
- * first reconcile (engine_restore). Until then today's loss stays charged. */
-static void watch_day(struct engine *engine)
-{
-    int64_t today = pnl_day_number(engine_wall_ns(engine));
-    if (today <= engine->day)
-        return;
-    bool quiet = engine->view.state == LEDGER_HALTED && engine->oms.open == 0;
-    if (!quiet) {
-        if (!engine->day_due_told)
-            engine_say(engine, EVENT_WARNING, VENUE_NONE, 0, 0, "day_roll_due",
-                       "a new UTC day began; its count starts at the next halt or restart");
-        engine->day_due_told = true;
-        return;
-    }
-    for (int n = 0; n < engine->market_count; n++) {
-        pnl_roll(&ENGINE_MARKET(engine, n)->pnl, today);
-        engine_market_changed(engine, ENGINE_MARKET(engine, n));
-    }
-    engine_roll_unclaimed(engine);
-    engine_roll_cash(engine, today);
-    engine_totals(engine);
-    engine->day = today;
-    engine->day_due_told = false;
-    /* The day after its books, as in a checkpoint. */
-    engine_journal_marks(engine);
-    engine_journal_control(engine, JOURNAL_CONTROL_DAY, NULL, VENUE_NONE, today);
-}
-
 /* Another process has taken our line: it answers for what is open; this one only cancels. */
 static void watch_generation(struct engine *engine)
 {
@@ -137,15 +109,19 @@ void engine_watch_ledger(struct engine *engine)
     }
     struct ledger_view *view = &engine->view;
     ledger_glance(engine->ledger, view, engine->now_ns);
+    ledger_roll_now(engine->ledger, &engine->roll);
     watch_generation(engine);
     bool leased = engine->now_ns < view->lease_deadline_ns;
     bool halted = view->state == LEDGER_HALTED;
     bool was_adding = engine->adding, was_stopping = engine->stopping;
     bool quitting = engine->draining || engine->replaced;
-    engine->adding = view->state == LEDGER_ACTIVE && leased && !quitting &&
+    bool day_ends = engine_day_ends(engine);
+    engine->adding = view->state == LEDGER_ACTIVE && leased && !quitting && !day_ends &&
+                     engine->roll.clock_doubt_ns == 0 &&
                      view->participants[ROLE_ENGINE].state != LEDGER_REDUCING &&
                      !engine->foreign.other[0] && !engine_cash_doubted(engine);
-    engine->stopping = halted || view->state == LEDGER_CANCEL_ONLY || quitting;
+    engine->stopping =
+        halted || view->state == LEDGER_CANCEL_ONLY || quitting || (day_ends && leased);
     if (engine->adding != was_adding || engine->stopping != was_stopping)
         engine->sweep_now = true;
     set_dead_man(engine, (leased || view->state == LEDGER_INIT) && !halted);
@@ -153,7 +129,6 @@ void engine_watch_ledger(struct engine *engine)
         engine->epoch = view->epoch;
         resume(engine);
     }
-    watch_day(engine);
 }
 
 /* Used above alloc by more than a twentieth, reading after reading: the marks run away from us. */
@@ -176,7 +151,7 @@ static void watch_over_budget(struct engine *engine)
 
 static void watch_daily_loss(struct engine *engine)
 {
-    if (engine->day_micros > -engine->config.risk.daily_loss_micros ||
+    if (engine_charged_day_micros(engine) > -engine->config.risk.daily_loss_micros ||
         engine->view.state >= LEDGER_HALTED)
         return;
     engine_halt(engine, HALT_DAILY_LOSS, "today's loss limit is reached");
@@ -257,6 +232,7 @@ int engine_settle_ledger(struct engine *engine)
     watch_over_budget(engine);
     watch_daily_loss(engine);
     watch_runaway(engine);
+    engine_follow_day(engine);
     ledger_beat(engine->ledger, engine->now_ns, engine->view.state >= LEDGER_CANCEL_ONLY);
     return work;
 }

@@ -6,7 +6,8 @@
  *   engine_reports.c  an execution report's way in: table, P&L, ledger, strategies
  *   engine_foreign.c  orders of the account that are not ours
  *   engine_venues.c   sessions, instruments, books, reconcile
- *   engine_ledger.c   totals, reprice, halts, leases, the day
+ *   engine_ledger.c   totals, reprice, halts, leases
+ *   engine_day.c      the end of a day, fills of a closed one, and what a suspend makes stale
  *   engine_cash.c     money that moves without a fill; the wallet
  *   engine_position.c positions that change without a fill
  *   engine_journal.c  what a restart restores, and the checkpoint
@@ -33,6 +34,7 @@ struct restored_book {
     char symbol[PROTOCOL_SYMBOL];
     int64_t position_e9, cost_micros, realized_micros, fees_e8;
     int64_t volume_micros, cash_flow_micros, mark_e9;
+    int64_t opening_e9; /* the mark at which this run has settled it into the day; 0: not known */
     int64_t strategy_e9[RESTORED_STRATEGIES];
     bool claimed;
 };
@@ -48,7 +50,7 @@ struct restored {
     int book_count;
     struct restored_order orders[RESTORED_ORDERS];
     int order_count;
-    int64_t day;
+    int64_t day, late_micros;
     uint32_t generation;             /* highest that made client order ids */
     bool known[RESTORED_VENUES];     /* venues (by enum venue_id) with books */
     char since[RESTORED_VENUES][48]; /* newest execution per venue */
@@ -135,6 +137,7 @@ struct engine {
 
     struct ledger *ledger;
     struct ledger_view view;  /* copied once a cycle */
+    struct ledger_roll roll;  /* the same, of the day's end */
     uint32_t line_generation; /* of our line in the ledger when we joined */
     uint32_t generation;      /* in client order ids */
     uint32_t next_sequence;
@@ -173,7 +176,8 @@ struct engine {
     int64_t next_over_ns;
     uint32_t epoch;
     int64_t day;
-    bool day_due_told;
+    int64_t late_micros; /* learnt today of fills of closed days */
+    int64_t closed_day, closed_micros;
 
     int64_t next_unclaimed_ns; /* when "books_unclaimed" may be said again */
 
@@ -205,6 +209,24 @@ int engine_settle_ledger(struct engine *engine); /* end of a cycle: rebuild, rep
 void engine_reprice(struct engine *engine);
 void engine_halt(struct engine *engine, uint32_t reason, const char *text);
 bool engine_all_reconciled(const struct engine *engine);
+
+/* engine_day.c */
+/* engine_take_day: at start: the ledger's day, when it names one. */
+void engine_take_day(struct engine *engine);
+/* engine_follow_day: at the end of a cycle: what the phase of the day's end asks for. */
+void engine_follow_day(struct engine *engine);
+bool engine_day_ends(const struct engine *engine);
+/* engine_charged_day_micros: today's result as the limit sees it: also a loss that belongs to a
+ * closed day and was learnt today. */
+int64_t engine_charged_day_micros(const struct engine *engine);
+/* engine_watch_stall: before now_ns replaces the last turn's time. */
+void engine_watch_stall(struct engine *engine, int64_t now_ns);
+/* engine_is_late: of a day that is closed, by the venue's time, and the mark of its end is known.
+ */
+bool engine_is_late(const struct engine *engine, const struct engine_market *market,
+                    int64_t venue_wall_ns);
+void engine_book_late(struct engine *engine, struct engine_market *market,
+                      const struct execution_report *report, bool reversed);
 
 /* engine_orders.c */
 int engine_sweep(struct engine *engine);

@@ -75,7 +75,9 @@ static void book_fill(struct engine *engine, struct engine_venue *ev, struct eng
     bool reversed = report->execution_type == EXEC_TRADE_REVERSED;
     /* While there are no books of the venue, they are made of the whole day at once, later. */
     if (!market->delegated && !ev->reconcile.adopt) {
-        if (reversed)
+        if (engine_is_late(engine, market, report->wall_ns))
+            engine_book_late(engine, market, report, reversed);
+        else if (reversed)
             pnl_reverse(&market->pnl, report->side, report->last_price, report->last_quantity,
                         report->fee_e8);
         else

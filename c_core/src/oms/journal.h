@@ -61,6 +61,7 @@ enum journal_control {
     JOURNAL_CONTROL_RUNAWAY = 6,
     JOURNAL_CONTROL_DAY = 7,   /* position_e9: the new day number */
     JOURNAL_CONTROL_FILLS = 8, /* position_e9: fills_total; in a checkpoint */
+    JOURNAL_CONTROL_LATE = 12, /* position_e9: what today learnt of closed days, in micros */
 };
 
 enum journal_room { JOURNAL_ROOM_NONE, JOURNAL_ROOM_RESERVE, JOURNAL_ROOM_FREE };

@@ -74,6 +74,18 @@ void pnl_reverse(struct pnl *pnl, int side, struct price price, struct quantity 
     add(&pnl->fees_e8, -fee_e8);
 }
 
+int64_t pnl_late(struct pnl *pnl, int side, struct price price, struct quantity quantity,
+                 int64_t fee_e8, bool reversed)
+{
+    CHECK(quantity.lots > 0 && price.ticks >= 0 && pnl->opening.ticks > 0);
+    int64_t lots = (side == SIDE_BUY) != reversed ? quantity.lots : -quantity.lots;
+    int64_t result = value_micros(pnl, pnl->opening, lots);
+    add(&result, -value_micros(pnl, price, lots));
+    add(&result, -pnl_fees_micros(reversed ? -fee_e8 : fee_e8));
+    trade(pnl, lots, pnl->opening);
+    return result;
+}
+
 void pnl_adopt(struct pnl *pnl, int64_t position_lots, int64_t cost_micros)
 {
     pnl->position_lots = position_lots;
@@ -100,6 +112,7 @@ bool pnl_roll(struct pnl *pnl, int64_t day)
     if (day <= pnl->day)
         return false;
     pnl->day = day;
+    pnl->opening = pnl->mark;
     if (pnl->mark.ticks > 0)
         pnl->cost_micros = value_micros(pnl, pnl->mark, pnl->position_lots);
     pnl->realized_micros = 0;

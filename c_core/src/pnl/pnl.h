@@ -27,7 +27,8 @@ struct pnl {
     int64_t day;         /* UTC day number of the sums below */
     int64_t position_lots;
     int64_t cost_micros;
-    struct price mark; /* 0 ticks: none yet; unrealized is then 0 */
+    struct price mark;    /* 0 ticks: none yet; unrealized is then 0 */
+    struct price opening; /* the mark at which the day began; 0 ticks: not known */
     int64_t realized_micros;
     int64_t fees_e8;
     int64_t volume_micros;
@@ -47,6 +48,12 @@ void pnl_reverse(struct pnl *pnl, int side, struct price price, struct quantity 
 
 /* pnl_adopt: takes a position over that the books do not explain, at the cost given. */
 void pnl_adopt(struct pnl *pnl, int64_t position_lots, int64_t cost_micros);
+
+/* pnl_late: books a fill of a closed day, or takes one back: in today's sums it counts as if it
+ * were made at the opening mark; what it came to until that mark, fee included, is the closed day's
+ * and is returned. The opening must be known. */
+int64_t pnl_late(struct pnl *pnl, int side, struct price price, struct quantity quantity,
+                 int64_t fee_e8, bool reversed);
 
 /* pnl_adjust: the venue changed the position without a fill. Lots that went take their share of the
  * cost with them and realise nothing; lots that came cost `price` each. */

@@ -1,0 +1,228 @@
+"""The day's leader on a real ledger: what a start finds, whose time it believes, whom it waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bridge.ledger import Amounts, Ledger, now_ns
+from bridge.messages import LedgerState, ParticipantRole, RollPhase
+from bridge.paths import Paths
+from bridge.wall_clock import DAY_NS, Look, day_of, wall_ns
+from control.day import DayKeeper
+from control.processes import ProcessId, start_time_of
+
+USD = 1_000_000
+ENGINE = int(ParticipantRole.ENGINE)
+
+
+class Asked(DayKeeper):
+    """The venues' clocks are what the test says."""
+
+    told: dict[str, float | None]
+
+    async def offsets(self) -> dict[str, float | None]:
+        """Each venue's clock less ours."""
+        return self.told
+
+
+class Desk:
+    """The parts of a supervisor that the leader touches, with a real ledger."""
+
+    def __init__(self, folder: Path) -> None:
+        environment = {"PURSER_HOME": str(folder / "home"), "PURSER_RUNTIME": str(folder / "run")}
+        self.paths = Paths.from_environment("paper", environment)
+        self.ledger = Ledger.create(self.paths.ledger, Amounts(100 * USD, 1000 * USD))
+        self.ledger.heartbeat(600_000_000_000)
+        self.ledger.set_state(LedgerState.ACTIVE)
+        self.children: list[Any] = []
+        self.stopping = asyncio.Event()
+        self.names: list[str] = []
+        self.events = SimpleNamespace(write=lambda source, name, **fields: self.names.append(name))
+        self.today = day_of(wall_ns())
+        self.day = Asked(self)  # type: ignore[arg-type]
+        self.day.told = {"binance": None, "polymarket": None}
+
+    def live_ledger(self) -> Ledger:
+        """As the supervisor's."""
+        return self.ledger
+
+    def kept(self) -> int:
+        """The day in day.json."""
+        return int(json.loads((self.paths.mode_home / "day.json").read_text())["day"])
+
+    def step(self) -> None:
+        """One round of the duty, and whatever roll it leads."""
+        self.day._asked = 0.0
+        asyncio.run(self.day._step())
+
+    def frozen(self, *, acks: bool) -> subprocess.Popen[bytes]:
+        """A process that holds the engine's line and follows the day, or does not."""
+        program = (
+            "import sys, time; from bridge.ledger import Ledger; from pathlib import Path\n"
+            "ledger = Ledger.open(Path(sys.argv[1])); ledger.join(1)\n"
+            "while True:\n"
+            "    roll = ledger.roll()\n"
+            "    sys.argv[2] == '1' and ledger.roll_ack(roll, roll.day)\n"
+            "    time.sleep(0.002)\n"
+        )
+        child = subprocess.Popen([sys.executable, "-c", program, str(self.paths.ledger), str(int(acks))])
+        while self.ledger.snapshot().participants[ENGINE].pid != child.pid:
+            assert child.poll() is None
+            time.sleep(0.002)
+        process = ProcessId(child.pid, start_time_of(child.pid) or 0)
+        self.children.append(
+            SimpleNamespace(name="engine", role=ENGINE, process=process, pid=child.pid, state="running")
+        )
+        return child
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    """A desk for one test."""
+    made = Desk(tmp_path)
+    yield made
+    made.ledger.close()
+
+
+def test_the_first_start_names_the_walls_day_and_keeps_it(desk: Desk) -> None:
+    """Nothing ever ran: today by the wall, without a doubt."""
+    desk.day.prepare()
+    assert desk.ledger.roll().day == desk.kept() == desk.today and desk.day.problem == ""
+
+
+def test_a_later_day_at_start_is_believed_only_with_two_witnesses(desk: Desk) -> None:
+    """After a reboot the kept day stands and new risk is denied, until two venues show the same time."""
+    desk.paths.mode_home.joinpath("day.json").write_text(json.dumps({"day": desk.today - 3}))
+    desk.day.prepare()
+    assert desk.ledger.roll().day == desk.today - 3 and desk.ledger.roll().clock_doubt_ns
+    desk.day.told = {"binance": 0.1, "polymarket": None}
+    desk.step()
+    desk.day.told = {"binance": 0.1, "polymarket": 86_400.0}
+    desk.step()
+    assert desk.ledger.roll().day == desk.today - 3 and desk.names[-1] == "clock_not_confirmed"
+    desk.day.told = {"binance": 0.1, "polymarket": -0.9}
+    desk.step()
+    assert desk.ledger.roll().day == desk.kept() == desk.today and not desk.ledger.roll().clock_doubt_ns
+    assert desk.names[-1] == "day_rolled"
+
+
+def test_an_earlier_wall_never_opens_a_day_again(desk: Desk) -> None:
+    """The kept day is ahead of the wall: it stays, also when the venues confirm the wall."""
+    desk.paths.mode_home.joinpath("day.json").write_text(json.dumps({"day": desk.today + 1}))
+    desk.day.prepare()
+    assert desk.day.problem
+    desk.day.told = {"binance": 0.0, "polymarket": 0.0}
+    desk.step()
+    assert desk.ledger.roll().day == desk.kept() == desk.today + 1 and desk.day.problem == ""
+
+
+@pytest.mark.parametrize("phase", [RollPhase.PAUSE, RollPhase.BEGIN, 77])
+def test_a_half_done_roll_is_finished_by_the_next_supervisor(desk: Desk, phase: int) -> None:
+    """Killed in the pause: given up, and rolled anew when due. Killed after the day began: it has begun."""
+    desk.ledger.first_day(desk.today - 1)
+    if phase != 77:
+        desk.ledger.roll_pause()
+    if phase == RollPhase.BEGIN:
+        desk.ledger.roll_begin(wall_ns())
+    desk.day.prepare()
+    assert desk.ledger.roll().phase == RollPhase.NONE
+    assert desk.ledger.roll().day == (desk.today if phase == RollPhase.BEGIN else desk.today - 1)
+    desk.day.told = {"binance": 0.0, "polymarket": 0.0}
+    desk.step()
+    assert desk.ledger.roll().day == desk.today and not desk.ledger.roll().clock_doubt_ns
+
+
+def test_words_that_are_not_the_leaders_are_mended(desk: Desk) -> None:
+    """A day, a phase and a doubt that somebody else wrote are put right at the next look."""
+    desk.day.prepare()
+    desk.ledger.roll_pause()
+    desk.ledger.roll_begin((desk.today + 5) * DAY_NS)
+    desk.ledger.doubt_clock(now_ns())
+    desk.day.look()
+    roll = desk.ledger.roll()
+    assert (roll.day, roll.phase, roll.clock_doubt_ns) == (desk.today, RollPhase.NONE, 0)
+    assert desk.names == ["day_words_mended"]
+
+
+def test_a_participant_that_does_not_acknowledge_is_ended(desk: Desk) -> None:
+    """A second is waited for, then it is killed, and the day begins without it."""
+    desk.ledger.first_day(desk.today - 1)
+    desk.day.prepare()
+    child = desk.frozen(acks=False)
+    desk.day.told = {"binance": 0.0, "polymarket": 0.0}
+    began = time.monotonic()
+    desk.step()
+    assert child.wait(10) == -9 and time.monotonic() - began > 1.0
+    assert desk.ledger.roll().day == desk.today and desk.ledger.roll().phase == RollPhase.NONE
+    assert "roll_not_acknowledged" in desk.names
+
+
+def test_a_participant_that_acknowledges_lives_on(desk: Desk) -> None:
+    """It follows both phases and is left alone."""
+    desk.ledger.first_day(desk.today - 1)
+    desk.day.prepare()
+    child = desk.frozen(acks=True)
+    desk.day.told = {"binance": 0.0, "polymarket": 0.0}
+    desk.step()
+    assert child.poll() is None and desk.ledger.day_of(ENGINE) == desk.today
+    assert "roll_not_acknowledged" not in desk.names
+    child.kill()
+    child.wait()
+
+
+def test_jumps_are_events_and_beyond_five_seconds_a_doubt(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Below, nothing is stopped; a person's word ends the doubt."""
+    desk.day.prepare()
+    desk.day._watch.look(wall_ns() - 10**9)
+    desk.day.look()
+    assert desk.names == ["clock_jumped"] and not desk.ledger.roll().clock_doubt_ns
+    desk.day._watch.look(wall_ns() - 6 * 10**9)
+    desk.day.look()
+    desk.day._watch.look(wall_ns() - 20 * 10**9)
+    assert desk.day._watch.doubted
+    desk.day._doubt("the wall clock moved by -20.0 s")
+    assert desk.ledger.roll().clock_doubt_ns and "control clock --confirm" in desk.day.problem
+    desk.day.confirm("somebody")
+    assert not desk.ledger.roll().clock_doubt_ns and desk.day.problem == ""
+
+
+def test_after_a_sleep_a_persons_word_is_not_enough(desk: Desk) -> None:
+    """The clock may be right, but what the participants know is old until they have asked anew."""
+    desk.day.prepare()
+    child = desk.frozen(acks=True)
+    slept = Look(0, 600 * 10**9)
+    desk.day._watch = SimpleNamespace(  # type: ignore[assignment]
+        look=lambda: slept, doubted=False, moved_ns=0, confirm=lambda: None
+    )
+    desk.day.look()
+    assert desk.names == ["machine_slept", "clock_doubted"]
+    desk.day.confirm("somebody")
+    assert desk.ledger.roll().clock_doubt_ns
+    desk.day.told = {"binance": 0.0, "polymarket": 0.0}
+    desk.step()
+    assert desk.ledger.roll().clock_doubt_ns  # the engine has no page and has not reconciled
+    child.kill()
+    child.wait()
+
+
+def test_a_clock_file_that_is_none_is_refused(tmp_path: Path) -> None:
+    """The bot names the variable and what to do, and ends with the code of a wrong configuration."""
+    environment = {**os.environ, "PURSER_TEST_CLOCK": str(tmp_path / "none"), "PURSER_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "polymarket_bot", "--mode", "paper", "--config", "config/polymarket_sim.json"],
+        env=environment, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 4 and "PURSER_TEST_CLOCK" in done.stderr and "unset it" in done.stderr
