@@ -227,7 +227,7 @@ def last_lines(path: Path, count: int = 12, start: int = 0) -> list[str]:
     try:
         with path.open("rb") as file:
             file.seek(max(start, path.stat().st_size - 8192))
-            text = file.read().decode(errors="replace")
+            text = file.read(1 << 16).decode(errors="replace")
     except OSError:
         return []
     # At line feeds alone: a carriage return in a venue's words must not make a line of its own.

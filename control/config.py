@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails
 
 from control.errors import ControlError, Exit
+from control.records import read_plain
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_FOLDER = ROOT / "config"
@@ -128,7 +129,7 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 def load(model: type[ModelT], path: Path) -> ModelT:
     """Read one file. ControlError(CONFIGURATION) names the file, the key, and what to write instead."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(read_plain(path))
     except FileNotFoundError:
         raise ControlError(
             f"{path} is missing; restore it or name another folder with --config.", Exit.CONFIGURATION

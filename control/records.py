@@ -202,7 +202,7 @@ def sync_folder(folder: Path) -> None:
 def read_json(path: Path, shape: Shape = None) -> Record | None:
     """A JSON object from a file, or None when it is missing, not one, or not of the shape."""
     try:
-        content = parsed_json(_whole_file(path))
+        content = parsed_json(read_plain(path))
     except OSError:
         return None
     if not isinstance(content, dict) or (shape is not None and not has_shape(content, shape)):
@@ -210,8 +210,9 @@ def read_json(path: Path, shape: Shape = None) -> Record | None:
     return content
 
 
-def _whole_file(path: Path) -> bytes:
-    """A plain file of bounded size: nothing here waits for a pipe or reads a device without end."""
+def read_plain(path: Path) -> bytes:
+    """What a plain file holds, up to a bound. OSError when it is none: nothing here waits for a pipe, or
+    reads a device without end."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -43,6 +43,7 @@ STAND_IN = ROOT / os.environ.get("BUILD", "build") / "tests" / "stand_in"
 HEADER_BITS = 8 * ffi.sizeof("struct ledger_header")
 LINE_AT = 8 * (ffi.sizeof("struct ledger_header") + ffi.sizeof("struct ledger_participant"))  # the engine's
 LINE_BITS = 8 * ffi.offsetof("struct ledger_participant", "slots")
+RENEW_EVERY = 16  # flips: each costs about 100 of the 2,400 units of weight that Binance allows a minute
 BITS = [*range(HEADER_BITS), *range(LINE_AT, LINE_AT + LINE_BITS)]
 
 
@@ -61,8 +62,7 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.system = System(folder)
         self.paths = self.system.paths
-        for venue in ("binance", "polymarket"):
-            self.system.start_venue(venue)
+        self._start_venues()
         self._records = {
             name: str(access.write(self.paths, self._access(name, venue), 1, time.time_ns()))
             for name, venue in (("engine", "binance"), ("polymarket_bot", "polymarket"))
@@ -70,6 +70,18 @@ class Bench:
         self._number = 0
         self._token: dict[str, Any] = {}
         self._stand_ins: list[subprocess.Popen[bytes]] = []
+
+    def _start_venues(self) -> None:
+        for venue in ("binance", "polymarket"):
+            self.system.start_venue(venue)
+
+    def renew_venues(self) -> None:
+        """Their limits of requests count anew; what they know stays."""
+        for child in self.system.children.values():
+            child.terminate()
+        for child in self.system.children.values():
+            child.wait(60)
+        self._start_venues()
 
     def _access(self, participant: str, venue: str) -> access.Access:
         """As a participant records where it trades."""
@@ -230,6 +242,8 @@ def run(folder: Path, bits: list[int], progress: bool = False) -> Tally:
     bench = Bench(folder)
     try:
         for bit in bits:
+            if tally.flips and tally.flips % RENEW_EVERY == 0:
+                bench.renew_venues()
             bench.try_bit(bit, tally)
             if progress and tally.flips % 100 == 0:
                 print(f"{tally.flips} flips, {len(tally.faults)} faults, codes {tally.codes}", flush=True)

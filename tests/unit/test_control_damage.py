@@ -104,6 +104,8 @@ def fill(paths: Paths) -> None:
     (paths.mode_home / "fills.jsonl").write_text(json.dumps(snapshot(paths)["fills"][0]) + "\n")
     (paths.mode_home / "last.json").write_text(json.dumps(snapshot(paths)))
     paths.log("engine").write_text("a line\n")
+    budget = {"limit_usd": "1000", "notional_limit_usd": "20000"}
+    (paths.mode_home / "budget.json").write_text(json.dumps(budget))
     set_latch(paths.latch, "operator", "a test", 1)
 
 
@@ -298,7 +300,7 @@ def test_no_view_fails_over_a_damaged_file(
             code = run(command, monkeypatch)
             said = capsys.readouterr()
             assert code in CODES, (damage, command, code, said)
-            assert said.out + said.err or "--json" in command, (damage, command)
+            assert said.out + said.err or "--json" in command or command == "logs", (damage, command)
         assert traces(paths) == before, damage
         restore(target)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import control_flips
 import pytest
 
-COUNT = 48
+COUNT = 32
 
 
 @pytest.fixture(autouse=True)
