@@ -67,7 +67,8 @@ class DayKeeper:
 
     def prepare(self) -> None:
         """Before any participant starts: the day of the last run, and the end of a roll that its
-        supervisor has left half done. Whether a later day has begun is asked of the venues first."""
+        supervisor has left half done. Whether a later day has begun is asked of the venues first, and a
+        doubt that it left stands until somebody who knows the time has confirmed the wall."""
         ledger = self._ledger()
         roll = ledger.roll()
         if roll.phase != RollPhase.NONE:
@@ -80,7 +81,10 @@ class DayKeeper:
         self._day = max(known if isinstance(known, int) else 0, roll.day) or today
         self._name(self._day)
         self._watch.look()
-        if today != self._day:
+        if roll.clock_doubt_ns:
+            # Our own watch begins now: it cannot know what the wall did before, or since.
+            self._doubt("an earlier run doubted the wall clock", since_ns=roll.clock_doubt_ns)
+        elif today != self._day:
             self._doubt(f"the wall clock says day {today}, and the last run ended on day {self._day}")
 
     def _name(self, day: int) -> None:
@@ -117,9 +121,9 @@ class DayKeeper:
 
     # ---- doubt ---------------------------------------------------------------------------------
 
-    def _doubt(self, reason: str) -> None:
+    def _doubt(self, reason: str, since_ns: int = 0) -> None:
         if not self._reason:
-            self._since_ns = now_ns()
+            self._since_ns = since_ns or now_ns()
         self._reason, self._told = reason, 0.0
         self._ledger().doubt_clock(self._since_ns)
         self._event("clock_doubted", "error", text=f"{reason}: no new risk until it is confirmed")

@@ -366,6 +366,26 @@ static void test_a_process_alone_leads_itself(void)
     end();
 }
 
+/* A doubt that a supervisor left behind is not lifted by a process that never saw the jump, nor
+ * when its own doubt begins and ends meanwhile. */
+static void test_a_process_alone_lifts_only_its_own_doubt(void)
+{
+    struct wall_watch watch = {0};
+    struct ledger_roll roll;
+    struct clocks at = {TODAY * DAY + 3600 * SECOND, now, now};
+
+    begin();
+    at.boot = at.monotonic = now;
+    ledger_doubt_clock(supervisor, 17);
+    for (int i = 0; i < 3; i++) {
+        ledger_lead_alone(engine, &watch, at.wall, at.boot, at.monotonic);
+        ledger_roll_now(engine, &roll);
+        REQUIRE(roll.clock_doubt_ns == 17);
+        at.wall += i == 0 ? 3600 * SECOND : -3600 * SECOND;
+    }
+    end();
+}
+
 int main(void)
 {
     snprintf(folder, sizeof folder, "/dev/shm/test-ledger-day-XXXXXX");
@@ -383,6 +403,7 @@ int main(void)
     test_jumps_slews_and_sleeps_are_told_apart();
     test_doubt_adds_up();
     test_a_process_alone_leads_itself();
+    test_a_process_alone_lifts_only_its_own_doubt();
     unlink(path);
     rmdir(folder);
     return 0;

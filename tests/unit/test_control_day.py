@@ -143,6 +143,29 @@ def test_a_half_done_roll_is_finished_by_the_next_supervisor(desk: Desk, phase: 
     assert desk.ledger.roll().day == desk.today and not desk.ledger.roll().clock_doubt_ns
 
 
+@pytest.mark.parametrize("by", ["venues", "person"])
+def test_a_doubt_outlives_the_supervisor_that_had_it(desk: Desk, by: str) -> None:
+    """The wall jumped within one day and the supervisor was killed: the next one, which finds the right day,
+    still allows no new risk, until two venues or a person have confirmed the wall."""
+    desk.ledger.first_day(desk.today)
+    since_ns = now_ns() - 10**9
+    desk.ledger.doubt_clock(since_ns)
+    desk.day.prepare()
+    desk.day.look()
+    assert desk.ledger.roll().clock_doubt_ns == since_ns and "an earlier run" in desk.day.problem
+    desk.day.told = {"binance": 0.0, "polymarket": 7200.0}
+    desk.step()
+    desk.day.look()
+    assert desk.ledger.roll().clock_doubt_ns == since_ns
+    if by == "venues":
+        desk.day.told = {"binance": 0.0, "polymarket": 0.0}
+        desk.step()
+    else:
+        desk.day.confirm("somebody")
+    desk.day.look()
+    assert not desk.ledger.roll().clock_doubt_ns and desk.day.problem == ""
+
+
 def test_words_that_are_not_the_leaders_are_mended(desk: Desk) -> None:
     """A day, a phase and a doubt that somebody else wrote are put right at the next look."""
     desk.day.prepare()
