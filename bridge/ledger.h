@@ -275,7 +275,8 @@ void ledger_roll_end(struct ledger *ledger);
 void ledger_mend_day(struct ledger *ledger, int64_t day);
 
 /* ledger_roll_acked: the participant has acknowledged the phase of now, or no process that lives
- * holds its line. */
+ * holds its line, or it has not reconciled yet: it can send nothing, may wait for its venue for
+ * long, and begins in the header's day when it gets there. */
 int ledger_roll_acked(const struct ledger *ledger, uint32_t participant);
 int64_t ledger_day_of(const struct ledger *ledger, uint32_t participant);
 

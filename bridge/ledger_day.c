@@ -104,6 +104,10 @@ int ledger_roll_acked(const struct ledger *ledger, uint32_t participant)
     if (participant >= PROTOCOL_PARTICIPANTS)
         return 0;
     line = &ledger->shared->participants[participant];
+    ledger_fence_full(); /* the phase is stored before this is read: whoever reconciles later sees
+                            it */
+    if (LOAD(line->reconciled_ns) == 0)
+        return 1;
     if (LOAD(line->roll_ack) == ack_word(LOAD(header->roll_sequence), LOAD(header->roll_phase)))
         return 1;
     return !process_is(LOAD(line->pid), LOAD(line->start_time));

@@ -279,6 +279,7 @@ class DayKeeper:
             return
         self._event("roll_not_acknowledged", "error", child=child.name, pid=child.pid)
         child.state = "down"
+        child.ended_by_roll = True
         processes.send_signal(child.process, signal.SIGKILL)
 
     async def _results(self, closed: int) -> dict[str, int | None]:

@@ -219,18 +219,38 @@ static void test_the_dead_are_not_waited_for(void)
     if (child == 0) {
         struct ledger *bot;
 
-        if (ledger_open(&bot, path) != 0 || ledger_join(bot, ROLE_BOT, now) != 0)
+        if (ledger_open(&bot, path) != 0 || ledger_join(bot, ROLE_BOT, now) != 0 ||
+            ledger_rebuild(bot, nothing, nothing, NULL, 0, now) != 0)
             _exit(1);
         pause();
         _exit(0);
     }
-    while (LOAD(supervisor->shared->participants[ROLE_BOT].pid) != child)
+    while (LOAD(supervisor->shared->participants[ROLE_BOT].reconciled_ns) == 0)
         usleep(1000);
     REQUIRE(ledger_roll_pause(supervisor, now) == 1);
     REQUIRE(!ledger_roll_acked(supervisor, ROLE_BOT));
     kill(child, SIGKILL);
     REQUIRE(waitpid(child, NULL, 0) == child);
     REQUIRE(ledger_roll_acked(supervisor, ROLE_BOT));
+    end();
+}
+
+/* Who has joined but not reconciled can send nothing and is not waited for; from its reconciling on
+ * it is. */
+static void test_who_starts_is_not_waited_for(void)
+{
+    struct ledger *bot;
+    uint32_t slot;
+
+    begin();
+    REQUIRE(ledger_open(&bot, path) == 0 && ledger_join(bot, ROLE_BOT, now) == 0);
+    REQUIRE(ledger_roll_pause(supervisor, now) == 1);
+    REQUIRE(ledger_roll_acked(supervisor, ROLE_BOT) && !ledger_roll_acked(supervisor, ROLE_ENGINE));
+    REQUIRE(ledger_rebuild(bot, nothing, nothing, NULL, 0, now) == 0);
+    REQUIRE(!ledger_roll_acked(supervisor, ROLE_BOT));
+    REQUIRE(reserve_one(1, 0, &slot) == REJECT_DAY_ROLL);
+    ledger_leave(bot);
+    ledger_close(bot);
     end();
 }
 
@@ -399,6 +419,7 @@ int main(void)
     test_a_flipped_bit_names_no_day();
     test_acknowledgements_are_of_one_roll();
     test_the_dead_are_not_waited_for();
+    test_who_starts_is_not_waited_for();
     test_unknown_orders_keep_their_charge();
     test_jumps_slews_and_sleeps_are_told_apart();
     test_doubt_adds_up();

@@ -19,7 +19,9 @@ from bridge.ledger import Amounts, Ledger, now_ns
 from bridge.messages import LedgerState, ParticipantRole, RollPhase
 from bridge.paths import Paths
 from bridge.wall_clock import DAY_NS, Look, day_of, wall_ns
+from control.children import Child, wait_child
 from control.day import DayKeeper
+from control.keeper import Keeper, StartFailed
 from control.processes import ProcessId, start_time_of
 
 USD = 1_000_000
@@ -66,18 +68,26 @@ class Desk:
         self.day._asked = 0.0
         asyncio.run(self.day._step())
 
-    def frozen(self, *, acks: bool) -> subprocess.Popen[bytes]:
+    def frozen(self, *, acks: bool, reconciled: bool = True) -> subprocess.Popen[bytes]:
         """A process that holds the engine's line and follows the day, or does not."""
         program = (
             "import sys, time; from bridge.ledger import Ledger; from pathlib import Path\n"
+            "from bridge.ledger import Amounts\n"
             "ledger = Ledger.open(Path(sys.argv[1])); ledger.join(1)\n"
+            "sys.argv[3] == '1' and ledger.rebuild(Amounts(0, 0), Amounts(0, 0))\n"
             "while True:\n"
             "    roll = ledger.roll()\n"
             "    sys.argv[2] == '1' and ledger.roll_ack(roll, roll.day)\n"
             "    time.sleep(0.002)\n"
         )
-        child = subprocess.Popen([sys.executable, "-c", program, str(self.paths.ledger), str(int(acks))])
-        while self.ledger.snapshot().participants[ENGINE].pid != child.pid:
+        words = [str(int(acks)), str(int(reconciled))]
+        child = subprocess.Popen([sys.executable, "-c", program, str(self.paths.ledger), *words])
+
+        def stands() -> bool:
+            line = self.ledger.snapshot().participants[ENGINE]
+            return line.pid == child.pid and bool(line.reconciled_ns) == reconciled
+
+        while not stands():
             assert child.poll() is None
             time.sleep(0.002)
         process = ProcessId(child.pid, start_time_of(child.pid) or 0)
@@ -189,6 +199,20 @@ def test_a_participant_that_does_not_acknowledge_is_ended(desk: Desk) -> None:
     assert child.wait(10) == -9 and time.monotonic() - began > 1.0
     assert desk.ledger.roll().day == desk.today and desk.ledger.roll().phase == RollPhase.NONE
     assert "roll_not_acknowledged" in desk.names
+    assert desk.children[0].ended_by_roll  # its keeper counts no death
+
+
+def test_a_participant_that_still_starts_is_not_waited_for(desk: Desk) -> None:
+    """Joined but not reconciled, it can send nothing: it lives on, and the day begins at once."""
+    desk.ledger.first_day(desk.today - 1)
+    desk.day.prepare()
+    child = desk.frozen(acks=False, reconciled=False)
+    desk.day.told = {"binance": 0.0, "polymarket": 0.0}
+    desk.step()
+    assert child.poll() is None and "roll_not_acknowledged" not in desk.names
+    assert desk.ledger.roll().day == desk.today and desk.ledger.roll().phase == RollPhase.NONE
+    child.kill()
+    child.wait()
 
 
 def test_a_participant_that_acknowledges_lives_on(desk: Desk) -> None:
@@ -202,6 +226,42 @@ def test_a_participant_that_acknowledges_lives_on(desk: Desk) -> None:
     assert "roll_not_acknowledged" not in desk.names
     child.kill()
     child.wait()
+
+
+@pytest.mark.parametrize("healthy", [False, True])
+def test_a_child_that_a_roll_ended_fails_no_start_and_counts_no_death(
+    desk: Desk, tmp_path: Path, healthy: bool
+) -> None:
+    """Its keeper puts things right and starts it anew, as often as that happens; a death by another hand
+    before trading is on still fails the start."""
+
+    async def story() -> None:
+        log = tmp_path / "log"
+        child = Child("engine", "engine", ENGINE, "binance", ["/bin/sleep", "600"], log, log)
+        desk.children.append(child)
+        stop = asyncio.Event()
+        supervisor = SimpleNamespace(
+            **{name: getattr(desk, name) for name in ("paths", "ledger", "events", "live_ledger", "children")},
+            healthy=healthy, stopping=stop, write_supervisor_json=lambda: None,
+        )  # fmt: skip
+        keeper = Keeper(supervisor)  # type: ignore[arg-type]
+        keeper._start_participant(child)
+        first = child.pid
+        desk.day._end(child)
+        await keeper._keep_once(child)
+        assert child.pid != first and child.restarts == 1 and not child.deaths
+        assert child.process is not None
+        os.kill(child.pid, 9)
+        if healthy:
+            await keeper._keep_once(child)
+            assert len(child.deaths) == 1
+            os.kill(child.pid, 9)
+            await wait_child(child)
+        else:
+            with pytest.raises(StartFailed):
+                await keeper._keep_once(child)
+
+    asyncio.run(story())
 
 
 def test_jumps_are_events_and_beyond_five_seconds_a_doubt(
