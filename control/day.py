@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from bridge.ledger import Ledger, now_ns
 from bridge.messages import RollPhase
 from bridge.wall_clock import DAY_NS, WallWatch, day_of, wall_ns
-from control import processes, shared, venues, words
+from control import access, processes, shared, venues, words
 from control.records import Record, read_json, write_atomically
 
 if TYPE_CHECKING:
@@ -158,16 +158,17 @@ class DayKeeper:
             self._event("clock_not_confirmed", "error", offsets=shown, text=self.problem)
 
     async def offsets(self) -> dict[str, float | None]:
-        """Each venue's clock less ours, in seconds; None where it cannot be asked."""
+        """Each venue's clock less ours, in seconds; None where it cannot be asked, or where it is not
+        certain that it is the venue at which we trade."""
         names = list(venues.VENUES)
         return dict(zip(names, await asyncio.gather(*(self._offset(n) for n in names)), strict=True))
 
     async def _offset(self, name: str) -> float | None:
-        ready = venues.read_ready(self._supervisor.paths.sim_ready(name))
-        if ready is None:
+        place = await asyncio.to_thread(access.at, self._supervisor.paths, name)
+        if place.ready is None or place.problem:
             return None
         try:
-            async with venues.open_venue(name, ready, timeout_s=1.0) as venue:
+            async with venues.open_venue(name, place.ready, timeout_s=1.0) as venue:
                 return await venue.ping()
         except (venues.VenueError, LookupError, TypeError, ValueError):
             return None
@@ -199,7 +200,7 @@ class DayKeeper:
 
     async def _step(self) -> None:
         if self._rolling:
-            return  # at a start the keeper steps beside this duty
+            return
         if self._slept_until_ns:
             if not self._is_fresh():
                 return
@@ -212,17 +213,25 @@ class DayKeeper:
             if skipped and not self._reason:
                 self._doubt(f"the wall clock says day {today}, and day {self._day} has not ended")
             await self._ask_venues()
-        if today > self._day and not self._reason and not self._supervisor.stopping.is_set():
+        # At a start the keeper and the duty both wait for the venues above; one of them rolls.
+        if self._rolling or self._reason or self._supervisor.stopping.is_set():
+            return
+        if day_of(wall_ns()) > self._day:
             await self._roll()
 
     async def settle_start(self) -> None:
         """Before the participants start: a day that is over is closed now, so that nobody begins with
-        yesterday's loss; while the venues do not confirm the wall, yesterday goes on."""
+        yesterday's loss; while the venues do not confirm the wall, yesterday goes on. A roll that has begun
+        is waited for, whoever leads it."""
         deadline = time.monotonic() + START_PATIENCE_S
-        while self._reason and time.monotonic() < deadline:
+        while self._rolling or (self._is_open() and time.monotonic() < deadline):
             self._asked = 0.0
             await self._step()
             await asyncio.sleep(0.05)
+
+    def _is_open(self) -> bool:
+        """Whether a new day has begun is not settled yet."""
+        return bool(self._reason) or day_of(wall_ns()) > self._day
 
     def is_due(self) -> bool:
         """The wall says another day than the ledger."""

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from bridge import access
 from bridge.ledger import Amounts, Ledger, now_ns
 from bridge.messages import LedgerState, ParticipantRole, RollPhase
 from bridge.paths import Paths
@@ -23,6 +27,7 @@ from control.children import Child, wait_child
 from control.day import DayKeeper
 from control.keeper import Keeper, StartFailed
 from control.processes import ProcessId, start_time_of
+from control.records import write_atomically
 
 USD = 1_000_000
 ENGINE = int(ParticipantRole.ENGINE)
@@ -174,6 +179,79 @@ def test_a_doubt_outlives_the_supervisor_that_had_it(desk: Desk, by: str) -> Non
         desk.day.confirm("somebody")
     desk.day.look()
     assert not desk.ledger.roll().clock_doubt_ns and desk.day.problem == ""
+
+
+def test_the_keeper_and_the_duty_lead_one_roll(desk: Desk) -> None:
+    """At a start both wait for the venues at the same time; one of them rolls, and the other goes on only
+    when the roll has ended."""
+    desk.ledger.first_day(desk.today - 1)
+    desk.day.prepare()
+    desk.day.told = {"binance": 0.0, "polymarket": 0.0}
+    child = desk.frozen(acks=True)
+
+    async def start() -> int:
+        await desk.day.settle_start()
+        return desk.ledger.roll().phase
+
+    async def both() -> None:
+        duty = asyncio.create_task(desk.day.run())
+        starts = [asyncio.create_task(start()) for _ in range(2)]
+        assert await asyncio.gather(*starts) == [RollPhase.NONE] * 2
+        assert desk.ledger.roll().day == desk.today
+        while "day_rolled" not in desk.names:
+            await asyncio.sleep(0.01)
+        assert not duty.done()
+        duty.cancel()
+
+    asyncio.run(both())
+    assert desk.names.count("day_rolled") == 1 and desk.ledger.roll().sequence == 1
+    assert child.poll() is None and "day_words_mended" not in desk.names
+    child.kill()
+    child.wait()
+
+
+def test_only_a_venue_that_we_trade_at_is_a_witness(desk: Desk, tmp_path: Path) -> None:
+    """The engine was sent to another address than that of the simulator of this home, which answers: it is
+    not asked, and a place that is not certain gives no time either."""
+    asked: list[str] = []
+
+    class Clock(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            body = json.dumps({"serverTime": wall_ns() // 1_000_000}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Clock)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        here = f"http://127.0.0.1:{server.server_port}"
+        key = {"api_key": "k", "api_secret": "s"}
+        write_atomically(desk.paths.sim_ready("binance"), {"rest": here, "admin": here, "credentials": key})
+        offset = asyncio.run(desk.day._offset("binance"))
+        assert offset is not None and abs(offset) < 2 and asked
+        asked.clear()
+        with socket.socket() as nobody:
+            nobody.bind(("127.0.0.1", 0))
+            elsewhere = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+            file = tmp_path / "key.json"
+            write_atomically(file, key)
+            where = access.Access(
+                "engine", "binance", "paper", "demo", {"rest": elsewhere}, "k", key_file=str(file)
+            )
+            access.write(desk.paths, where, 1, wall_ns())
+            assert asyncio.run(desk.day._offset("binance")) is None
+        assert asked == []
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def test_words_that_are_not_the_leaders_are_mended(desk: Desk) -> None:
