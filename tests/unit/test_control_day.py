@@ -195,11 +195,19 @@ def test_the_keeper_and_the_duty_lead_one_roll(desk: Desk) -> None:
 
     async def both() -> None:
         duty = asyncio.create_task(desk.day.run())
+        quiet = asyncio.Event()
         starts = [asyncio.create_task(start()) for _ in range(2)]
         assert await asyncio.gather(*starts) == [RollPhase.NONE] * 2
         assert desk.ledger.roll().day == desk.today
-        while "day_rolled" not in desk.names:
-            await asyncio.sleep(0.01)
+
+        def note(source: str, name: str, **fields: object) -> None:
+            desk.names.append(name)
+            if name == "day_rolled":
+                quiet.set()
+
+        desk.events.write = note
+        if "day_rolled" not in desk.names:  # told when the results are in, a second after the roll
+            await quiet.wait()
         assert not duty.done()
         duty.cancel()
 
@@ -318,8 +326,9 @@ def test_a_child_that_a_roll_ended_fails_no_start_and_counts_no_death(
         child = Child("engine", "engine", ENGINE, "binance", ["/bin/sleep", "600"], log, log)
         desk.children.append(child)
         stop = asyncio.Event()
+        shared = ("paths", "ledger", "events", "live_ledger", "children")
         supervisor = SimpleNamespace(
-            **{name: getattr(desk, name) for name in ("paths", "ledger", "events", "live_ledger", "children")},
+            **{name: getattr(desk, name) for name in shared},
             healthy=healthy, stopping=stop, write_supervisor_json=lambda: None,
         )  # fmt: skip
         keeper = Keeper(supervisor)  # type: ignore[arg-type]
