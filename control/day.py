@@ -52,6 +52,7 @@ class DayKeeper:
         self._reason = ""  # why the wall is doubted; empty: it is believed
         self._since_ns = 0
         self._slept_until_ns = 0  # everything known before is stale; 0: it is not
+        self._looked_ns = now_ns()
         self._asked = 0.0
         self._told = 0.0
 
@@ -102,8 +103,10 @@ class DayKeeper:
                 self._doubt(f"the wall clock moved by {self._watch.moved_ns / 1e9:+.1f} s")
         if found.slept_ns:
             self._event("machine_slept", "warning", seconds=round(found.slept_ns / 1e9, 1))
-            self._slept_until_ns = now_ns()
+            # The instant of waking, not of noticing it: who was faster than we is fresh already.
+            self._slept_until_ns = self._looked_ns + found.slept_ns
             self._doubt(SLEPT)
+        self._looked_ns = now_ns()
         ledger = self._ledger()
         roll = ledger.roll()
         if not self._rolling and (roll.day != self._day or roll.phase != RollPhase.NONE):

@@ -40,7 +40,7 @@ def nothing_there(paths: Paths, venue: str, place: Place | None = None) -> str |
         kept, seen = _kept(paths, venue), read_json(_file(paths)) or {}
     except OSError:
         return None
-    page, note, run = _page(paths, venue), seen.get(_name(place)), place.fingerprint
+    page, note, run = _page(paths, venue), seen.get(_name(place)), _run(place)
     if isinstance(note, dict) and isinstance(note.get("wall_ns"), int):
         # Without a page its folder is gone, as after a reboot: then the durable traces alone tell.
         same = note.get("kept") == kept and page in (None, note.get("page"))
@@ -74,7 +74,7 @@ def note_empty(paths: Paths, venue: str, place: Place | None = None) -> None:
     seen = read_json(_file(paths)) or {}
     seen[_name(place)] = {
         "wall_ns": time.time_ns(),
-        "run": place.fingerprint,
+        "run": _run(place),
         "kept": _kept(paths, venue),
         "page": _page(paths, venue),
     }
@@ -100,6 +100,11 @@ def note_found(paths: Paths, ids: Iterable[str]) -> None:
 
 def _found_file(paths: Paths) -> Path:
     return paths.mode_home / "orders_found.json"
+
+
+def _run(place: Place) -> str:
+    """Which run of its owner the place is known from, as text: it has 64 bits without a sign."""
+    return f"{place.fingerprint:016x}" if place.fingerprint else ""
 
 
 def _name(place: Place) -> str:

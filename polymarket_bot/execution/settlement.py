@@ -222,7 +222,8 @@ class Settlement:
     def _book(self, fill: Fill, status: FillStatus) -> Change:
         self.sequence += 1
         matched = day_of(fill.matched_wall_ns)
-        if self._first_day <= matched < self.day:
+        # What is booked here (a resolution, a balance) has our own stamp, which a wall set back makes old.
+        if is_trade(fill) and self._first_day <= matched < self.day:
             self._fills[fill.key] = Booked(fill, status, self.sequence, matched)
             self._book_late(fill)
             return Change(ChangeKind.BOOKED, fill, self.sequence, matched)

@@ -2151,6 +2151,24 @@ static void a_lost_event_is_found_in_the_history(void)
     end();
 }
 
+/* A wall clock that stood an hour ahead for a while hides no row of the time after. */
+static void a_clock_that_was_ahead_hides_no_row(void)
+{
+    begin_with_cash();
+    wall += 3600 * SECOND;
+    look_at_wallet();
+    wall -= 3600 * SECOND;
+    look_at_wallet();
+    struct cash_report event = movement(CASH_FUNDING, -70);
+    fake.wallet_e8 -= 70 * E8;
+    row_of(&event);
+    look_at_wallet();
+    CHECK(page_now()->cash_micros == -70 * USD);
+    CHECK(page_now()->venues[0].books_e8 == fake.wallet_e8);
+    CHECK(ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    end();
+}
+
 /* Deposits and withdrawals move the wallet and what the books expect, never the result. */
 static void transfers_are_no_result(void)
 {
@@ -2536,6 +2554,7 @@ int main(void)
     telemetry_and_signals();
     funding_is_part_of_the_limit();
     a_lost_event_is_found_in_the_history();
+    a_clock_that_was_ahead_hides_no_row();
     transfers_are_no_result();
     sums_of_one_moment_match();
     cash_survives_a_restart();

@@ -317,7 +317,7 @@ def test_a_wall_that_jumps_is_believed_when_two_venues_confirm_it(system: System
     )
     clock.set(ours=-float(DAY_S))
     system.wait("a wall that went back is doubted", lambda: not believed(system))
-    assert "no new risk" in " ".join(system.status()["problems"])
+    system.wait("the views say why", lambda: "no new risk" in " ".join(system.status()["problems"]))
     system.control("clock", "--confirm", expect=2)
     system.control("clock", "--confirm", "--yes")
     assert believed(system) and days(system) == {day + 1}

@@ -284,7 +284,9 @@ void engine_cash_asked(struct engine *engine, struct engine_venue *ev)
     if (cash->from_ns == 0)
         cash->from_ns =
             ev->reconcile.adopt ? engine_day_start_ms(engine) * 1000000 - 1 : venue_wall_ns;
-    int64_t since = cash->read_ns > 0 ? cash->read_ns - OVERLAP_NS : cash->from_ns;
+    /* A wall clock that stood ahead at an earlier reading must not hide the rows since then. */
+    int64_t read_ns = cash->read_ns < venue_wall_ns ? cash->read_ns : venue_wall_ns;
+    int64_t since = read_ns > 0 ? read_ns - OVERLAP_NS : cash->from_ns;
     ev->venue->cash_since_ns = since > cash->from_ns ? since : cash->from_ns;
     ev->movements_when_asked = ev->movements;
     ev->wallet_told = false;
