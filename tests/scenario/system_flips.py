@@ -23,6 +23,7 @@ import json
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -46,6 +47,7 @@ VENUES = ("binance", "polymarket")
 OURS = ("engine", "polymarket_bot", "supervisor")
 PAUSE_MAX_S = 0.3
 LOOK_S = 3.0
+START_S = 180  # on a busy machine
 TRADE_S = 180.0  # until both venues have orders, on a busy machine
 LIFT_S = 90.0  # until an order of unknown fate can no longer land, and its time to be asked for
 LINE = ffi.sizeof("struct ledger_participant")
@@ -68,6 +70,7 @@ VIEWS: dict[tuple[str, ...], set[int]] = {
     ("budget", "show", "--json"): {Exit.OK},
 }
 TRACE = "Traceback (most recent call last)"
+RAISED = re.compile(r"^[ |]*([\w.]+(?:Error|Exception): .*)$", re.MULTILINE)
 
 
 class Fault(AssertionError):
@@ -143,7 +146,12 @@ class Site:
         self.system = System(Path(tempfile.mkdtemp(prefix="purser-flips-", dir=shared)))
         self.paths = Paths(self.system.home / "home", self.system.home / "run", "paper")
         self._log_ends: dict[str, int] = {}
-        self.system.start()
+        config = self.system.home / "config"
+        shutil.copytree(ROOT / "config", config)
+        settings = json.loads((config / "paper.json").read_text())
+        (config / "paper.json").write_text(json.dumps(settings | {"start_timeout_s": START_S}))
+        self._start = ("start", "--paper", "--config", str(config))
+        self.system.control(*self._start)
 
     def close(self) -> None:
         """Take all of it down."""
@@ -242,7 +250,7 @@ class Site:
     def _again(self, outcome: Outcome) -> None:
         """Resume and start; a damaged ledger is refused once, with a sentence that is followed."""
         self._resume(outcome)
-        started = self.system.control("start", "--paper", expect=None)
+        started = self.system.control(*self._start, expect=None)
         self._expect(started, {Exit.OK, Exit.HALTED})
         if started.returncode == Exit.OK:
             return
@@ -255,7 +263,7 @@ class Site:
             self._expect(killed, {Exit.OK, Exit.KILL_PARTLY})
             outcome.notes.append(f"kill {killed.returncode} once more")
         self._resume(outcome)
-        self._expect(self.system.control("start", "--paper", expect=None), {Exit.OK})
+        self._expect(self.system.control(*self._start, expect=None), {Exit.OK})
 
     def _resume(self, outcome: Outcome) -> None:
         """Until it is lifted: its sentence says when an order of unknown fate can no longer land."""
@@ -282,12 +290,12 @@ class Site:
         self._log_ends = {log.name: log.stat().st_size for log in self._logs()}
 
     def _traces(self) -> list[str]:
-        """Tracebacks in the processes' logs since the flip."""
+        """Tracebacks in the processes' logs since the flip: what was raised."""
         found = []
         for log in self._logs():
             said = log.read_bytes()[self._log_ends.get(log.name, 0) :].decode(errors="replace")
-            if TRACE in said:
-                found.append(f"{log.name}: {said[said.index(TRACE) :][-600:]}")
+            raised = RAISED.findall(said[said.index(TRACE) :]) if TRACE in said else []
+            found += [f"{log.name}: {text}" for text in dict.fromkeys(raised)]
         return found
 
 
