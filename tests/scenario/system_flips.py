@@ -24,6 +24,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -343,6 +344,8 @@ def main() -> int:
     cases = draw(chosen.seed, chosen.flips)[chosen.first - 1 :]
     if chosen.bit:
         cases = [Case(bit, chosen.pause) for bit in chosen.bit]
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)  # takes the system down, also in the background
     began = time.monotonic()
     outcomes, faults = flips(cases, lambda text: print(text, flush=True))
     codes = dict(sorted(Counter(outcome.code for outcome in outcomes).items()))
