@@ -5,6 +5,7 @@ the record by its fingerprint. Everything here follows from that, never from a c
 have changed since, nor from whatever simulator happens to run:
 
     the record that the ledger names              that place; the key from the file or ready line named in it
+                                                  (also when a few bits of the name were flipped there)
     another record than the ledger names          asked all the same, and said to be unverified
     no record, but reservations at the venue      unverified
     no record and no reservation                  what runs or ran in our own folders: the settings that the
@@ -34,6 +35,8 @@ from control.records import read_json
 if TYPE_CHECKING:
     from bridge.paths import Paths
 
+# Two fingerprints differ in about half of their 64 bits; damage to the ledger flips a few.
+_BITS_APART = 4
 _ADDRESS = {"binance": "rest", "polymarket": "clob"}
 _VENUE_OF = {owner: venue for venue, owner in words.OWNERS.items()}
 
@@ -101,7 +104,7 @@ def _present(paths: Paths, participant: str, seen: flight.Flight, found: list[Fo
     venue = _VENUE_OF[participant]
     named = seen.line(participant).fingerprint
     kept, problem = _read(paths, participant)
-    match = next((one for one in kept if records.fingerprint(one.content) == named), None)
+    match = _named(kept, named)
     newest = _newest(kept)
     if match is not None:
         return _resolve(paths, participant, match, found, "")
@@ -137,6 +140,13 @@ def _read(paths: Paths, participant: str) -> tuple[list[_Kept], str]:
                 continue
             found.append(_Kept(path, content, record))
     return found, problem
+
+
+def _named(kept: list[_Kept], fingerprint: int) -> _Kept | None:
+    """The record of this fingerprint, also when a few bits of it were flipped in the ledger."""
+    apart = [(fingerprint ^ records.fingerprint(one.content)).bit_count() for one in kept]
+    nearest = min(range(len(kept)), key=apart.__getitem__, default=None)
+    return kept[nearest] if nearest is not None and apart[nearest] <= _BITS_APART else None
 
 
 def _newest(kept: list[_Kept]) -> _Kept | None:

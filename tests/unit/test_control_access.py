@@ -94,6 +94,18 @@ def test_another_record_than_the_ledger_names_is_unverified(paths: Paths) -> Non
     assert place.ready is not None
 
 
+@pytest.mark.parametrize("bits", [[0], [37], [5, 6, 7, 63]])
+def test_a_few_flipped_bits_of_the_name_in_the_ledger_hide_no_record(paths: Paths, bits: list[int]) -> None:
+    """No other record is so near, so that it is verified all the same, and the halt can be lifted."""
+    fingerprint = run(paths, configured(paths))
+    with Ledger.open(paths.ledger) as ledger:
+        ledger.join(ParticipantRole.ENGINE)
+        ledger.set_access(fingerprint ^ sum(1 << bit for bit in bits))
+        ledger.leave()
+    place = access.at(paths, "binance")
+    assert not place.problem and place.fingerprint == fingerprint and place.where == f" at {REST}"
+
+
 def test_reservations_without_a_record_are_unverified(paths: Paths) -> None:
     """A participant with orders at a venue, of which nothing says where it traded."""
     run(paths, simulated(paths))
