@@ -1134,6 +1134,18 @@ static void kill_and_restart(void)
     start_engine();
 }
 
+/* Like a SIGKILL: nothing is written at the end. What such an engine held stays where it was. */
+static void crash_and_restart(void)
+{
+    static struct engine *crashed[64];
+    static int count;
+    CHECK(count < 64 && crashed[count] == NULL);
+    crashed[count++] = engine;
+    ledger_close(ledger);
+    CHECK(ledger_reclaim(supervisor, ROLE_ENGINE) >= 0);
+    start_engine();
+}
+
 static bool line_is_reconciled(void)
 {
     struct ledger_view view;
@@ -2330,14 +2342,25 @@ static void a_late_row_lifts_the_doubt(void)
     end();
 }
 
-/* A fill that did not tell what it did to the wallet is completed by its rows. */
-static void a_fill_without_its_money_is_completed(void)
+/* A charge of 120, and then a fill that does not tell what it did to the wallet. */
+static struct execution_report fill_without_its_money(void)
 {
     begin_with_cash();
+    struct cash_report charge = movement(CASH_FUNDING, -120);
+    fake.wallet_e8 -= 120 * E8;
+    row_of(&charge);
+    look_at_wallet();
+    CHECK(page_now()->cash_micros == -120 * USD);
     uint64_t id;
+    tick(BTC * 10);
     CHECK(manual(SIDE_BUY, BTC * 10, 10, &id) == REJECT_NONE);
-    struct execution_report bought = fill(0, 10, true);
+    struct execution_report bought = fill(last_sent(SIDE_BUY), 10, true);
     fake.wallet_e8 -= 12000000;
+    return bought;
+}
+
+static void commission_row(const struct execution_report *of)
+{
     fake.rows[fake.rows_count++] = (struct cash_report){
         .kind = CASH_NONE,
         .amount_e8 = -12000000,
@@ -2345,12 +2368,60 @@ static void a_fill_without_its_money_is_completed(void)
         .wall_ns = wall,
         .asset = "USDT",
         .key = "COMMISSION:9",
-        .trade_id = strtoll(bought.execution_id, NULL, 10),
+        .trade_id = strtoll(of->execution_id, NULL, 10),
     };
+}
+
+static void the_charge_and_the_fill_are_booked(void)
+{
+    CHECK(page_now()->venues[0].books_e8 == fake.wallet_e8);
+    CHECK(page_now()->cash_micros == -120 * USD);
+    CHECK(ledger_state_now(supervisor) == LEDGER_ACTIVE);
+}
+
+/* A fill that did not tell what it did to the wallet is completed by its rows, and a crash after
+ * that finds the day's sums and the wallet as they were. */
+static void a_fill_without_its_money_is_completed(void)
+{
+    struct execution_report bought = fill_without_its_money();
+    commission_row(&bought);
     tell(&bought);
     look_at_wallet();
-    CHECK(page_now()->venues[0].books_e8 == fake.wallet_e8);
-    CHECK(page_now()->cash_micros == 0 && ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    the_charge_and_the_fill_are_booked();
+    crash_and_restart();
+    CHECK(page_now()->cash_micros == -120 * USD);
+    connect_venue();
+    look_at_wallet();
+    the_charge_and_the_fill_are_booked();
+    end();
+}
+
+/* A crash between such a fill and its row: the next run still knows that the row is wanted. */
+static void a_crash_before_a_fills_row_loses_nothing(void)
+{
+    for (int checkpoints = 0; checkpoints < 2; checkpoints++) {
+        struct execution_report bought = fill_without_its_money();
+        tell(&bought);
+        turn(1 * MS);
+        for (int n = 0; n <= checkpoints; n++)
+            crash_and_restart();
+        commission_row(&bought);
+        connect_venue();
+        look_at_wallet();
+        the_charge_and_the_fill_are_booked();
+        end();
+    }
+}
+
+/* A row that is read before the fill it belongs to is read again after it. */
+static void a_row_before_its_fill_is_not_used_up(void)
+{
+    struct execution_report bought = fill_without_its_money();
+    commission_row(&bought);
+    tell_cash(&fake.rows[fake.rows_count - 1]);
+    tell(&bought);
+    look_at_wallet();
+    the_charge_and_the_fill_are_booked();
     end();
 }
 
@@ -2562,6 +2633,8 @@ int main(void)
     a_resume_after_a_restart_settles_cash();
     a_late_row_lifts_the_doubt();
     a_fill_without_its_money_is_completed();
+    a_crash_before_a_fills_row_loses_nothing();
+    a_row_before_its_fill_is_not_used_up();
     cash_belongs_to_its_day();
     a_position_changed_by_hand_is_charged_at_once();
     a_fills_position_waits_for_its_report();

@@ -85,16 +85,28 @@ static void journal_sums(struct engine *engine, uint16_t venue, const struct cas
     engine_journal_append(engine, &record);
 }
 
+static void journal_untold(struct engine *engine, uint16_t venue, int64_t trade_id)
+{
+    engine_journal_control(engine, JOURNAL_CONTROL_UNTOLD, NULL, venue, trade_id);
+}
+
+static void journal_cash(struct engine *engine, uint16_t venue, const struct cash *cash)
+{
+    if (cash->from_ns != 0)
+        journal_sums(engine, venue, cash);
+    for (int n = 0; n < CASH_UNTOLD; n++)
+        if (cash->untold[n] != 0)
+            journal_untold(engine, venue, cash->untold[n]);
+}
+
 void engine_journal_cash(struct engine *engine)
 {
-    for (int n = 0; n < engine->venue_count; n++) {
-        const struct engine_venue *ev = &engine->venues[n];
-        if (has_cash(ev) && ev->cash.from_ns != 0)
-            journal_sums(engine, ev->venue->id, &ev->cash);
-    }
+    for (int n = 0; n < engine->venue_count; n++)
+        if (has_cash(&engine->venues[n]))
+            journal_cash(engine, engine->venues[n].venue->id, &engine->venues[n].cash);
     for (int id = 0; id < RESTORED_VENUES; id++)
-        if (!engine->restored.cash_claimed[id] && engine->restored.cash[id].from_ns != 0)
-            journal_sums(engine, (uint16_t)id, &engine->restored.cash[id]);
+        if (!engine->restored.cash_claimed[id])
+            journal_cash(engine, (uint16_t)id, &engine->restored.cash[id]);
 }
 
 static void journal_row(struct engine *engine, const struct engine_venue *ev,
@@ -133,7 +145,8 @@ void engine_read_cash(struct engine *engine, const struct journal_record *record
         return;
     struct cash *cash = &engine->restored.cash[record->venue];
     cash->day = engine->restored.day;
-    if (record->type == CASH_NONE) {
+    /* A row has a key, whatever its kind; sums have none. */
+    if (record->execution_id[0] == '\0') {
         read_sums(cash, record);
         return;
     }
@@ -155,6 +168,12 @@ void engine_read_wallet(struct engine *engine, const struct journal_record *reco
 {
     if (record->venue < RESTORED_VENUES && engine->restored.cash[record->venue].known)
         engine->restored.cash[record->venue].books_e8 = record->wallet_e8;
+}
+
+void engine_read_untold(struct engine *engine, const struct journal_record *record)
+{
+    if (record->venue < RESTORED_VENUES)
+        cash_fill_untold(&engine->restored.cash[record->venue], record->position_e9);
 }
 
 void engine_claim_cash(struct engine *engine, struct engine_venue *ev)
@@ -246,7 +265,8 @@ void engine_on_cash(void *context, struct venue *venue, const struct cash_report
     if (report->provisional)
         counts = cash_event(&ev->cash, report);
     else
-        counts = !oms_execution_seen(&engine->oms, venue->id, asset, report->key, false) &&
+        counts = cash_wants(&ev->cash, report) &&
+                 !oms_execution_seen(&engine->oms, venue->id, asset, report->key, false) &&
                  cash_row(&ev->cash, report);
     if (!counts)
         return;
@@ -263,14 +283,18 @@ void engine_on_cash(void *context, struct venue *venue, const struct cash_report
         say_movement(engine, ev, report);
 }
 
-void engine_cash_fill(struct engine_venue *ev, const struct execution_report *report, bool reversed)
+void engine_cash_fill(struct engine *engine, struct engine_venue *ev,
+                      const struct execution_report *report, bool reversed)
 {
     if (!has_cash(ev))
         return;
-    if (report->wallet_told)
+    int64_t trade_id = strtoll(report->execution_id, NULL, 10);
+    if (report->wallet_told) {
         cash_fill(&ev->cash, reversed ? -report->wallet_e8 : report->wallet_e8);
-    else if (ev->cash.known)
-        cash_fill_untold(&ev->cash, strtoll(report->execution_id, NULL, 10));
+        cash_fill_told(&ev->cash, trade_id);
+    } else if (ev->cash.known && cash_fill_untold(&ev->cash, trade_id)) {
+        journal_untold(engine, ev->venue->id, trade_id);
+    }
 }
 
 /* ---- the wallet -------------------------------------------------------------------------------

@@ -289,13 +289,14 @@ void engine_cash_sums(struct engine *engine);
 void engine_roll_cash(struct engine *engine, int64_t day);
 void engine_journal_cash(struct engine *engine);
 void engine_read_cash(struct engine *engine, const struct journal_record *record);
+void engine_read_untold(struct engine *engine, const struct journal_record *record);
 void engine_read_wallet(struct engine *engine, const struct journal_record *record);
 void engine_claim_cash(struct engine *engine, struct engine_venue *ev);
 void engine_on_cash(void *context, struct venue *venue, const struct cash_report *report);
 void engine_on_wallet(void *context, struct venue *venue, int64_t wallet_e8, int64_t asked_wall_ns);
 void engine_on_cash_read(void *context, struct venue *venue, int64_t until_wall_ns);
-void engine_cash_fill(struct engine_venue *ev, const struct execution_report *report,
-                      bool reversed);
+void engine_cash_fill(struct engine *engine, struct engine_venue *ev,
+                      const struct execution_report *report, bool reversed);
 /* engine_cash_asked: before a reconcile; engine_judge_cash: at its end. */
 void engine_cash_asked(struct engine *engine, struct engine_venue *ev);
 void engine_judge_cash(struct engine *engine, struct engine_venue *ev);

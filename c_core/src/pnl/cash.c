@@ -134,25 +134,31 @@ static void row_counts(struct cash *cash, const struct cash_movement *movement)
         add(transfer ? &cash->next_transfers_e8 : &cash->next_today_e8, movement->amount_e8);
 }
 
-static bool fill_row(struct cash *cash, const struct cash_report *report)
+/* The place of a fill whose money was not told with it; -1: none. */
+static int untold_find(const struct cash *cash, int64_t trade_id)
 {
     int kept = cash->untold_count < CASH_UNTOLD ? cash->untold_count : CASH_UNTOLD;
-    for (int n = 0; n < kept; n++) {
-        if (report->trade_id == 0 || cash->untold[n] != report->trade_id)
-            continue;
-        cash_fill(cash, report->wallet_e8);
-        return true;
-    }
-    return false;
+    for (int n = 0; n < kept; n++)
+        if (trade_id != 0 && cash->untold[n] == trade_id)
+            return n;
+    return -1;
+}
+
+bool cash_wants(const struct cash *cash, const struct cash_report *report)
+{
+    return report->kind == CASH_NONE ? untold_find(cash, report->trade_id) >= 0
+                                     : report->wall_ns > cash->from_ns;
 }
 
 bool cash_row(struct cash *cash, const struct cash_report *report)
 {
     struct cash_movement movement = movement_of(report);
-    if (report->kind == CASH_NONE)
-        return fill_row(cash, report);
-    if (report->wall_ns <= cash->from_ns)
+    if (!cash_wants(cash, report))
         return false;
+    if (report->kind == CASH_NONE) {
+        cash_fill(cash, report->wallet_e8);
+        return true;
+    }
     row_counts(cash, &movement);
     if (cash->known && report->wall_ns > cash->books_ns)
         add(&cash->books_e8, movement.wallet_e8);
@@ -170,10 +176,20 @@ void cash_fill(struct cash *cash, int64_t wallet_e8)
         add(&cash->books_e8, wallet_e8);
 }
 
-void cash_fill_untold(struct cash *cash, int64_t trade_id)
+bool cash_fill_untold(struct cash *cash, int64_t trade_id)
 {
+    if (trade_id == 0 || untold_find(cash, trade_id) >= 0)
+        return false;
     cash->untold[cash->untold_count % CASH_UNTOLD] = trade_id;
     cash->untold_count++;
+    return true;
+}
+
+void cash_fill_told(struct cash *cash, int64_t trade_id)
+{
+    int place = untold_find(cash, trade_id);
+    if (place >= 0)
+        cash->untold[place] = 0;
 }
 
 int cash_read_to(struct cash *cash, int64_t wall_ns)

@@ -56,13 +56,19 @@ void cash_init(struct cash *cash, int64_t day);
 
 /* cash_event: a movement told by an event; false when it is known already or none of ours. */
 bool cash_event(struct cash *cash, const struct cash_report *report);
+/* cash_wants: the row is one of ours. The caller asks before it takes the row's key as seen: a row
+ * of a fill that has not been told yet is wanted later. */
+bool cash_wants(const struct cash *cash, const struct cash_report *report);
 /* cash_row: a row of the history that was not seen before (the caller keeps the keys); false when
- * it is none of ours. A row of kind CASH_NONE completes a fill that did not tell its money. */
+ * it is not wanted. A row of kind CASH_NONE completes a fill that did not tell its money. */
 bool cash_row(struct cash *cash, const struct cash_report *report);
 /* cash_fill: a fill changed the wallet by this much. */
 void cash_fill(struct cash *cash, int64_t wallet_e8);
-/* cash_fill_untold: a fill came without that: rows of the history with its trade id will tell. */
-void cash_fill_untold(struct cash *cash, int64_t trade_id);
+/* cash_fill_untold: a fill came without that: rows of the history with its trade id will tell.
+ * False when that was known. */
+bool cash_fill_untold(struct cash *cash, int64_t trade_id);
+/* cash_fill_told: a fill came with it, so its rows tell nothing more. */
+void cash_fill_told(struct cash *cash, int64_t trade_id);
 
 /* cash_read_to: the history was read to its end at this venue time. Returns how many events were
  * dropped because no row explains them. */
