@@ -2324,6 +2324,88 @@ static void a_resume_after_a_restart_settles_cash(void)
     end();
 }
 
+static void nobody_took_the_wallet_over(void)
+{
+    CHECK(page_now()->venues[0].books_e8 == 100000 * E8 && page_now()->cash_micros == 0);
+    CHECK(ledger_state_now(supervisor) == LEDGER_HALTED);
+}
+
+/* A supervisor that starts again makes a new epoch too: that is nobody who looked, and money that
+ * nothing explains still halts. So does it when the engine starts anew under it. */
+static void a_restart_is_no_resume(void)
+{
+    for (int anew = 0; anew < 2; anew++) {
+        begin_with_cash();
+        fake.wallet_e8 -= 3 * E8;
+        if (anew) {
+            crash_and_restart();
+            connect_venue();
+        }
+        CHECK(ledger_set_state(supervisor, LEDGER_INIT, HALT_NONE, 1) > 0);
+        for (int n = 0; n < 6100 && page_now()->venues[0].text[0] != 'i'; n++)
+            run(1);
+        CHECK(page_now()->venues[0].text[0] == 'i'); /* its cash differs … */
+        CHECK(ledger_state_now(supervisor) == LEDGER_INIT);
+        CHECK(ledger_set_state(supervisor, LEDGER_ACTIVE, HALT_NONE, 0) > 0);
+        run(1600);
+        nobody_took_the_wallet_over();
+        CHECK(ledger_set_state(supervisor, LEDGER_INIT, HALT_NONE, 1) > 0);
+        run(5);
+        CHECK(ledger_set_state(supervisor, LEDGER_ACTIVE, HALT_NONE, 0) > 0);
+        run(500);
+        CHECK(page_now()->venues[0].books_e8 == fake.wallet_e8); /* a person has looked */
+        CHECK(page_now()->cash_micros == -3 * USD);
+        end();
+    }
+}
+
+/* A reading that is spared, because one was just made, is made up for at once. */
+static void a_resume_does_not_wait_for_the_next_minute(void)
+{
+    begin_with_cash();
+    fake.wallet_e8 -= 3 * E8;
+    for (int n = 0; n < 7600 && ledger_state_now(supervisor) != LEDGER_HALTED; n++)
+        run(1);
+    CHECK(ledger_set_state(supervisor, LEDGER_ACTIVE, HALT_NONE, 1) > 0);
+    fake.tells_cash = false;
+    run(5);
+    fake.tells_cash = true;
+    run(400);
+    CHECK(page_now()->venues[0].books_e8 == fake.wallet_e8);
+    end();
+}
+
+/* A halt for cash that a row has explained since gives no run after it leave to take over what
+ * nobody has seen. */
+static void a_settled_halt_accepts_nothing_new(void)
+{
+    for (int resumed_first = 0; resumed_first < 2; resumed_first++) {
+        begin_with_cash();
+        struct cash_report event = movement(CASH_FUNDING, -7);
+        fake.wallet_e8 -= 7 * E8;
+        run(7600);
+        CHECK(ledger_state_now(supervisor) == LEDGER_HALTED);
+        if (!resumed_first) {
+            row_of(&event);
+            run(3100);
+            CHECK(page_now()->venues[0].books_e8 == fake.wallet_e8);
+        }
+        CHECK(ledger_set_state(supervisor, LEDGER_ACTIVE, HALT_NONE, 1) > 0);
+        if (resumed_first)
+            row_of(&event);
+        run(400);
+        CHECK(page_now()->venues[0].books_e8 == fake.wallet_e8);
+        CHECK(page_now()->cash_micros == -7 * USD);
+        crash_and_restart();
+        fake.wallet_e8 -= 3 * E8;
+        connect_venue();
+        run(1600);
+        CHECK(page_now()->venues[0].books_e8 == fake.wallet_e8 + 3 * E8);
+        CHECK(ledger_state_now(supervisor) == LEDGER_HALTED);
+        end();
+    }
+}
+
 /* A difference that a later row explains lifts the doubt without a person. */
 static void a_late_row_lifts_the_doubt(void)
 {
@@ -2631,6 +2713,9 @@ int main(void)
     cash_survives_a_restart();
     an_unexplained_difference_halts();
     a_resume_after_a_restart_settles_cash();
+    a_restart_is_no_resume();
+    a_resume_does_not_wait_for_the_next_minute();
+    a_settled_halt_accepts_nothing_new();
     a_late_row_lifts_the_doubt();
     a_fill_without_its_money_is_completed();
     a_crash_before_a_fills_row_loses_nothing();

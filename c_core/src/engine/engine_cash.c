@@ -182,6 +182,7 @@ void engine_claim_cash(struct engine *engine, struct engine_venue *ev)
     if (has_cash(ev) && id < RESTORED_VENUES && !engine->restored.cash_claimed[id]) {
         engine->restored.cash_claimed[id] = true;
         ev->cash = engine->restored.cash[id];
+        ev->cash_halted = engine->restored.cash_halt;
     }
     ev->cash.day = engine->day;
     engine_cash_sums(engine);
@@ -363,7 +364,7 @@ static void doubt(struct engine *engine, struct engine_venue *ev)
 static bool is_accepted(const struct engine *engine, const struct engine_venue *ev)
 {
     return (ev->cash_accepted && ev->cash_doubt_ns != 0) ||
-           (engine->restored.cash_halt && engine->view.state < LEDGER_HALTED);
+           (ev->cash_halted && engine->view.state < LEDGER_HALTED);
 }
 
 /* A person resumed after a halt for cash: the books take the wallet over. What was lost counts as a
@@ -379,7 +380,6 @@ static void take_over(struct engine *engine, struct engine_venue *ev)
         .asset = "USDT",
     };
     snprintf(report.key, sizeof report.key, UNEXPLAINED ":%lld", (long long)ev->wallet_wall_ns);
-    engine->restored.cash_halt = false;
     engine_on_cash(engine, ev->venue, &report);
     engine_say(engine, EVENT_WARNING, ev->venue->id, 0, 0, "cash_taken_over",
                "after resume the books follow the wallet: %s without an explanation",
@@ -392,14 +392,18 @@ static void agreed(struct engine *engine, struct engine_venue *ev)
         engine_say(engine, EVENT_INFO, ev->venue->id, 0, 0, "cash_agrees",
                    "the wallet and our books agree again");
     ev->cash_doubt_ns = 0;
-    ev->cash_accepted = false;
+    ev->cash_accepted = ev->cash_halted = false;
     ev->cash_tries = 0;
 }
 
 void engine_judge_cash(struct engine *engine, struct engine_venue *ev)
 {
-    if (!ev->wallet_told || !ev->cash_read)
+    if (!ev->wallet_told || !ev->cash_read) {
+        /* A venue spares a reconcile the reading when one was just made. */
+        if (ev->cash_doubt_ns != 0)
+            look_again(engine, ev, CASH_AGAIN_NS);
         return;
+    }
     ev->wallet_told = ev->cash_read = false;
     ev->wallet_ns = engine->now_ns;
     if (ev->fills != ev->fills_when_asked || ev->movements != ev->movements_when_asked) {
