@@ -1965,6 +1965,18 @@ static void a_suspend_makes_everything_stale(void)
     end();
 }
 
+/* Records from this one on were never written. */
+static void blank_newest_segment(long kept)
+{
+    char path[512];
+    newest_segment(path);
+    FILE *file = fopen(path, "r+");
+    CHECK(file != NULL);
+    static const char blank[16 * 256];
+    CHECK(fseek(file, kept * 256, SEEK_SET) == 0);
+    CHECK(fwrite(blank, sizeof blank, 1, file) == 1 && fclose(file) == 0);
+}
+
 /* Killed after any record of the new day's first checkpoint, yesterday's gain is not today's. */
 static void a_kill_while_the_day_rolls(void)
 {
@@ -1986,13 +1998,7 @@ static void a_kill_while_the_day_rolls(void)
         ledger_roll_end(supervisor);
         kill_and_restart();
         engine_free(engine);
-        char path[512];
-        newest_segment(path);
-        FILE *file = fopen(path, "r+");
-        CHECK(file != NULL);
-        static const char blank[8 * 256];
-        CHECK(fseek(file, kept * 256, SEEK_SET) == 0);
-        CHECK(fwrite(blank, sizeof blank, 1, file) == 1 && fclose(file) == 0);
+        blank_newest_segment(kept);
         ledger_close(ledger);
         ledger_reclaim(supervisor, ROLE_ENGINE);
         start_engine();
@@ -2549,6 +2555,36 @@ static void cash_belongs_to_its_day(void)
     end();
 }
 
+/* Killed after any record of the day's end, the next run finds the new day's cash, once. */
+static void a_kill_while_the_day_rolls_keeps_cash(void)
+{
+    for (long kept = 1; kept < 12; kept++) {
+        begin_with_cash();
+        struct cash_report today = movement(CASH_FUNDING, -1);
+        today.provisional = false;
+        snprintf(today.key, sizeof today.key, "A:1");
+        tell_cash(&today);
+        struct cash_report tomorrow = movement(CASH_FUNDING, -2);
+        tomorrow.provisional = false;
+        tomorrow.wall_ns = (wall / DAY_NS + 1) * DAY_NS + 1;
+        snprintf(tomorrow.key, sizeof tomorrow.key, "A:2");
+        tell_cash(&tomorrow);
+        CHECK(page_now()->cash_micros == -3 * USD);
+        CHECK(ledger_roll_pause(supervisor, now) > 0);
+        CHECK(ledger_roll_begin(supervisor, (wall / DAY_NS + 1) * DAY_NS, now) == 0);
+        ledger_roll_end(supervisor);
+        kill_and_restart();
+        CHECK(page_now()->cash_micros == -2 * USD);
+        engine_free(engine);
+        blank_newest_segment(kept);
+        ledger_close(ledger);
+        ledger_reclaim(supervisor, ROLE_ENGINE);
+        start_engine();
+        CHECK(page_now()->cash_micros == -2 * USD);
+        end();
+    }
+}
+
 static void tell_position(int64_t lots, int64_t entry_usd, bool after_fill)
 {
     fake.venue.events->on_position_changed(fake.venue.events->context, &fake.venue,
@@ -2721,6 +2757,7 @@ int main(void)
     a_crash_before_a_fills_row_loses_nothing();
     a_row_before_its_fill_is_not_used_up();
     cash_belongs_to_its_day();
+    a_kill_while_the_day_rolls_keeps_cash();
     a_position_changed_by_hand_is_charged_at_once();
     a_fills_position_waits_for_its_report();
     remove_files(journal_folder);

@@ -79,6 +79,7 @@ static void journal_sums(struct engine *engine, uint16_t venue, const struct cas
         .price_e9 = cash->next_transfers_e8 * 10,
         .position_e9 = cash->from_ns,
         .cumulative_e9 = cash->known ? cash->books_ns : 0,
+        .cost_micros = cash->day,
         .wallet_e8 = cash->books_e8,
         .venue_wall_ns = cash->read_ns,
     };
@@ -137,6 +138,14 @@ static void read_sums(struct cash *cash, const struct journal_record *record)
     cash->known = record->cumulative_e9 != 0;
     cash->books_e8 = record->wallet_e8;
     cash->read_ns = record->venue_wall_ns;
+    if (record->cost_micros != 0) /* written before the day of the engine's books, or with it */
+        cash->day = record->cost_micros;
+}
+
+void engine_raise_cash_day(struct cash *cash, int64_t day)
+{
+    if (day > cash->day)
+        cash->day = day;
 }
 
 void engine_read_cash(struct engine *engine, const struct journal_record *record)
@@ -144,7 +153,7 @@ void engine_read_cash(struct engine *engine, const struct journal_record *record
     if (record->venue >= RESTORED_VENUES)
         return;
     struct cash *cash = &engine->restored.cash[record->venue];
-    cash->day = engine->restored.day;
+    engine_raise_cash_day(cash, engine->restored.day);
     /* A row has a key, whatever its kind; sums have none. */
     if (record->execution_id[0] == '\0') {
         read_sums(cash, record);
@@ -184,7 +193,7 @@ void engine_claim_cash(struct engine *engine, struct engine_venue *ev)
         ev->cash = engine->restored.cash[id];
         ev->cash_halted = engine->restored.cash_halt;
     }
-    ev->cash.day = engine->day;
+    engine_raise_cash_day(&ev->cash, engine->day);
     engine_cash_sums(engine);
 }
 

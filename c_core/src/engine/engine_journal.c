@@ -144,7 +144,7 @@ static void read_control(struct engine *engine, const struct journal_record *rec
         engine->restored.day = record->position_e9;
         engine->restored.late_micros = 0;
         for (int id = 0; id < RESTORED_VENUES; id++)
-            engine->restored.cash[id].day = record->position_e9;
+            engine_raise_cash_day(&engine->restored.cash[id], record->position_e9);
     }
     if (record->execution_type == JOURNAL_CONTROL_LATE)
         engine->restored.late_micros = record->position_e9;
