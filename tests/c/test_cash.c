@@ -166,6 +166,22 @@ static void the_day_rolls(void)
     CHECK(cash_today_e8(&cash) == -6); /* its row is still to come */
 }
 
+/* What a closed day gained is no gain of today: told by a row after the roll, by an event that
+ * waits across it, or by both. What it lost is charged today as well. */
+static void a_closed_days_gain_pays_for_nothing(void)
+{
+    begin(0);
+    CHECK(tell(event(CASH_REWARD, 500, DAY - 5)) && cash_today_e8(&cash) == 500);
+    CHECK(tell(event(CASH_FUNDING, -40, DAY - 90)) && cash_today_e8(&cash) == 460);
+    CHECK(cash_roll(&cash, 101) && cash_today_e8(&cash) == -40);
+    CHECK(tell(row(CASH_REWARD, 500, DAY - 5)) && cash_today_e8(&cash) == -40);
+    CHECK(tell(row(CASH_FUNDING, -40, DAY - 90)) && cash_today_e8(&cash) == -40);
+    CHECK(tell(row(CASH_REWARD, 300, DAY - 1)) && cash_today_e8(&cash) == -40);
+    CHECK(tell(row(CASH_FUNDING, -7, DAY - 2)) && cash_today_e8(&cash) == -47);
+    CHECK(tell(row(CASH_REWARD, 20, DAY)) && cash_today_e8(&cash) == -27);
+    CHECK(cash_expected_e8(&cash) == 773); /* the wallet has all of it */
+}
+
 /* A fill that told no money is completed by its own rows alone. */
 static void a_fill_is_completed(void)
 {
@@ -209,6 +225,7 @@ int main(void)
     the_books_begin_with_a_wallet();
     another_coin_is_not_in_the_wallet();
     the_day_rolls();
+    a_closed_days_gain_pays_for_nothing();
     a_fill_is_completed();
     lists_have_their_limit();
     rounding_is_never_in_our_favour();

@@ -125,10 +125,19 @@ bool cash_event(struct cash *cash, const struct cash_report *report)
     return true;
 }
 
+/* is_result: part of today's result. What a closed day gained must not pay for today's losses. */
+static bool is_result(const struct cash *cash, const struct cash_movement *movement)
+{
+    return movement->kind != CASH_TRANSFER &&
+           (movement->amount_e8 < 0 || movement->wall_ns / NS_PER_DAY >= cash->day);
+}
+
 static void row_counts(struct cash *cash, const struct cash_movement *movement)
 {
     bool later = movement->wall_ns / NS_PER_DAY > cash->day;
     bool transfer = movement->kind == CASH_TRANSFER;
+    if (!transfer && !is_result(cash, movement))
+        return;
     add(transfer ? &cash->transfers_e8 : &cash->today_e8, movement->amount_e8);
     if (later)
         add(transfer ? &cash->next_transfers_e8 : &cash->next_today_e8, movement->amount_e8);
@@ -259,7 +268,7 @@ static int64_t waiting_sum(const struct cash *cash, bool transfers)
 {
     int64_t sum = 0;
     for (int n = 0; n < cash->waiting_count; n++)
-        if ((cash->waiting[n].kind == CASH_TRANSFER) == transfers)
+        if (transfers ? cash->waiting[n].kind == CASH_TRANSFER : is_result(cash, &cash->waiting[n]))
             add(&sum, cash->waiting[n].amount_e8);
     return sum;
 }

@@ -13,8 +13,9 @@
  * by their sums. What stays unmatched for CASH_STALE_NS after the history was read past it is
  * dropped: from then on the comparison of wallet and books decides.
  *
- * A movement belongs to the day of its venue time. Learnt after that day closed, it counts today;
- * of a day that has not begun here yet, it counts in both, so that a late roll hides nothing.
+ * A movement belongs to the day of its venue time. Learnt after that day closed, a loss counts
+ * today and a gain does not; of a day that has not begun here yet, it counts in both, so that a
+ * late roll hides nothing.
  */
 #ifndef PURSER_PNL_CASH_H
 #define PURSER_PNL_CASH_H
