@@ -182,6 +182,27 @@ static void a_closed_days_gain_pays_for_nothing(void)
     CHECK(cash_expected_e8(&cash) == 773); /* the wallet has all of it */
 }
 
+/* Sums beyond all reason stay at their bound, and it is said; nothing wraps around. */
+static void sums_have_a_bound(void)
+{
+    for (int sign = -1; sign <= 1; sign += 2) {
+        begin(0);
+        for (int n = 0; n < 40; n++) {
+            CHECK(tell(row(CASH_FUNDING, sign * CASH_MOST_E8, DAY + 100 * n)));
+            CHECK(tell(event(CASH_FUNDING, sign * CASH_MOST_E8, DAY + 10000 + 100 * n)));
+            CHECK(tell(row(CASH_TRANSFER, sign * CASH_MOST_E8, DAY + 30000 + 100 * n)));
+            cash_fill(&cash, sign * CASH_MOST_E8);
+        }
+        CHECK(cash.beyond);
+        CHECK(cash_today_e8(&cash) == sign * CASH_BOUND_E8);
+        CHECK(cash_transfers_e8(&cash) == sign * CASH_BOUND_E8);
+        CHECK(cash_expected_e8(&cash) == sign * CASH_BOUND_E8);
+        CHECK(cash.next_today_e8 == sign * CASH_BOUND_E8);
+        CHECK(CASH_BOUND_E8 <= INT64_MAX / 10); /* the journal keeps ten times as much */
+        read_to(40000);
+    }
+}
+
 /* A fill that told no money is completed by its own rows alone. */
 static void a_fill_is_completed(void)
 {
@@ -226,6 +247,7 @@ int main(void)
     another_coin_is_not_in_the_wallet();
     the_day_rolls();
     a_closed_days_gain_pays_for_nothing();
+    sums_have_a_bound();
     a_fill_is_completed();
     lists_have_their_limit();
     rounding_is_never_in_our_favour();

@@ -2555,6 +2555,30 @@ static void cash_belongs_to_its_day(void)
     end();
 }
 
+/* Sums and wallets beyond all reason halt; they do not end the process. */
+static void cash_beyond_reason_halts(void)
+{
+    for (int kind = 0; kind < 3; kind++) {
+        begin_with_cash();
+        for (int n = 0; n < 40 && kind < 2; n++) {
+            struct cash_report row = movement(kind ? CASH_FUNDING : CASH_TRANSFER, 0);
+            row.provisional = false;
+            row.amount_e8 = row.wallet_e8 = 4000000000 * E8;
+            snprintf(row.key, sizeof row.key, "A:%d", n);
+            tell_cash(&row);
+        }
+        if (kind == 2)
+            fake.wallet_e8 = INT64_MAX;
+        for (int n = 0; n < 6100 && ledger_state_now(supervisor) != LEDGER_HALTED; n++)
+            run(1);
+        CHECK(ledger_state_now(supervisor) == LEDGER_HALTED);
+        struct ledger_view view;
+        ledger_snapshot(supervisor, &view, now);
+        CHECK(view.reason == HALT_CASH);
+        end();
+    }
+}
+
 /* Killed after any record of the day's end, the next run finds the new day's cash, once. */
 static void a_kill_while_the_day_rolls_keeps_cash(void)
 {
@@ -2757,6 +2781,7 @@ int main(void)
     a_crash_before_a_fills_row_loses_nothing();
     a_row_before_its_fill_is_not_used_up();
     cash_belongs_to_its_day();
+    cash_beyond_reason_halts();
     a_kill_while_the_day_rolls_keeps_cash();
     a_position_changed_by_hand_is_charged_at_once();
     a_fills_position_waits_for_its_report();

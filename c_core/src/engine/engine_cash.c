@@ -51,6 +51,12 @@ void engine_cash_sums(struct engine *engine)
 
 static void cash_changed(struct engine *engine)
 {
+    for (int n = 0; n < engine->venue_count; n++) {
+        if (!engine->venues[n].cash.beyond)
+            continue;
+        engine->venues[n].cash.beyond = false;
+        engine_halt(engine, HALT_CASH, "the venue's cash comes to sums beyond all reason");
+    }
     engine_cash_sums(engine);
     engine_totals(engine);
 }
@@ -329,6 +335,10 @@ void engine_cash_asked(struct engine *engine, struct engine_venue *ev)
 void engine_on_wallet(void *context, struct venue *venue, int64_t wallet_e8, int64_t asked_wall_ns)
 {
     struct engine_venue *ev = engine_venue_of(context, venue);
+    if (wallet_e8 > CASH_BOUND_E8 || wallet_e8 < -CASH_BOUND_E8) {
+        engine_halt(context, HALT_CASH, "the venue told of a wallet beyond all reason");
+        return;
+    }
     ev->wallet_told = true;
     ev->wallet_e8 = wallet_e8;
     ev->wallet_wall_ns = asked_wall_ns;

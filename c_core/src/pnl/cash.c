@@ -3,16 +3,19 @@
 
 #include <string.h>
 
-#include "../base/check.h"
-
 #define NS_PER_DAY   86400000000000
 #define E8_PER_MICRO 100
 /* Movements of one moment: an event for all positions, a row for each. */
 #define MOMENT_NS 5000000000
 
-static void add(int64_t *sum, int64_t amount)
+/* What a venue told is no bug of ours, however large: a sum stops at its bound. False: it did. */
+static bool add(int64_t *sum, int64_t amount)
 {
-    CHECK(!__builtin_add_overflow(*sum, amount, sum));
+    bool wraps = __builtin_add_overflow(*sum, amount, sum);
+    if (!wraps && *sum <= CASH_BOUND_E8 && *sum >= -CASH_BOUND_E8)
+        return true;
+    *sum = amount < 0 ? -CASH_BOUND_E8 : CASH_BOUND_E8;
+    return false;
 }
 
 void cash_init(struct cash *cash, int64_t day)
@@ -138,7 +141,8 @@ static void row_counts(struct cash *cash, const struct cash_movement *movement)
     bool transfer = movement->kind == CASH_TRANSFER;
     if (!transfer && !is_result(cash, movement))
         return;
-    add(transfer ? &cash->transfers_e8 : &cash->today_e8, movement->amount_e8);
+    if (!add(transfer ? &cash->transfers_e8 : &cash->today_e8, movement->amount_e8))
+        cash->beyond = true;
     if (later)
         add(transfer ? &cash->next_transfers_e8 : &cash->next_today_e8, movement->amount_e8);
 }
@@ -169,8 +173,8 @@ bool cash_row(struct cash *cash, const struct cash_report *report)
         return true;
     }
     row_counts(cash, &movement);
-    if (cash->known && report->wall_ns > cash->books_ns)
-        add(&cash->books_e8, movement.wallet_e8);
+    if (report->wall_ns > cash->books_ns)
+        cash_fill(cash, movement.wallet_e8);
     int event = list_find(cash->waiting, cash->waiting_count, &movement);
     if (event >= 0)
         list_remove(cash->waiting, &cash->waiting_count, event);
@@ -181,8 +185,8 @@ bool cash_row(struct cash *cash, const struct cash_report *report)
 
 void cash_fill(struct cash *cash, int64_t wallet_e8)
 {
-    if (cash->known)
-        add(&cash->books_e8, wallet_e8);
+    if (cash->known && !add(&cash->books_e8, wallet_e8))
+        cash->beyond = true;
 }
 
 bool cash_fill_untold(struct cash *cash, int64_t trade_id)
@@ -264,9 +268,8 @@ bool cash_roll(struct cash *cash, int64_t day)
     return true;
 }
 
-static int64_t waiting_sum(const struct cash *cash, bool transfers)
+static int64_t with_waiting(const struct cash *cash, int64_t sum, bool transfers)
 {
-    int64_t sum = 0;
     for (int n = 0; n < cash->waiting_count; n++)
         if (transfers ? cash->waiting[n].kind == CASH_TRANSFER : is_result(cash, &cash->waiting[n]))
             add(&sum, cash->waiting[n].amount_e8);
@@ -275,12 +278,12 @@ static int64_t waiting_sum(const struct cash *cash, bool transfers)
 
 int64_t cash_today_e8(const struct cash *cash)
 {
-    return cash->today_e8 + waiting_sum(cash, false);
+    return with_waiting(cash, cash->today_e8, false);
 }
 
 int64_t cash_transfers_e8(const struct cash *cash)
 {
-    return cash->transfers_e8 + waiting_sum(cash, true);
+    return with_waiting(cash, cash->transfers_e8, true);
 }
 
 int64_t cash_expected_e8(const struct cash *cash)

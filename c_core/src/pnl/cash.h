@@ -27,6 +27,8 @@
 #define CASH_MATCH_NS 60000000000  /* between an event and its row */
 #define CASH_STALE_NS 600000000000 /* an event's patience for its row */
 #define CASH_MOST_E8  400000000000000000 /* a movement above four billion dollars is no movement */
+/* A sum of movements never goes beyond; ten times as much still fits. */
+#define CASH_BOUND_E8 800000000000000000
 
 struct cash_movement {
     int64_t wall_ns, amount_e8, wallet_e8;
@@ -41,6 +43,7 @@ struct cash {
     int64_t from_ns; /* movements until then are none of ours; 0: not begun */
     int64_t read_ns; /* the history was read to here */
     bool known;      /* books are valid */
+    bool beyond;     /* a sum reached its bound: the caller halts */
     int64_t books_e8;
     int64_t books_ns; /* movements until then are in the wallet that the books began with */
     struct cash_movement waiting[CASH_RECENT]; /* events, oldest first */
