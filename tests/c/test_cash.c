@@ -182,6 +182,18 @@ static void a_closed_days_gain_pays_for_nothing(void)
     CHECK(cash_expected_e8(&cash) == 773); /* the wallet has all of it */
 }
 
+/* Money of an unknown kind is a loss of today when it left, and no result when it came. */
+static void an_unknown_gain_is_a_transfer(void)
+{
+    begin(0);
+    CHECK(tell(event(CASH_OTHER, 600, 10)));
+    CHECK(cash_today_e8(&cash) == 0 && cash_transfers_e8(&cash) == 600);
+    CHECK(tell(row(CASH_OTHER, 600, 10)));
+    CHECK(cash_today_e8(&cash) == 0 && cash_transfers_e8(&cash) == 600);
+    CHECK(tell(row(CASH_OTHER, -50, 20)) && cash_today_e8(&cash) == -50);
+    CHECK(cash_transfers_e8(&cash) == 600 && cash_expected_e8(&cash) == 550);
+}
+
 /* Sums beyond all reason stay at their bound, and it is said; nothing wraps around. */
 static void sums_have_a_bound(void)
 {
@@ -247,6 +259,7 @@ int main(void)
     another_coin_is_not_in_the_wallet();
     the_day_rolls();
     a_closed_days_gain_pays_for_nothing();
+    an_unknown_gain_is_a_transfer();
     sums_have_a_bound();
     a_fill_is_completed();
     lists_have_their_limit();

@@ -2412,6 +2412,54 @@ static void a_settled_halt_accepts_nothing_new(void)
     }
 }
 
+/* A loss in a coin whose worth is not known: no new risk at once, a halt when the wallet has been
+ * read, through crashes, until a person resumes; its row is the same loss. */
+static void an_unpriced_loss_waits_for_a_person(void)
+{
+    for (int crashed = 0; crashed < 2; crashed++) {
+        begin_with_cash();
+        struct cash_report event = movement(CASH_COMMISSION, 0);
+        event.unpriced = true;
+        memset(event.asset, 0, sizeof event.asset);
+        memcpy(event.asset, "BNB", 4);
+        struct cash_report row = row_of(&event);
+        tell_cash(crashed ? &row : &event);
+        uint64_t id;
+        run(1);
+        tick(BTC * 10);
+        CHECK(manual(SIDE_BUY, BTC * 10, 2, &id) == REJECT_CASH);
+        CHECK(ledger_state_now(supervisor) == LEDGER_ACTIVE);
+        if (crashed) {
+            run(1);
+            crash_and_restart();
+            connect_venue();
+        }
+        for (int n = 0; n < 1000 && ledger_state_now(supervisor) != LEDGER_HALTED; n++)
+            run(1);
+        CHECK(ledger_state_now(supervisor) == LEDGER_HALTED);
+        if (crashed) { /* the engine ends with the halt, and a person resumes before the next run */
+            run(2);
+            engine_free(engine);
+            ledger_close(ledger);
+            CHECK(ledger_reclaim(supervisor, ROLE_ENGINE) >= 0);
+        }
+        CHECK(ledger_set_state(supervisor, LEDGER_INIT, HALT_NONE, 1) > 0);
+        if (crashed) {
+            fake.may_renew = true; /* as a new session finds it */
+            start_engine();
+            connect_venue();
+        }
+        run(20);
+        CHECK(ledger_set_state(supervisor, LEDGER_ACTIVE, HALT_NONE, 0) > 0);
+        look_at_wallet();
+        CHECK(ledger_state_now(supervisor) == LEDGER_ACTIVE);
+        tick(BTC * 10);
+        run(2);
+        CHECK(manual(SIDE_BUY, BTC * 10, 2, &id) == REJECT_NONE);
+        end();
+    }
+}
+
 /* A difference that a later row explains lifts the doubt without a person. */
 static void a_late_row_lifts_the_doubt(void)
 {
@@ -2776,6 +2824,7 @@ int main(void)
     a_restart_is_no_resume();
     a_resume_does_not_wait_for_the_next_minute();
     a_settled_halt_accepts_nothing_new();
+    an_unpriced_loss_waits_for_a_person();
     a_late_row_lifts_the_doubt();
     a_fill_without_its_money_is_completed();
     a_crash_before_a_fills_row_loses_nothing();

@@ -86,6 +86,7 @@ static void journal_sums(struct engine *engine, uint16_t venue, const struct cas
         .position_e9 = cash->from_ns,
         .cumulative_e9 = cash->known ? cash->books_ns : 0,
         .cost_micros = cash->day,
+        .reject_reason = cash->unpriced ? REJECT_CASH : REJECT_NONE,
         .wallet_e8 = cash->books_e8,
         .venue_wall_ns = cash->read_ns,
     };
@@ -125,6 +126,7 @@ static void journal_row(struct engine *engine, const struct engine_venue *ev,
         .venue = ev->venue->id,
         .last_quantity_e9 = report->amount_e8 * 10,
         .last_price_e9 = report->wallet_e8 * 10,
+        .reject_reason = ev->cash.unpriced ? REJECT_CASH : REJECT_NONE,
         .wallet_e8 = ev->cash.books_e8,
         .venue_wall_ns = report->wall_ns,
     };
@@ -144,6 +146,7 @@ static void read_sums(struct cash *cash, const struct journal_record *record)
     cash->known = record->cumulative_e9 != 0;
     cash->books_e8 = record->wallet_e8;
     cash->read_ns = record->venue_wall_ns;
+    cash->unpriced = record->reject_reason == REJECT_CASH;
     if (record->cost_micros != 0) /* written before the day of the engine's books, or with it */
         cash->day = record->cost_micros;
 }
@@ -177,12 +180,21 @@ void engine_read_cash(struct engine *engine, const struct journal_record *record
     oms_execution_seen(&engine->oms, record->venue, record->symbol, record->execution_id, false);
     cash_row(cash, &report);
     cash->books_e8 = record->wallet_e8;
+    cash->unpriced = record->reject_reason == REJECT_CASH;
 }
 
 void engine_read_wallet(struct engine *engine, const struct journal_record *record)
 {
     if (record->venue < RESTORED_VENUES && engine->restored.cash[record->venue].known)
         engine->restored.cash[record->venue].books_e8 = record->wallet_e8;
+}
+
+/* A person has seen what was in doubt. */
+void engine_read_resume(struct engine *engine)
+{
+    engine->restored.cash_halt = false;
+    for (int id = 0; id < RESTORED_VENUES; id++)
+        engine->restored.cash[id].unpriced = false;
 }
 
 void engine_read_untold(struct engine *engine, const struct journal_record *record)
@@ -415,6 +427,17 @@ static void agreed(struct engine *engine, struct engine_venue *ev)
     ev->cash_tries = 0;
 }
 
+/* The engine stops adding when it hears of the loss; the halt makes a person look. */
+static void judge_unpriced(struct engine *engine, struct engine_venue *ev)
+{
+    if (!ev->cash.unpriced || engine->view.state == LEDGER_HALTED)
+        return;
+    if (!ev->cash_halted)
+        engine_halt(engine, HALT_CASH, "the venue took a coin whose worth is not known");
+    else
+        ev->cash.unpriced = false; /* the last run halted, and a person has resumed */
+}
+
 void engine_judge_cash(struct engine *engine, struct engine_venue *ev)
 {
     if (!ev->wallet_told || !ev->cash_read) {
@@ -431,6 +454,7 @@ void engine_judge_cash(struct engine *engine, struct engine_venue *ev)
         return;
     }
     ev->cash_tries = 0;
+    judge_unpriced(engine, ev);
     if (!ev->cash.known) {
         cash_begin(&ev->cash, ev->wallet_e8, ev->wallet_wall_ns);
         journal_sums(engine, ev->venue->id, &ev->cash);
@@ -449,6 +473,7 @@ void engine_cash_resumed(struct engine *engine)
 {
     for (int n = 0; n < engine->venue_count; n++) {
         struct engine_venue *ev = &engine->venues[n];
+        ev->cash.unpriced = false;
         if (ev->cash_doubt_ns == 0)
             continue;
         ev->cash_accepted = true;
@@ -459,7 +484,7 @@ void engine_cash_resumed(struct engine *engine)
 bool engine_cash_doubted(const struct engine *engine)
 {
     for (int n = 0; n < engine->venue_count; n++)
-        if (engine->venues[n].cash_doubt_ns != 0)
+        if (engine->venues[n].cash_doubt_ns != 0 || engine->venues[n].cash.unpriced)
             return true;
     return false;
 }

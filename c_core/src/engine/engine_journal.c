@@ -151,7 +151,7 @@ static void read_control(struct engine *engine, const struct journal_record *rec
     if (record->execution_type == JOURNAL_CONTROL_HALT && record->position_e9 == HALT_CASH)
         engine->restored.cash_halt = true;
     if (record->execution_type == JOURNAL_CONTROL_RESUME)
-        engine->restored.cash_halt = false;
+        engine_read_resume(engine);
     if (record->execution_type == JOURNAL_CONTROL_UNTOLD)
         engine_read_untold(engine, record);
     if (record->execution_type == JOURNAL_CONTROL_FILLS)

@@ -292,6 +292,7 @@ void engine_journal_cash(struct engine *engine);
 void engine_read_cash(struct engine *engine, const struct journal_record *record);
 /* engine_raise_cash_day: the sums are of this day, or of a later one that they name themselves. */
 void engine_raise_cash_day(struct cash *cash, int64_t day);
+void engine_read_resume(struct engine *engine);
 void engine_read_untold(struct engine *engine, const struct journal_record *record);
 void engine_read_wallet(struct engine *engine, const struct journal_record *record);
 void engine_claim_cash(struct engine *engine, struct engine_venue *ev);

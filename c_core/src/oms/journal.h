@@ -48,7 +48,8 @@
  * quantity_e9 and price_e9 the part of them that belongs to the next day), until when movements are
  * none of ours in position_e9, until when they are in the wallet that the books began with in
  * cumulative_e9 (0: the books have not begun), how far the history was read in venue_wall_ns, the
- * day of the sums in cost_micros. Times are wall nanoseconds. wallet_e8 holds the cash that the
+ * day of the sums in cost_micros. A reject_reason says that a loss of
+ * unknown worth waits for a person. Times are wall nanoseconds. wallet_e8 holds the cash that the
  * books expect, in every record of a fill or movement. */
 
 /* Meaning of JOURNAL_CONTROL records: in execution_type. */

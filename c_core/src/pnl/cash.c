@@ -41,7 +41,8 @@ static struct cash_movement movement_of(const struct cash_report *report)
         .wall_ns = report->wall_ns,
         .amount_e8 = report->amount_e8,
         .wallet_e8 = report->wallet_e8,
-        .kind = report->kind,
+        /* What nobody can name must not pay for losses. */
+        .kind = report->kind == CASH_OTHER && report->amount_e8 > 0 ? CASH_TRANSFER : report->kind,
     };
     memcpy(movement.asset, report->asset, sizeof movement.asset);
     return movement;
@@ -124,6 +125,7 @@ bool cash_event(struct cash *cash, const struct cash_report *report)
         list_remove(cash->rows, &cash->rows_count, row);
         return false;
     }
+    cash->unpriced = cash->unpriced || report->unpriced;
     list_add(cash->waiting, &cash->waiting_count, &movement);
     return true;
 }
@@ -176,10 +178,12 @@ bool cash_row(struct cash *cash, const struct cash_report *report)
     if (report->wall_ns > cash->books_ns)
         cash_fill(cash, movement.wallet_e8);
     int event = list_find(cash->waiting, cash->waiting_count, &movement);
-    if (event >= 0)
+    if (event >= 0) {
         list_remove(cash->waiting, &cash->waiting_count, event);
-    else
+    } else {
+        cash->unpriced = cash->unpriced || report->unpriced;
         list_add(cash->rows, &cash->rows_count, &movement);
+    }
     return true;
 }
 

@@ -13,6 +13,8 @@
  * by their sums. What stays unmatched for CASH_STALE_NS after the history was read past it is
  * dropped: from then on the comparison of wallet and books decides.
  *
+ * Money of an unknown kind counts as a result when it left, and as a transfer when it came.
+ *
  * A movement belongs to the day of its venue time. Learnt after that day closed, a loss counts
  * today and a gain does not; of a day that has not begun here yet, it counts in both, so that a
  * late roll hides nothing.
@@ -43,6 +45,7 @@ struct cash {
     int64_t from_ns; /* movements until then are none of ours; 0: not begun */
     int64_t read_ns; /* the history was read to here */
     bool known;      /* books are valid */
+    bool unpriced;   /* a loss of unknown worth: no new risk until a person resumes */
     bool beyond;     /* a sum reached its bound: the caller halts */
     int64_t books_e8;
     int64_t books_ns; /* movements until then are in the wallet that the books began with */
