@@ -1134,6 +1134,18 @@ static void kill_and_restart(void)
     start_engine();
 }
 
+/* Like a SIGKILL: nothing is written at the end. What such an engine held stays where it was. */
+static void crash_and_restart(void)
+{
+    static struct engine *crashed[64];
+    static int count;
+    CHECK(count < 64 && crashed[count] == NULL);
+    crashed[count++] = engine;
+    ledger_close(ledger);
+    CHECK(ledger_reclaim(supervisor, ROLE_ENGINE) >= 0);
+    start_engine();
+}
+
 static bool line_is_reconciled(void)
 {
     struct ledger_view view;
@@ -1953,6 +1965,18 @@ static void a_suspend_makes_everything_stale(void)
     end();
 }
 
+/* Records from this one on were never written. */
+static void blank_newest_segment(long kept)
+{
+    char path[512];
+    newest_segment(path);
+    FILE *file = fopen(path, "r+");
+    CHECK(file != NULL);
+    static const char blank[16 * 256];
+    CHECK(fseek(file, kept * 256, SEEK_SET) == 0);
+    CHECK(fwrite(blank, sizeof blank, 1, file) == 1 && fclose(file) == 0);
+}
+
 /* Killed after any record of the new day's first checkpoint, yesterday's gain is not today's. */
 static void a_kill_while_the_day_rolls(void)
 {
@@ -1974,13 +1998,7 @@ static void a_kill_while_the_day_rolls(void)
         ledger_roll_end(supervisor);
         kill_and_restart();
         engine_free(engine);
-        char path[512];
-        newest_segment(path);
-        FILE *file = fopen(path, "r+");
-        CHECK(file != NULL);
-        static const char blank[8 * 256];
-        CHECK(fseek(file, kept * 256, SEEK_SET) == 0);
-        CHECK(fwrite(blank, sizeof blank, 1, file) == 1 && fclose(file) == 0);
+        blank_newest_segment(kept);
         ledger_close(ledger);
         ledger_reclaim(supervisor, ROLE_ENGINE);
         start_engine();
@@ -2312,6 +2330,136 @@ static void a_resume_after_a_restart_settles_cash(void)
     end();
 }
 
+static void nobody_took_the_wallet_over(void)
+{
+    CHECK(page_now()->venues[0].books_e8 == 100000 * E8 && page_now()->cash_micros == 0);
+    CHECK(ledger_state_now(supervisor) == LEDGER_HALTED);
+}
+
+/* A supervisor that starts again makes a new epoch too: that is nobody who looked, and money that
+ * nothing explains still halts. So does it when the engine starts anew under it. */
+static void a_restart_is_no_resume(void)
+{
+    for (int anew = 0; anew < 2; anew++) {
+        begin_with_cash();
+        fake.wallet_e8 -= 3 * E8;
+        if (anew) {
+            crash_and_restart();
+            connect_venue();
+        }
+        CHECK(ledger_set_state(supervisor, LEDGER_INIT, HALT_NONE, 1) > 0);
+        for (int n = 0; n < 6100 && page_now()->venues[0].text[0] != 'i'; n++)
+            run(1);
+        CHECK(page_now()->venues[0].text[0] == 'i'); /* its cash differs … */
+        CHECK(ledger_state_now(supervisor) == LEDGER_INIT);
+        CHECK(ledger_set_state(supervisor, LEDGER_ACTIVE, HALT_NONE, 0) > 0);
+        run(1600);
+        nobody_took_the_wallet_over();
+        CHECK(ledger_set_state(supervisor, LEDGER_INIT, HALT_NONE, 1) > 0);
+        run(5);
+        CHECK(ledger_set_state(supervisor, LEDGER_ACTIVE, HALT_NONE, 0) > 0);
+        run(500);
+        CHECK(page_now()->venues[0].books_e8 == fake.wallet_e8); /* a person has looked */
+        CHECK(page_now()->cash_micros == -3 * USD);
+        end();
+    }
+}
+
+/* A reading that is spared, because one was just made, is made up for at once. */
+static void a_resume_does_not_wait_for_the_next_minute(void)
+{
+    begin_with_cash();
+    fake.wallet_e8 -= 3 * E8;
+    for (int n = 0; n < 7600 && ledger_state_now(supervisor) != LEDGER_HALTED; n++)
+        run(1);
+    CHECK(ledger_set_state(supervisor, LEDGER_ACTIVE, HALT_NONE, 1) > 0);
+    fake.tells_cash = false;
+    run(5);
+    fake.tells_cash = true;
+    run(400);
+    CHECK(page_now()->venues[0].books_e8 == fake.wallet_e8);
+    end();
+}
+
+/* A halt for cash that a row has explained since gives no run after it leave to take over what
+ * nobody has seen. */
+static void a_settled_halt_accepts_nothing_new(void)
+{
+    for (int resumed_first = 0; resumed_first < 2; resumed_first++) {
+        begin_with_cash();
+        struct cash_report event = movement(CASH_FUNDING, -7);
+        fake.wallet_e8 -= 7 * E8;
+        run(7600);
+        CHECK(ledger_state_now(supervisor) == LEDGER_HALTED);
+        if (!resumed_first) {
+            row_of(&event);
+            run(3100);
+            CHECK(page_now()->venues[0].books_e8 == fake.wallet_e8);
+        }
+        CHECK(ledger_set_state(supervisor, LEDGER_ACTIVE, HALT_NONE, 1) > 0);
+        if (resumed_first)
+            row_of(&event);
+        run(400);
+        CHECK(page_now()->venues[0].books_e8 == fake.wallet_e8);
+        CHECK(page_now()->cash_micros == -7 * USD);
+        crash_and_restart();
+        fake.wallet_e8 -= 3 * E8;
+        connect_venue();
+        run(1600);
+        CHECK(page_now()->venues[0].books_e8 == fake.wallet_e8 + 3 * E8);
+        CHECK(ledger_state_now(supervisor) == LEDGER_HALTED);
+        end();
+    }
+}
+
+/* A loss in a coin whose worth is not known: no new risk at once, a halt when the wallet has been
+ * read, through crashes, until a person resumes; its row is the same loss. */
+static void an_unpriced_loss_waits_for_a_person(void)
+{
+    for (int crashed = 0; crashed < 2; crashed++) {
+        begin_with_cash();
+        struct cash_report event = movement(CASH_COMMISSION, 0);
+        event.unpriced = true;
+        memset(event.asset, 0, sizeof event.asset);
+        memcpy(event.asset, "BNB", 4);
+        struct cash_report row = row_of(&event);
+        tell_cash(crashed ? &row : &event);
+        uint64_t id;
+        run(1);
+        tick(BTC * 10);
+        CHECK(manual(SIDE_BUY, BTC * 10, 2, &id) == REJECT_CASH);
+        CHECK(ledger_state_now(supervisor) == LEDGER_ACTIVE);
+        if (crashed) {
+            run(1);
+            crash_and_restart();
+            connect_venue();
+        }
+        for (int n = 0; n < 1000 && ledger_state_now(supervisor) != LEDGER_HALTED; n++)
+            run(1);
+        CHECK(ledger_state_now(supervisor) == LEDGER_HALTED);
+        if (crashed) { /* the engine ends with the halt, and a person resumes before the next run */
+            run(2);
+            engine_free(engine);
+            ledger_close(ledger);
+            CHECK(ledger_reclaim(supervisor, ROLE_ENGINE) >= 0);
+        }
+        CHECK(ledger_set_state(supervisor, LEDGER_INIT, HALT_NONE, 1) > 0);
+        if (crashed) {
+            fake.may_renew = true; /* as a new session finds it */
+            start_engine();
+            connect_venue();
+        }
+        run(20);
+        CHECK(ledger_set_state(supervisor, LEDGER_ACTIVE, HALT_NONE, 0) > 0);
+        look_at_wallet();
+        CHECK(ledger_state_now(supervisor) == LEDGER_ACTIVE);
+        tick(BTC * 10);
+        run(2);
+        CHECK(manual(SIDE_BUY, BTC * 10, 2, &id) == REJECT_NONE);
+        end();
+    }
+}
+
 /* A difference that a later row explains lifts the doubt without a person. */
 static void a_late_row_lifts_the_doubt(void)
 {
@@ -2330,14 +2478,25 @@ static void a_late_row_lifts_the_doubt(void)
     end();
 }
 
-/* A fill that did not tell what it did to the wallet is completed by its rows. */
-static void a_fill_without_its_money_is_completed(void)
+/* A charge of 120, and then a fill that does not tell what it did to the wallet. */
+static struct execution_report fill_without_its_money(void)
 {
     begin_with_cash();
+    struct cash_report charge = movement(CASH_FUNDING, -120);
+    fake.wallet_e8 -= 120 * E8;
+    row_of(&charge);
+    look_at_wallet();
+    CHECK(page_now()->cash_micros == -120 * USD);
     uint64_t id;
+    tick(BTC * 10);
     CHECK(manual(SIDE_BUY, BTC * 10, 10, &id) == REJECT_NONE);
-    struct execution_report bought = fill(0, 10, true);
+    struct execution_report bought = fill(last_sent(SIDE_BUY), 10, true);
     fake.wallet_e8 -= 12000000;
+    return bought;
+}
+
+static void commission_row(const struct execution_report *of)
+{
     fake.rows[fake.rows_count++] = (struct cash_report){
         .kind = CASH_NONE,
         .amount_e8 = -12000000,
@@ -2345,12 +2504,60 @@ static void a_fill_without_its_money_is_completed(void)
         .wall_ns = wall,
         .asset = "USDT",
         .key = "COMMISSION:9",
-        .trade_id = strtoll(bought.execution_id, NULL, 10),
+        .trade_id = strtoll(of->execution_id, NULL, 10),
     };
+}
+
+static void the_charge_and_the_fill_are_booked(void)
+{
+    CHECK(page_now()->venues[0].books_e8 == fake.wallet_e8);
+    CHECK(page_now()->cash_micros == -120 * USD);
+    CHECK(ledger_state_now(supervisor) == LEDGER_ACTIVE);
+}
+
+/* A fill that did not tell what it did to the wallet is completed by its rows, and a crash after
+ * that finds the day's sums and the wallet as they were. */
+static void a_fill_without_its_money_is_completed(void)
+{
+    struct execution_report bought = fill_without_its_money();
+    commission_row(&bought);
     tell(&bought);
     look_at_wallet();
-    CHECK(page_now()->venues[0].books_e8 == fake.wallet_e8);
-    CHECK(page_now()->cash_micros == 0 && ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    the_charge_and_the_fill_are_booked();
+    crash_and_restart();
+    CHECK(page_now()->cash_micros == -120 * USD);
+    connect_venue();
+    look_at_wallet();
+    the_charge_and_the_fill_are_booked();
+    end();
+}
+
+/* A crash between such a fill and its row: the next run still knows that the row is wanted. */
+static void a_crash_before_a_fills_row_loses_nothing(void)
+{
+    for (int checkpoints = 0; checkpoints < 2; checkpoints++) {
+        struct execution_report bought = fill_without_its_money();
+        tell(&bought);
+        turn(1 * MS);
+        for (int n = 0; n <= checkpoints; n++)
+            crash_and_restart();
+        commission_row(&bought);
+        connect_venue();
+        look_at_wallet();
+        the_charge_and_the_fill_are_booked();
+        end();
+    }
+}
+
+/* A row that is read before the fill it belongs to is read again after it. */
+static void a_row_before_its_fill_is_not_used_up(void)
+{
+    struct execution_report bought = fill_without_its_money();
+    commission_row(&bought);
+    tell_cash(&fake.rows[fake.rows_count - 1]);
+    tell(&bought);
+    look_at_wallet();
+    the_charge_and_the_fill_are_booked();
     end();
 }
 
@@ -2394,6 +2601,60 @@ static void cash_belongs_to_its_day(void)
     start_engine();
     CHECK(page_now()->cash_micros == 0);
     end();
+}
+
+/* Sums and wallets beyond all reason halt; they do not end the process. */
+static void cash_beyond_reason_halts(void)
+{
+    for (int kind = 0; kind < 3; kind++) {
+        begin_with_cash();
+        for (int n = 0; n < 40 && kind < 2; n++) {
+            struct cash_report row = movement(kind ? CASH_FUNDING : CASH_TRANSFER, 0);
+            row.provisional = false;
+            row.amount_e8 = row.wallet_e8 = 4000000000 * E8;
+            snprintf(row.key, sizeof row.key, "A:%d", n);
+            tell_cash(&row);
+        }
+        if (kind == 2)
+            fake.wallet_e8 = INT64_MAX;
+        for (int n = 0; n < 6100 && ledger_state_now(supervisor) != LEDGER_HALTED; n++)
+            run(1);
+        CHECK(ledger_state_now(supervisor) == LEDGER_HALTED);
+        struct ledger_view view;
+        ledger_snapshot(supervisor, &view, now);
+        CHECK(view.reason == HALT_CASH);
+        end();
+    }
+}
+
+/* Killed after any record of the day's end, the next run finds the new day's cash, once. */
+static void a_kill_while_the_day_rolls_keeps_cash(void)
+{
+    for (long kept = 1; kept < 12; kept++) {
+        begin_with_cash();
+        struct cash_report today = movement(CASH_FUNDING, -1);
+        today.provisional = false;
+        snprintf(today.key, sizeof today.key, "A:1");
+        tell_cash(&today);
+        struct cash_report tomorrow = movement(CASH_FUNDING, -2);
+        tomorrow.provisional = false;
+        tomorrow.wall_ns = (wall / DAY_NS + 1) * DAY_NS + 1;
+        snprintf(tomorrow.key, sizeof tomorrow.key, "A:2");
+        tell_cash(&tomorrow);
+        CHECK(page_now()->cash_micros == -3 * USD);
+        CHECK(ledger_roll_pause(supervisor, now) > 0);
+        CHECK(ledger_roll_begin(supervisor, (wall / DAY_NS + 1) * DAY_NS, now) == 0);
+        ledger_roll_end(supervisor);
+        kill_and_restart();
+        CHECK(page_now()->cash_micros == -2 * USD);
+        engine_free(engine);
+        blank_newest_segment(kept);
+        ledger_close(ledger);
+        ledger_reclaim(supervisor, ROLE_ENGINE);
+        start_engine();
+        CHECK(page_now()->cash_micros == -2 * USD);
+        end();
+    }
 }
 
 static void tell_position(int64_t lots, int64_t entry_usd, bool after_fill)
@@ -2560,9 +2821,17 @@ int main(void)
     cash_survives_a_restart();
     an_unexplained_difference_halts();
     a_resume_after_a_restart_settles_cash();
+    a_restart_is_no_resume();
+    a_resume_does_not_wait_for_the_next_minute();
+    a_settled_halt_accepts_nothing_new();
+    an_unpriced_loss_waits_for_a_person();
     a_late_row_lifts_the_doubt();
     a_fill_without_its_money_is_completed();
+    a_crash_before_a_fills_row_loses_nothing();
+    a_row_before_its_fill_is_not_used_up();
     cash_belongs_to_its_day();
+    cash_beyond_reason_halts();
+    a_kill_while_the_day_rolls_keeps_cash();
     a_position_changed_by_hand_is_charged_at_once();
     a_fills_position_waits_for_its_report();
     remove_files(journal_folder);

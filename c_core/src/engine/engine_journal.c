@@ -144,12 +144,16 @@ static void read_control(struct engine *engine, const struct journal_record *rec
         engine->restored.day = record->position_e9;
         engine->restored.late_micros = 0;
         for (int id = 0; id < RESTORED_VENUES; id++)
-            engine->restored.cash[id].day = record->position_e9;
+            engine_raise_cash_day(&engine->restored.cash[id], record->position_e9);
     }
     if (record->execution_type == JOURNAL_CONTROL_LATE)
         engine->restored.late_micros = record->position_e9;
     if (record->execution_type == JOURNAL_CONTROL_HALT && record->position_e9 == HALT_CASH)
         engine->restored.cash_halt = true;
+    if (record->execution_type == JOURNAL_CONTROL_RESUME)
+        engine_read_resume(engine);
+    if (record->execution_type == JOURNAL_CONTROL_UNTOLD)
+        engine_read_untold(engine, record);
     if (record->execution_type == JOURNAL_CONTROL_FILLS)
         engine->content.fills_total = record->position_e9;
     if (record->execution_type == JOURNAL_CONTROL_ADOPTED && record->execution_id[0])

@@ -48,6 +48,7 @@ void engine_halt(struct engine *engine, uint32_t reason, const char *text)
         halt.text[n] = text[n];
     if (engine->ledger)
         halt.epoch = (uint32_t)ledger_halt(engine->ledger, reason);
+    engine->halt_seen = true;
     engine->sweep_now = true;
     engine_journal_control(engine, JOURNAL_CONTROL_HALT, NULL, VENUE_NONE, (int64_t)reason);
     engine_tell(engine, MESSAGE_HALT, &halt, sizeof halt);
@@ -67,14 +68,15 @@ bool engine_all_reconciled(const struct engine *engine)
     return venues > 0;
 }
 
-/* A new epoch in ACTIVE was begun by a person: the guards that only a person lifts are lifted. */
+/* Only a person leaves HALTED: the guards that only a person lifts are lifted. A new epoch alone is
+ * no sign of one, because each start of the supervisor begins one as well. */
 static void resume(struct engine *engine)
 {
     risk_runaway_init(&engine->runaway, &engine->config.risk);
     engine->runaway_told = false;
     engine_foreign_begin(engine);
     engine_cash_resumed(engine);
-    engine_journal_control(engine, JOURNAL_CONTROL_RESUME, NULL, VENUE_NONE, engine->epoch);
+    engine_journal_control(engine, JOURNAL_CONTROL_RESUME, NULL, VENUE_NONE, engine->view.epoch);
 }
 
 /* While the lease is fresh and trading is not halted the venue's dead-man switch may be renewed. */
@@ -125,10 +127,9 @@ void engine_watch_ledger(struct engine *engine)
     if (engine->adding != was_adding || engine->stopping != was_stopping)
         engine->sweep_now = true;
     set_dead_man(engine, (leased || view->state == LEDGER_INIT) && !halted);
-    if (view->epoch != engine->epoch && view->state == LEDGER_ACTIVE) {
-        engine->epoch = view->epoch;
+    if (!halted && engine->halt_seen)
         resume(engine);
-    }
+    engine->halt_seen = halted;
 }
 
 /* Used above alloc by more than a twentieth, reading after reading: the marks run away from us. */

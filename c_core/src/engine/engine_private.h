@@ -98,10 +98,11 @@ struct engine_venue {
     struct cash cash;
     int64_t movements; /* of cash, counted */
     int64_t movements_when_asked;
-    int64_t next_cash_ns;        /* a reading of the wallet before the periodic one; 0: none */
-    int64_t cash_doubt_ns;       /* since when the wallet differs from the books; 0: it does not */
-    int cash_tries;              /* readings in a row during which something moved */
-    bool cash_accepted;          /* a person resumed: the books follow the wallet */
+    int64_t next_cash_ns;  /* a reading of the wallet before the periodic one; 0: none */
+    int64_t cash_doubt_ns; /* since when the wallet differs from the books; 0: it does not */
+    int cash_tries;        /* readings in a row during which something moved */
+    bool cash_accepted;    /* a person resumed: the books follow the wallet */
+    bool cash_halted;      /* an earlier run halted for cash, and nothing has settled it yet */
     bool wallet_told, cash_read; /* by the reconcile in progress */
     int64_t wallet_e8, wallet_wall_ns, wallet_ns;
 };
@@ -174,7 +175,7 @@ struct engine {
     int64_t next_reprice_ns;
     int over_budget; /* readings in a row above 105 % */
     int64_t next_over_ns;
-    uint32_t epoch;
+    bool halt_seen; /* and nobody has resumed since */
     int64_t day;
     int64_t late_micros; /* learnt today of fills of closed days */
     int64_t closed_day, closed_micros;
@@ -289,13 +290,17 @@ void engine_cash_sums(struct engine *engine);
 void engine_roll_cash(struct engine *engine, int64_t day);
 void engine_journal_cash(struct engine *engine);
 void engine_read_cash(struct engine *engine, const struct journal_record *record);
+/* engine_raise_cash_day: the sums are of this day, or of a later one that they name themselves. */
+void engine_raise_cash_day(struct cash *cash, int64_t day);
+void engine_read_resume(struct engine *engine);
+void engine_read_untold(struct engine *engine, const struct journal_record *record);
 void engine_read_wallet(struct engine *engine, const struct journal_record *record);
 void engine_claim_cash(struct engine *engine, struct engine_venue *ev);
 void engine_on_cash(void *context, struct venue *venue, const struct cash_report *report);
 void engine_on_wallet(void *context, struct venue *venue, int64_t wallet_e8, int64_t asked_wall_ns);
 void engine_on_cash_read(void *context, struct venue *venue, int64_t until_wall_ns);
-void engine_cash_fill(struct engine_venue *ev, const struct execution_report *report,
-                      bool reversed);
+void engine_cash_fill(struct engine *engine, struct engine_venue *ev,
+                      const struct execution_report *report, bool reversed);
 /* engine_cash_asked: before a reconcile; engine_judge_cash: at its end. */
 void engine_cash_asked(struct engine *engine, struct engine_venue *ev);
 void engine_judge_cash(struct engine *engine, struct engine_venue *ev);

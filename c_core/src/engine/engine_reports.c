@@ -87,7 +87,7 @@ static void book_fill(struct engine *engine, struct engine_venue *ev, struct eng
         engine_attribute_fill(market->strategy_lots, order->strategy,
                               (report->side == SIDE_BUY) != reversed ? lots : -lots,
                               market->pnl.position_lots);
-        engine_cash_fill(ev, report, reversed);
+        engine_cash_fill(engine, ev, report, reversed);
     }
     ev->fills++;
     engine->content.counters[COUNTER_FILLS]++;
