@@ -1134,6 +1134,54 @@ static void kill_and_restart(void)
     start_engine();
 }
 
+/* The venue denies the first order that was sent, often enough; does the engine believe it? */
+static bool denial_ends_the_order(void)
+{
+    struct execution_report missing = report_on(&fake.sent[0], EXEC_STATUS);
+    missing.not_found = 1;
+    for (int n = 0; n < OMS_NOT_FOUND_ANSWERS; n++)
+        tell(&missing);
+    return engine_order(engine, fake.sent[0].client_order_id)->state == ORDER_REJECTED;
+}
+
+/* An order of the last run is denied in vain until the deadline in its slot has passed, whatever
+ * the wall clock was set to and whatever window this run has. A slot that is gone says nothing:
+ * then the longest window counts, from the restart. */
+static void a_restart_keeps_the_deadline_of_an_order(bool slot_is_known)
+{
+    begin_with_limit(1000);
+    config.quoter.enabled = false;
+    begin_engine();
+    fake.answer = ANSWER_SILENCE;
+    fake.answer_reconciles = fake.answer_cancels = false;
+    uint64_t id;
+    CHECK(manual(SIDE_BUY, BTC * 10 - 10, 2, &id) == REJECT_NONE);
+    int64_t sent_ns = now + 700;
+    fake.open[0] = false;
+    if (!slot_is_known) {
+        ledger_close(supervisor);
+        CHECK(unlink(ledger_path) == 0);
+        int adopted;
+        const int64_t limit[2] = {1000 * USD, 20000 * USD};
+        const int64_t headroom[2] = {20 * USD, 400 * USD};
+        CHECK(ledger_create(&supervisor, &adopted, ledger_path, limit, headroom, now) == 0);
+        CHECK(ledger_set_state(supervisor, LEDGER_ACTIVE, HALT_NONE, 1) > 0);
+    }
+    wall += 3600 * SECOND;
+    fake.venue.validity_window_ns = 100 * MS;
+    kill_and_restart();
+    turn(1 * MS);
+    connect_venue();
+    CHECK(!denial_ends_the_order());
+    int64_t certain_ns = slot_is_known ? sent_ns + 3 * SECOND : sent_ns + 11 * SECOND;
+    while (now + 30 * MS < certain_ns)
+        run(1);
+    CHECK(!denial_ends_the_order());
+    run(5);
+    CHECK(denial_ends_the_order());
+    end();
+}
+
 static bool line_is_reconciled(void)
 {
     struct ledger_view view;
@@ -2515,6 +2563,8 @@ int main(void)
     budget_refuses();
     exits_while_marks_run_away();
     restarts();
+    a_restart_keeps_the_deadline_of_an_order(true);
+    a_restart_keeps_the_deadline_of_an_order(false);
     a_partly_filled_orphan_stays_charged();
     a_strangers_rest_is_charged();
     a_persons_order_is_charged_while_it_rests();

@@ -6,6 +6,9 @@
 
 #define E18_PER_MICRO 1000000000000
 #define VENUES_KNOWN  RESTORED_VENUES
+/* The longest recv_window_ms that a configuration may name, what a connector adds to it
+ * (binance_connector_session.h), and room for a slow way there. */
+#define LONGEST_WINDOW_NS 10000000000
 
 /* ---- reading back --------------------------------------------------------------------------- */
 
@@ -230,6 +233,20 @@ static int64_t whole(int64_t e9, int64_t unit_e9)
     return e9 / unit_e9;
 }
 
+/* The ledger's slot knows the deadline that the last run gave the order. Without one it counts from
+ * now: how long ago the order was sent only the wall could say, and that may have been set, and the
+ * window of this run need not be the one that was signed. */
+static int64_t lands_until(const struct engine *engine, const struct engine_market *market,
+                           uint64_t client_order_id)
+{
+    int64_t told =
+        engine->ledger ? ledger_lands_until(engine->ledger, client_order_id) : LANDS_UNTIL_UNTOLD;
+    if (told != LANDS_UNTIL_UNTOLD)
+        return told;
+    int64_t window = market->venue->validity_window_ns;
+    return engine->now_ns + (window > LONGEST_WINDOW_NS ? window : LONGEST_WINDOW_NS);
+}
+
 static void claim_order(struct engine *engine, struct engine_market *market,
                         const struct journal_record *intent)
 {
@@ -249,6 +266,7 @@ static void claim_order(struct engine *engine, struct engine_market *market,
         .filled = {whole(intent->cumulative_e9, i->lot_e9)},
         .created_ns = engine->now_ns,
         .sent_ns = engine->now_ns - (age_ns > 0 ? age_ns : 0),
+        .lands_until_ns = lands_until(engine, market, intent->client_order_id),
         .sent_wall_ms = intent->wall_ns / 1000000,
         .next_query_ns = engine->now_ns,
     };

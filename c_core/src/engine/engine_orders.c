@@ -117,6 +117,9 @@ static int send(struct engine *engine, struct engine_market *market, struct risk
         return reason;
     }
     entry->order.sent_ns = view->now_ns;
+    entry->order.lands_until_ns = market->venue->validity_window_ns > 0
+                                      ? view->now_ns + market->venue->validity_window_ns
+                                      : LANDS_UNTIL_NONE;
     risk_throttle_add(view->throttle, engine->now_ns);
     if (market->venue->operations->submit(market->venue, &entry->order, view->now_ns) < 0) {
         take_back(engine, market, entry, REJECT_SESSION, true);

@@ -215,6 +215,7 @@ static struct oms_entry *adopt_order(struct engine *engine, struct engine_market
         .filled = report->cumulative,
         .created_ns = engine->now_ns,
         .sent_ns = engine->now_ns,
+        .lands_until_ns = engine->now_ns, /* it has landed */
         .acked_ns = engine->now_ns,
     };
     struct oms_entry *entry = engine_leave_behind(engine, market, &order);
