@@ -8,6 +8,8 @@ void ledger_heartbeat_supervisor(struct ledger *ledger, int64_t now_ns, int64_t 
 
     STORE(shared->header.supervisor_heartbeat_ns, now_ns);
     STORE(shared->header.lease_deadline_ns, deadline_ns);
+    /* The lease is seen before acknowledgements are counted (roll_denies). */
+    ledger_fence_full();
     /* Someone killed while moving a right left the sequence odd; taking the lock mends it. */
     if ((LOAD(shared->header.alloc_sequence) & 1) != 0 && ledger_lock(ledger, 0) == 0)
         ledger_unlock(shared);

@@ -38,6 +38,7 @@ struct fake {
     enum answer answer;
     bool answer_cancels, answer_reconciles;
     bool may_renew;
+    bool unsent; /* the socket is full */
     /* told at the next reconcile */
     struct execution_report missed[8];
     int missed_count;
@@ -114,6 +115,12 @@ static int fake_submit(struct venue *venue, const struct order *order, int64_t n
     return STATUS_OK;
 }
 
+static bool fake_unsent(const struct venue *venue)
+{
+    (void)venue;
+    return fake.unsent;
+}
+
 static int fake_cancel(struct venue *venue, const struct order *order, int64_t now_ns)
 {
     (void)venue;
@@ -170,6 +177,7 @@ static void fake_init(void)
         .start = fake_start,
         .do_work = fake_do_work,
         .submit = fake_submit,
+        .unsent = fake_unsent,
         .cancel = fake_cancel,
         .cancel_all = fake_cancel_all,
         .query = fake_query,
@@ -589,6 +597,37 @@ static void obeys_a_halt(void)
     tick(BTC * 10);
     run(3);
     CHECK(open_of(STRATEGY_QUOTER, -1) == 2);
+    end();
+}
+
+static bool halt_is_acknowledged(int64_t epoch)
+{
+    struct ledger_view view;
+    ledger_snapshot(supervisor, &view, now);
+    return view.participants[ROLE_ENGINE].halt_ack == (uint32_t)epoch;
+}
+
+/* While bytes of orders wait for the socket neither a halt nor the day's end is acknowledged: they
+ * would leave afterwards, past no gate. */
+static void what_waits_for_the_socket_holds_acknowledgements_up(void)
+{
+    begin();
+    CHECK(ledger_first_day(supervisor, wall / (86400 * SECOND)) == 0);
+    fake.unsent = true;
+    CHECK(ledger_roll_pause(supervisor, now) == 1);
+    run(80);
+    CHECK(!ledger_roll_acked(supervisor, ROLE_ENGINE));
+    fake.unsent = false;
+    run(1);
+    CHECK(ledger_roll_acked(supervisor, ROLE_ENGINE));
+    ledger_roll_end(supervisor);
+    fake.unsent = true;
+    int64_t epoch = ledger_halt(supervisor, HALT_OPERATOR);
+    run(20);
+    CHECK(!halt_is_acknowledged(epoch));
+    fake.unsent = false;
+    run(1);
+    CHECK(halt_is_acknowledged(epoch));
     end();
 }
 
@@ -2552,6 +2591,7 @@ int main(void)
     quotes_both_sides();
     books_fills_once();
     obeys_a_halt();
+    what_waits_for_the_socket_holds_acknowledgements_up();
     pulls_quotes_without_lease();
     a_stalled_turn_sends_nothing_without_lease();
     pulls_quotes_on_stale_data();

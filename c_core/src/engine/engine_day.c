@@ -73,9 +73,12 @@ void engine_take_day(struct engine *engine)
     ledger_roll_ack(engine->ledger, engine->roll.sequence, ROLL_NONE, engine->day);
 }
 
-/* Nothing more can leave: each turn passes the gate before it writes. */
+/* Nothing more can leave: each order passes the gate before it is written, and none waits for its
+ * socket. */
 static bool is_quiet(const struct engine *engine)
 {
+    if (engine_is_unsent(engine))
+        return false;
     return engine->oms.open <= engine->oms.unknown ||
            engine->now_ns - engine->roll.began_ns >= CANCELS_WAIT_NS;
 }

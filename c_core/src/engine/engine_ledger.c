@@ -67,6 +67,16 @@ bool engine_all_reconciled(const struct engine *engine)
     return venues > 0;
 }
 
+bool engine_is_unsent(const struct engine *engine)
+{
+    for (int n = 0; n < engine->venue_count; n++) {
+        const struct venue *venue = engine->venues[n].venue;
+        if (venue->operations->unsent && venue->operations->unsent(venue))
+            return true;
+    }
+    return false;
+}
+
 /* A new epoch in ACTIVE was begun by a person: the guards that only a person lifts are lifted. */
 static void resume(struct engine *engine)
 {
@@ -233,6 +243,7 @@ int engine_settle_ledger(struct engine *engine)
     watch_daily_loss(engine);
     watch_runaway(engine);
     engine_follow_day(engine);
-    ledger_beat(engine->ledger, engine->now_ns, engine->view.state >= LEDGER_CANCEL_ONLY);
+    ledger_beat(engine->ledger, engine->now_ns,
+                engine->view.state >= LEDGER_CANCEL_ONLY && !engine_is_unsent(engine));
     return work;
 }

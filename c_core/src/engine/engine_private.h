@@ -209,6 +209,8 @@ int engine_settle_ledger(struct engine *engine); /* end of a cycle: rebuild, rep
 void engine_reprice(struct engine *engine);
 void engine_halt(struct engine *engine, uint32_t reason, const char *text);
 bool engine_all_reconciled(const struct engine *engine);
+/* engine_is_unsent: an order that passed the gate may not have left this process yet. */
+bool engine_is_unsent(const struct engine *engine);
 
 /* engine_day.c */
 /* engine_take_day: at start: the ledger's day, when it names one. */
