@@ -241,9 +241,10 @@ static int64_t lands_until(const struct engine *engine, const struct engine_mark
 {
     int64_t told =
         engine->ledger ? ledger_lands_until(engine->ledger, client_order_id) : LANDS_UNTIL_UNTOLD;
-    if (told != LANDS_UNTIL_UNTOLD)
-        return told;
     int64_t window = market->venue->validity_window_ns;
+    /* Of a damaged slot a rescue says that it has no end; at a venue with a window it has one. */
+    if (told != LANDS_UNTIL_UNTOLD && (told != LANDS_UNTIL_NONE || window <= 0))
+        return told;
     return engine->now_ns + (window > LONGEST_WINDOW_NS ? window : LONGEST_WINDOW_NS);
 }
 
