@@ -28,6 +28,10 @@ static void set_limit_locked(struct ledger *ledger, const int64_t limit_micros[2
         /* A higher limit is within the ceiling before anyone can draw up to it. */
         if (limit_micros[d] > header->ceiling_micros[d])
             STORE(header->ceiling_micros[d], limit_micros[d]);
+        /* A smaller headroom comes before the limit, a larger one after it: whoever dies between
+         * leaves no headroom above its limit, which would be damage that nobody may repair. */
+        if (headroom_micros[d] < header->headroom_micros[d])
+            STORE(header->headroom_micros[d], headroom_micros[d]);
         STORE(header->limit_micros[d], limit_micros[d]);
         STORE(header->headroom_micros[d], headroom_micros[d]);
         STORE(header->ceiling_micros[d], ceiling > limit_micros[d] ? ceiling : limit_micros[d]);
