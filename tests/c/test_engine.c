@@ -1461,6 +1461,60 @@ static void a_lost_day_is_made_of_the_venues_fills(void)
     end();
 }
 
+/* One sale at a loss, whose journal is then lost. */
+static void lose_a_day_with_a_loss(void)
+{
+    uint64_t id;
+    for (int n = 0; n < 2; n++) {
+        int64_t lots = n == 0 ? 9 : 4;
+        CHECK(manual(n == 0 ? SIDE_BUY : SIDE_SELL, BTC * 10 - n * 90, lots, &id) == REJECT_NONE);
+        struct execution_report report = fill(n, lots, true);
+        tell(&report);
+        keep_as_missed(&report);
+        run(1);
+    }
+    CHECK(books()->realized_micros < 0 && books()->fees_e8 > 0 && books()->position_lots == 5);
+}
+
+/* A ledger whose day is ahead of the venue's loses no fill of the day that the venue is in. */
+static void a_lost_day_begins_with_the_venues_if_that_is_earlier(void)
+{
+    begin_with_limit(1000);
+    config.quoter.enabled = false;
+    CHECK(ledger_first_day(supervisor, wall / (86400 * SECOND) + 1) == 0);
+    begin_engine();
+    lose_a_day_with_a_loss();
+    struct pnl before = *books();
+    restart_without_journal();
+    run(40);
+    CHECK(line_is_reconciled() && books()->day == before.day);
+    CHECK(books()->realized_micros == before.realized_micros);
+    CHECK(books()->fees_e8 == before.fees_e8);
+    end();
+}
+
+/* A day that ends while the lost one is being made leaves nothing of it in the new one. */
+static void a_lost_day_that_ends_meanwhile_is_not_mixed(void)
+{
+    begin_with_limit(1000);
+    config.quoter.enabled = false;
+    int64_t day = wall / (86400 * SECOND);
+    CHECK(ledger_first_day(supervisor, day) == 0);
+    begin_engine();
+    lose_a_day_with_a_loss();
+    restart_without_journal();
+    run(5);
+    CHECK(!line_is_reconciled());
+    wall += 86400 * SECOND;
+    CHECK(ledger_roll_pause(supervisor, now) > 0);
+    CHECK(ledger_roll_begin(supervisor, (day + 1) * 86400 * SECOND, now) == 0);
+    ledger_roll_end(supervisor);
+    run(60);
+    CHECK(line_is_reconciled() && books()->day == day + 1 && books()->position_lots == 5);
+    CHECK(books()->realized_micros == 0 && books()->fees_e8 == 0);
+    end();
+}
+
 /* What was held at midnight had cost its mark of then: from the venue, or what loses more. */
 static void a_carried_position_opens_at_the_venues_mark(void)
 {
@@ -2620,6 +2674,8 @@ int main(void)
     adopts_after_an_early_end();
     adopts_a_first_position();
     a_lost_day_is_made_of_the_venues_fills();
+    a_lost_day_begins_with_the_venues_if_that_is_earlier();
+    a_lost_day_that_ends_meanwhile_is_not_mixed();
     a_carried_position_opens_at_the_venues_mark();
     a_fill_between_the_answers_counts_once();
     a_rewritten_record_is_found();

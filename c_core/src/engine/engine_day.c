@@ -43,6 +43,7 @@ static void begin_day(struct engine *engine, int64_t day)
     engine_roll_unclaimed(engine);
     engine_roll_cash(engine, day);
     engine->day = day;
+    engine_history_restart(engine);
     engine_totals(engine);
     engine_journal_marks(engine);
     engine_journal_control(engine, JOURNAL_CONTROL_DAY, NULL, VENUE_NONE, day);

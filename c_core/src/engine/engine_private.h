@@ -344,6 +344,9 @@ void engine_history_opening(struct engine *engine, const struct engine_market *m
 bool engine_history_settled(struct engine *engine, const struct engine_venue *ev);
 void engine_history_rebuild(struct engine *engine, struct engine_venue *ev);
 void engine_history_again(struct engine *engine, struct engine_venue *ev);
+/* engine_history_restart: another day's fills are asked for from now on. */
+void engine_history_restart(struct engine *engine);
+int64_t engine_history_from_ms(const struct engine *engine, const struct venue *venue);
 int64_t engine_day_start_ms(const struct engine *engine);
 /* engine_journal_missing: said once, and counted for the page. */
 void engine_journal_missing(struct engine *engine, const char *why);
