@@ -1,11 +1,12 @@
 /*
  * Positions that change without a fill: by the venue's hand, or by a fill whose report was lost.
  *
- *   by hand       told with a reason that is no fill: the worse of both positions is charged in the
- *                 same duty cycle, and a reconcile is wanted. It books what fills it knows; the
- * rest is the change, and the books follow it without a profit. after a fill  the position may be
- * told before or after the fill's report: only when none came within FILL_GRACE_NS it is charged,
- * and the fill is looked for.
+ *   by hand        told with a reason that is no fill: the worse of both positions is charged in
+ *                  the same duty cycle, and a reconcile is wanted. It books what fills it knows;
+ *                  the rest is the change, and the books follow it.
+ *
+ *   after a fill   the position may be told before or after the fill's report: only when none came
+ *                  within FILL_GRACE_NS it is charged, and the fill is looked for.
  */
 #include "engine_private.h"
 

@@ -259,13 +259,14 @@ struct oms_entry *engine_leave_behind(struct engine *engine, struct engine_marke
  *
  * Another instance of Purser on the account means two budgets for one account: both must stop.
  *   its order is open, new, changed or filled after our start   it is at work: halt
- *   its fill of before our start, the end of an order of its    history: booked and told. Else a
- * home restored from a backup could not start The halt is not immediate: whoever sees the other
- * first makes itself seen. Orders of ours are pulled and no strategy places any, one "card" is sent
- * (the venue's smallest order, immediate or cancel, far from the market: it cannot fill), and when
- * the venue has answered, or 1.5 s after it could have left, or after 10 s in which trading had not
- * begun, the ledger is halted. The other one sees the card on its user stream. A person's resume
- * begins anew: what is still open then halts again.
+ *   its fill of before our start, the end of an order of its    history: booked and told
+ *
+ * Were history a reason to halt, a home restored from a backup could not start. The halt is not
+ * immediate: whoever sees the other first makes itself seen. Orders of ours are pulled and no
+ * strategy places any, one "card" is sent (the venue's smallest order, immediate or cancel, far
+ * from the market: it cannot fill), and when the venue has answered, or 1.5 s after it could have
+ * left, or after 10 s in which trading had not begun, the ledger is halted. The other one sees the
+ * card on its user stream. A person's resume begins anew: what is still open then halts again.
  *
  * engine_stranger: a report (listed: a row of the open orders) about an order with client_order_id
  * 0. engine_strangers_asked, _answered: around a reconcile's list: what it lacks is gone.
