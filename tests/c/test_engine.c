@@ -2006,6 +2006,53 @@ static void who_comes_late_begins_the_ledgers_day(void)
     end();
 }
 
+/* A fill of the new day that arrives before the day begins is in the new day and not in the closed
+ * one, with and without a crash in between. */
+static void a_fill_ahead_of_the_roll_is_the_new_days(void)
+{
+    for (int crash = 0; crash < 2; crash++) {
+        begin_with_limit(1000);
+        config.quoter.enabled = false;
+        int64_t day = wall / DAY_NS;
+        CHECK(ledger_first_day(supervisor, day) == 0);
+        begin_engine();
+        fake.answer_cancels = false;
+        uint64_t id;
+        CHECK(manual(SIDE_BUY, BTC * 10, 10, &id) == REJECT_NONE);
+        tick(BTC * 10 - 3001);
+        CHECK(ledger_roll_pause(supervisor, now) > 0);
+        run(1);
+        wall += DAY_NS;
+        struct execution_report ahead = fill(0, 10, true);
+        ahead.wall_ns = wall;
+        tell(&ahead);
+        run(1);
+        engine_publish(engine, now);
+        int64_t loss = engine_page(engine)->day_micros;
+        CHECK(loss < -3 * USD && books()->fees_e8 == ahead.fee_e8);
+        if (crash) {
+            engine_free(engine);
+            ledger_close(ledger);
+            ledger_reclaim(supervisor, ROLE_ENGINE);
+        }
+        CHECK(ledger_roll_begin(supervisor, (day + 1) * DAY_NS, now) == 0);
+        if (crash) {
+            start_engine();
+            turn(1 * MS);
+            connect_venue();
+            tick(BTC * 10 - 3001);
+        }
+        run(2);
+        ledger_roll_end(supervisor);
+        run(2);
+        engine_publish(engine, now);
+        CHECK(books()->day == day + 1 && books()->position_lots == 10);
+        CHECK(engine_page(engine)->day_micros == loss && books()->fees_e8 == ahead.fee_e8);
+        CHECK(crash || engine_page(engine)->reserved1[PAGE_CLOSED_MICROS] == 0);
+        end();
+    }
+}
+
 /* A fill of yesterday that is learnt today belongs to yesterday; its loss is charged today as well,
  * also after a restart, and its gain is not. */
 static void a_late_fill_belongs_to_its_day(void)
@@ -2691,6 +2738,7 @@ int main(void)
     unknown_orders_stay_charged_across_the_day();
     who_comes_late_begins_the_ledgers_day();
     a_late_fill_belongs_to_its_day();
+    a_fill_ahead_of_the_roll_is_the_new_days();
     a_doubted_clock_pulls_quotes();
     a_suspend_makes_everything_stale();
     a_kill_while_the_day_rolls();

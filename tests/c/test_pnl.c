@@ -96,6 +96,32 @@ static void day_rolls_forward_only(void)
     CHECK(pnl_day_number(86400000000000 * 20001 + 5) == 20001);
 }
 
+/* Fills of the next day that came before the roll are that day's, to the micro: the closed day is
+ * what it would have been without them. */
+static void fills_ahead_of_the_roll_are_the_next_days(void)
+{
+    struct pnl pnl;
+    CHECK(pnl_init(&pnl, &btc, 20000));
+    fill(&pnl, SIDE_BUY, 600000, 2, 100);
+    pnl.mark.ticks = 600100;
+    int64_t closing = pnl_day_micros(&pnl);
+    CHECK(pnl_ahead_micros(&pnl) == 0);
+    fill(&pnl, SIDE_SELL, 599000, 3, 20000);
+    pnl_ahead(&pnl, SIDE_SELL, (struct price){599000}, (struct quantity){3}, 20000, false);
+    fill(&pnl, SIDE_BUY, 599500, 1, 0);
+    pnl_ahead(&pnl, SIDE_BUY, (struct price){599500}, (struct quantity){1}, 0, false);
+    int64_t ahead = -3 * 110000 + 60000 - 200;
+    CHECK(pnl_ahead_micros(&pnl) == ahead);
+    CHECK(pnl_day_micros(&pnl) - ahead == closing);
+    CHECK(pnl_roll(&pnl, 20001));
+    CHECK(pnl_day_micros(&pnl) == ahead && pnl.fees_e8 == 20000);
+    CHECK(pnl.position_lots == 0 && pnl.cost_micros == 0 && pnl_ahead_micros(&pnl) == 0);
+    CHECK(pnl_roll(&pnl, 20002) && pnl_day_micros(&pnl) == 0);
+    pnl_ahead(&pnl, SIDE_BUY, (struct price){600000}, (struct quantity){2}, 50, false);
+    pnl_ahead(&pnl, SIDE_BUY, (struct price){600000}, (struct quantity){2}, 50, true);
+    CHECK(pnl_ahead_micros(&pnl) == 0);
+}
+
 /* The venue sets a position: lots that go realise nothing, lots that come cost what they are told
  * to cost, and neither is a fill. */
 static void adjustments_are_no_fills(void)
@@ -134,6 +160,7 @@ int main(void)
     cash_flow_explains_everything();
     reversal_restores();
     day_rolls_forward_only();
+    fills_ahead_of_the_roll_are_the_next_days();
     adjustments_are_no_fills();
     inexact_instruments_are_refused();
     return 0;

@@ -37,6 +37,8 @@ static void begin_day(struct engine *engine, int64_t day)
     engine->closed_micros = engine->day_micros;
     engine->late_micros = 0;
     for (int n = 0; n < engine->market_count; n++) {
+        if (!ENGINE_MARKET(engine, n)->delegated)
+            engine->closed_micros -= pnl_ahead_micros(&ENGINE_MARKET(engine, n)->pnl);
         pnl_roll(&ENGINE_MARKET(engine, n)->pnl, day);
         engine_market_changed(engine, ENGINE_MARKET(engine, n));
     }

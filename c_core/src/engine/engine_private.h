@@ -36,6 +36,7 @@ struct restored_book {
     int64_t volume_micros, cash_flow_micros, mark_e9;
     int64_t opening_e9; /* the mark at which this run has settled it into the day; 0: not known */
     int64_t strategy_e9[RESTORED_STRATEGIES];
+    int64_t ahead_e9, ahead_micros, ahead_fees_e8; /* as in struct pnl */
     bool claimed;
 };
 

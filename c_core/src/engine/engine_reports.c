@@ -83,6 +83,9 @@ static void book_fill(struct engine *engine, struct engine_venue *ev, struct eng
         else
             pnl_fill(&market->pnl, report->side, report->last_price, report->last_quantity,
                      report->fee_e8);
+        if (report->wall_ns > 0 && pnl_day_number(report->wall_ns) > engine->day)
+            pnl_ahead(&market->pnl, report->side, report->last_price, report->last_quantity,
+                      report->fee_e8, reversed);
         int64_t lots = report->last_quantity.lots;
         engine_attribute_fill(market->strategy_lots, order->strategy,
                               (report->side == SIDE_BUY) != reversed ? lots : -lots,
