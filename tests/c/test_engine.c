@@ -2624,6 +2624,29 @@ static void a_position_changed_by_hand_is_charged_at_once(void)
     end();
 }
 
+/* What the venue takes away leaves at the entry that it told last, also when it told it together
+ * with the position that our books held already. */
+static void a_position_taken_away_loses_its_gain(void)
+{
+    begin_with_cash();
+    uint64_t id;
+    CHECK(manual(SIDE_BUY, BTC * 10, 10, &id) == REJECT_NONE);
+    run(2);
+    struct execution_report report = fill(0, 10, true);
+    report.fee_e8 = 0;
+    report.wallet_told = 1;
+    fake.entry_ticks = BTC * 10;
+    tell(&report);
+    tell_position(10, BTC - 1000, true);
+    turn(1 * MS);
+    fake.position_lots = 0;
+    tell_position(0, 0, false);
+    run(200);
+    CHECK(books()->position_lots == 0 && books()->cost_micros == 0);
+    CHECK(books()->realized_micros == -10 * USD); /* 0.01 BTC that were entered 1,000 lower */
+    end();
+}
+
 /* The position of a fill may be told before or after its report: neither is a difference. One
  * whose report does not come is charged after the grace, and the fill is looked for. */
 static void a_fills_position_waits_for_its_report(void)
@@ -2758,6 +2781,7 @@ int main(void)
     a_fill_without_its_money_is_completed();
     cash_belongs_to_its_day();
     a_position_changed_by_hand_is_charged_at_once();
+    a_position_taken_away_loses_its_gain();
     a_fills_position_waits_for_its_report();
     remove_files(journal_folder);
     rmdir(journal_folder);

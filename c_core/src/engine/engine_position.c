@@ -43,6 +43,8 @@ void engine_on_position_changed(void *context, struct venue *venue,
     market->told_entry_e9 = entry_e9;
     if (position.lots == market->pnl.position_lots) {
         market->told_due_ns = 0;
+        if (entry_e9 > 0)
+            market->entry_e9 = entry_e9;
         return;
     }
     if (after_fill && !market->exposure.told) {
@@ -75,12 +77,21 @@ static struct price price_of_change(const struct engine_market *market, int64_t 
     return (struct price){ticks > 0 ? ticks : market->pnl.mark.ticks};
 }
 
+/* At what price lots that the venue took away had been entered; the mark when it never said. */
+static struct price entry_of_held(const struct engine_market *market)
+{
+    int64_t tick_e9 = market->instrument->tick_e9;
+    if (market->entry_e9 <= 0)
+        return market->pnl.mark;
+    return (struct price){(market->entry_e9 + tick_e9 / 2) / tick_e9};
+}
+
 bool engine_settle_position(struct engine *engine, struct engine_market *market, int64_t lots)
 {
     if (!market->told_by_hand || market->told_lots != lots)
         return false;
     int64_t held = market->pnl.position_lots;
-    pnl_adjust(&market->pnl, lots, price_of_change(market, lots));
+    pnl_adjust(&market->pnl, lots, entry_of_held(market), price_of_change(market, lots));
     engine_attribute_fill(market->strategy_lots, STRATEGY_NONE, lots - held, lots);
     market->told_by_hand = false;
     market->exposure.told = false;

@@ -92,18 +92,22 @@ void pnl_adopt(struct pnl *pnl, int64_t position_lots, int64_t cost_micros)
     pnl->cost_micros = cost_micros;
 }
 
-void pnl_adjust(struct pnl *pnl, int64_t position_lots, struct price price)
+void pnl_adjust(struct pnl *pnl, int64_t position_lots, struct price entry, struct price price)
 {
     int64_t held = pnl->position_lots;
     bool same_side = held != 0 && position_lots != 0 && (held > 0) == (position_lots > 0);
     int64_t size = position_lots < 0 ? -position_lots : position_lots;
     int64_t held_size = held < 0 ? -held : held;
-    if (!same_side)
-        pnl->cost_micros = value_micros(pnl, price, position_lots);
-    else if (size < held_size)
-        add(&pnl->cost_micros, -muldiv_down(pnl->cost_micros, held_size - size, held_size));
-    else
-        add(&pnl->cost_micros, value_micros(pnl, price, position_lots - held));
+    int64_t kept = !same_side ? 0 : size < held_size ? position_lots : held;
+    if (kept != held) {
+        int64_t gone = held - kept;
+        int64_t released = kept == 0 ? pnl->cost_micros
+                                     : muldiv_down(pnl->cost_micros, held_size - size, held_size);
+        add(&pnl->realized_micros, value_micros(pnl, entry, gone) - released);
+        add(&pnl->cost_micros, -released);
+    }
+    if (position_lots != kept)
+        add(&pnl->cost_micros, value_micros(pnl, price, position_lots - kept));
     pnl->position_lots = position_lots;
 }
 

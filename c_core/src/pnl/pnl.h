@@ -66,9 +66,10 @@ void pnl_ahead(struct pnl *pnl, int side, struct price price, struct quantity qu
                int64_t fee_e8, bool reversed);
 int64_t pnl_ahead_micros(const struct pnl *pnl);
 
-/* pnl_adjust: the venue changed the position without a fill. Lots that went take their share of the
- * cost with them and realise nothing; lots that came cost `price` each. */
-void pnl_adjust(struct pnl *pnl, int64_t position_lots, struct price price);
+/* pnl_adjust: the venue changed the position without a fill. Lots that went left at `entry`, the
+ * venue's average price of what was held: its wallet did not move, and what they had cost above
+ * that (since a day's end they cost its mark) is lost. Lots that came cost `price` each. */
+void pnl_adjust(struct pnl *pnl, int64_t position_lots, struct price entry, struct price price);
 
 /* pnl_roll: starts a later day; false (and no change) for the same or an earlier one. */
 bool pnl_roll(struct pnl *pnl, int64_t day);
