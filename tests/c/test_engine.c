@@ -2113,7 +2113,8 @@ static void a_doubted_clock_pulls_quotes(void)
     end();
 }
 
-/* After ten minutes of standing still the venue is asked for everything before any order leaves. */
+/* After ten minutes of standing still the venue is asked for everything before any order leaves;
+ * until it answers the marks go on being charged. */
 static void a_suspend_makes_everything_stale(void)
 {
     begin_with_a_day();
@@ -2130,6 +2131,12 @@ static void a_suspend_makes_everything_stale(void)
     run(20);
     CHECK(fake.reconciles > asked && fake.sent_count == sent);
     CHECK(open_of(STRATEGY_QUOTER, -1) == 0);
+    ledger_snapshot(supervisor, &view, now);
+    int64_t charged = view.participants[ROLE_ENGINE].positions_micros[BUDGET_LOSS];
+    tick(BTC * 10 - 3000); /* 0.002 BTC lose 0.7 USD, of which a smaller shock gives 0.07 back */
+    run(20);
+    ledger_snapshot(supervisor, &view, now);
+    CHECK(view.participants[ROLE_ENGINE].positions_micros[BUDGET_LOSS] > charged + USD / 2);
     fake.answer_reconciles = true;
     tick(BTC * 10 + 510);
     run(30);

@@ -145,7 +145,7 @@ void engine_watch_ledger(struct engine *engine)
 static void watch_over_budget(struct engine *engine)
 {
     const struct ledger_participant_view *mine = &engine->view.participants[ROLE_ENGINE];
-    if (engine->now_ns < engine->next_over_ns || !engine->rebuilt)
+    if (engine->now_ns < engine->next_over_ns || !engine->charging)
         return;
     engine->next_over_ns = engine->now_ns + OVER_INTERVAL_NS;
     bool over = false;
@@ -200,7 +200,7 @@ static void rebuild(struct engine *engine)
                                 count, engine->now_ns);
     if (result < 0 && result != -ENOSPC)
         return;
-    engine->rebuilt = true;
+    engine->rebuilt = engine->charging = true;
     engine->dirty = true;
     engine_say(engine, result ? EVENT_WARNING : EVENT_INFO, VENUE_NONE, result ? REJECT_BUDGET : 0,
                0, "ledger_rebuilt",
@@ -235,7 +235,7 @@ int engine_settle_ledger(struct engine *engine)
         rebuild(engine);
         work++;
     }
-    if (engine->rebuilt && (engine->dirty || engine->now_ns >= engine->next_reprice_ns)) {
+    if (engine->charging && (engine->dirty || engine->now_ns >= engine->next_reprice_ns)) {
         work += engine->dirty;
         engine_reprice(engine);
     }

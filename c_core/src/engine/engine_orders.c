@@ -159,7 +159,7 @@ int engine_place(struct engine *engine, const struct order_request *request,
                             (uint64_t)(engine->generation & 0xFFFFFF) << 32 | engine->next_sequence;
     journal_prepare(engine->journal);
     /* Marks that moved since the last reprice must not make a way out look like new risk. */
-    if (engine->dirty && engine->rebuilt &&
+    if (engine->dirty && engine->charging &&
         exposure_reduces(&market->exposure, order.side, order.quantity))
         engine_reprice(engine);
     struct risk_view view;

@@ -182,7 +182,8 @@ struct engine {
 
     int64_t next_unclaimed_ns; /* when "books_unclaimed" may be said again */
 
-    bool rebuilt;  /* ledger_rebuild was done in this run */
+    bool rebuilt;  /* ledger_rebuild was done, and nothing has made it stale since */
+    bool charging; /* it was done in this run: from then on marks are charged, stale or not */
     bool adding;   /* orders that add risk may leave: state, lease, no drain */
     bool stopping; /* halted, cancel only, or draining: cancel all */
     bool draining;
