@@ -38,6 +38,7 @@ struct fake {
     enum answer answer;
     bool answer_cancels, answer_reconciles;
     bool may_renew;
+    bool unsent; /* the socket is full */
     /* told at the next reconcile */
     struct execution_report missed[8];
     int missed_count;
@@ -114,6 +115,12 @@ static int fake_submit(struct venue *venue, const struct order *order, int64_t n
     return STATUS_OK;
 }
 
+static bool fake_unsent(const struct venue *venue)
+{
+    (void)venue;
+    return fake.unsent;
+}
+
 static int fake_cancel(struct venue *venue, const struct order *order, int64_t now_ns)
 {
     (void)venue;
@@ -170,6 +177,7 @@ static void fake_init(void)
         .start = fake_start,
         .do_work = fake_do_work,
         .submit = fake_submit,
+        .unsent = fake_unsent,
         .cancel = fake_cancel,
         .cancel_all = fake_cancel_all,
         .query = fake_query,
@@ -589,6 +597,37 @@ static void obeys_a_halt(void)
     tick(BTC * 10);
     run(3);
     CHECK(open_of(STRATEGY_QUOTER, -1) == 2);
+    end();
+}
+
+static bool halt_is_acknowledged(int64_t epoch)
+{
+    struct ledger_view view;
+    ledger_snapshot(supervisor, &view, now);
+    return view.participants[ROLE_ENGINE].halt_ack == (uint32_t)epoch;
+}
+
+/* While bytes of orders wait for the socket neither a halt nor the day's end is acknowledged: they
+ * would leave afterwards, past no gate. */
+static void what_waits_for_the_socket_holds_acknowledgements_up(void)
+{
+    begin();
+    CHECK(ledger_first_day(supervisor, wall / (86400 * SECOND)) == 0);
+    fake.unsent = true;
+    CHECK(ledger_roll_pause(supervisor, now) == 1);
+    run(80);
+    CHECK(!ledger_roll_acked(supervisor, ROLE_ENGINE));
+    fake.unsent = false;
+    run(1);
+    CHECK(ledger_roll_acked(supervisor, ROLE_ENGINE));
+    ledger_roll_end(supervisor);
+    fake.unsent = true;
+    int64_t epoch = ledger_halt(supervisor, HALT_OPERATOR);
+    run(20);
+    CHECK(!halt_is_acknowledged(epoch));
+    fake.unsent = false;
+    run(1);
+    CHECK(halt_is_acknowledged(epoch));
     end();
 }
 
@@ -1146,6 +1185,54 @@ static void crash_and_restart(void)
     start_engine();
 }
 
+/* The venue denies the first order that was sent, often enough; does the engine believe it? */
+static bool denial_ends_the_order(void)
+{
+    struct execution_report missing = report_on(&fake.sent[0], EXEC_STATUS);
+    missing.not_found = 1;
+    for (int n = 0; n < OMS_NOT_FOUND_ANSWERS; n++)
+        tell(&missing);
+    return engine_order(engine, fake.sent[0].client_order_id)->state == ORDER_REJECTED;
+}
+
+/* An order of the last run is denied in vain until the deadline in its slot has passed, whatever
+ * the wall clock was set to and whatever window this run has. A slot that is gone says nothing:
+ * then the longest window counts, from the restart. */
+static void a_restart_keeps_the_deadline_of_an_order(bool slot_is_known)
+{
+    begin_with_limit(1000);
+    config.quoter.enabled = false;
+    begin_engine();
+    fake.answer = ANSWER_SILENCE;
+    fake.answer_reconciles = fake.answer_cancels = false;
+    uint64_t id;
+    CHECK(manual(SIDE_BUY, BTC * 10 - 10, 2, &id) == REJECT_NONE);
+    int64_t sent_ns = now + 700;
+    fake.open[0] = false;
+    if (!slot_is_known) {
+        ledger_close(supervisor);
+        CHECK(unlink(ledger_path) == 0);
+        int adopted;
+        const int64_t limit[2] = {1000 * USD, 20000 * USD};
+        const int64_t headroom[2] = {20 * USD, 400 * USD};
+        CHECK(ledger_create(&supervisor, &adopted, ledger_path, limit, headroom, now) == 0);
+        CHECK(ledger_set_state(supervisor, LEDGER_ACTIVE, HALT_NONE, 1) > 0);
+    }
+    wall += 3600 * SECOND;
+    fake.venue.validity_window_ns = 100 * MS;
+    kill_and_restart();
+    turn(1 * MS);
+    connect_venue();
+    CHECK(!denial_ends_the_order());
+    int64_t certain_ns = slot_is_known ? sent_ns + 3 * SECOND : sent_ns + 11 * SECOND;
+    while (now + 30 * MS < certain_ns)
+        run(1);
+    CHECK(!denial_ends_the_order());
+    run(5);
+    CHECK(denial_ends_the_order());
+    end();
+}
+
 static bool line_is_reconciled(void)
 {
     struct ledger_view view;
@@ -1383,6 +1470,60 @@ static void a_lost_day_is_made_of_the_venues_fills(void)
     run(20);
     CHECK(books()->realized_micros == before.realized_micros && books()->position_lots == 2);
     CHECK(counter(COUNTER_JOURNAL_MISSING) == 0);
+    end();
+}
+
+/* One sale at a loss, whose journal is then lost. */
+static void lose_a_day_with_a_loss(void)
+{
+    uint64_t id;
+    for (int n = 0; n < 2; n++) {
+        int64_t lots = n == 0 ? 9 : 4;
+        CHECK(manual(n == 0 ? SIDE_BUY : SIDE_SELL, BTC * 10 - n * 90, lots, &id) == REJECT_NONE);
+        struct execution_report report = fill(n, lots, true);
+        tell(&report);
+        keep_as_missed(&report);
+        run(1);
+    }
+    CHECK(books()->realized_micros < 0 && books()->fees_e8 > 0 && books()->position_lots == 5);
+}
+
+/* A ledger whose day is ahead of the venue's loses no fill of the day that the venue is in. */
+static void a_lost_day_begins_with_the_venues_if_that_is_earlier(void)
+{
+    begin_with_limit(1000);
+    config.quoter.enabled = false;
+    CHECK(ledger_first_day(supervisor, wall / (86400 * SECOND) + 1) == 0);
+    begin_engine();
+    lose_a_day_with_a_loss();
+    struct pnl before = *books();
+    restart_without_journal();
+    run(40);
+    CHECK(line_is_reconciled() && books()->day == before.day);
+    CHECK(books()->realized_micros == before.realized_micros);
+    CHECK(books()->fees_e8 == before.fees_e8);
+    end();
+}
+
+/* A day that ends while the lost one is being made leaves nothing of it in the new one. */
+static void a_lost_day_that_ends_meanwhile_is_not_mixed(void)
+{
+    begin_with_limit(1000);
+    config.quoter.enabled = false;
+    int64_t day = wall / (86400 * SECOND);
+    CHECK(ledger_first_day(supervisor, day) == 0);
+    begin_engine();
+    lose_a_day_with_a_loss();
+    restart_without_journal();
+    run(5);
+    CHECK(!line_is_reconciled());
+    wall += 86400 * SECOND;
+    CHECK(ledger_roll_pause(supervisor, now) > 0);
+    CHECK(ledger_roll_begin(supervisor, (day + 1) * 86400 * SECOND, now) == 0);
+    ledger_roll_end(supervisor);
+    run(60);
+    CHECK(line_is_reconciled() && books()->day == day + 1 && books()->position_lots == 5);
+    CHECK(books()->realized_micros == 0 && books()->fees_e8 == 0);
     end();
 }
 
@@ -1877,6 +2018,53 @@ static void who_comes_late_begins_the_ledgers_day(void)
     end();
 }
 
+/* A fill of the new day that arrives before the day begins is in the new day and not in the closed
+ * one, with and without a crash in between. */
+static void a_fill_ahead_of_the_roll_is_the_new_days(void)
+{
+    for (int crash = 0; crash < 2; crash++) {
+        begin_with_limit(1000);
+        config.quoter.enabled = false;
+        int64_t day = wall / DAY_NS;
+        CHECK(ledger_first_day(supervisor, day) == 0);
+        begin_engine();
+        fake.answer_cancels = false;
+        uint64_t id;
+        CHECK(manual(SIDE_BUY, BTC * 10, 10, &id) == REJECT_NONE);
+        tick(BTC * 10 - 3001);
+        CHECK(ledger_roll_pause(supervisor, now) > 0);
+        run(1);
+        wall += DAY_NS;
+        struct execution_report ahead = fill(0, 10, true);
+        ahead.wall_ns = wall;
+        tell(&ahead);
+        run(1);
+        engine_publish(engine, now);
+        int64_t loss = engine_page(engine)->day_micros;
+        CHECK(loss < -3 * USD && books()->fees_e8 == ahead.fee_e8);
+        if (crash) {
+            engine_free(engine);
+            ledger_close(ledger);
+            ledger_reclaim(supervisor, ROLE_ENGINE);
+        }
+        CHECK(ledger_roll_begin(supervisor, (day + 1) * DAY_NS, now) == 0);
+        if (crash) {
+            start_engine();
+            turn(1 * MS);
+            connect_venue();
+            tick(BTC * 10 - 3001);
+        }
+        run(2);
+        ledger_roll_end(supervisor);
+        run(2);
+        engine_publish(engine, now);
+        CHECK(books()->day == day + 1 && books()->position_lots == 10);
+        CHECK(engine_page(engine)->day_micros == loss && books()->fees_e8 == ahead.fee_e8);
+        CHECK(crash || engine_page(engine)->reserved1[PAGE_CLOSED_MICROS] == 0);
+        end();
+    }
+}
+
 /* A fill of yesterday that is learnt today belongs to yesterday; its loss is charged today as well,
  * also after a restart, and its gain is not. */
 static void a_late_fill_belongs_to_its_day(void)
@@ -1937,7 +2125,8 @@ static void a_doubted_clock_pulls_quotes(void)
     end();
 }
 
-/* After ten minutes of standing still the venue is asked for everything before any order leaves. */
+/* After ten minutes of standing still the venue is asked for everything before any order leaves;
+ * until it answers the marks go on being charged. */
 static void a_suspend_makes_everything_stale(void)
 {
     begin_with_a_day();
@@ -1954,6 +2143,12 @@ static void a_suspend_makes_everything_stale(void)
     run(20);
     CHECK(fake.reconciles > asked && fake.sent_count == sent);
     CHECK(open_of(STRATEGY_QUOTER, -1) == 0);
+    ledger_snapshot(supervisor, &view, now);
+    int64_t charged = view.participants[ROLE_ENGINE].positions_micros[BUDGET_LOSS];
+    tick(BTC * 10 - 3000); /* 0.002 BTC lose 0.7 USD, of which a smaller shock gives 0.07 back */
+    run(20);
+    ledger_snapshot(supervisor, &view, now);
+    CHECK(view.participants[ROLE_ENGINE].positions_micros[BUDGET_LOSS] > charged + USD / 2);
     fake.answer_reconciles = true;
     tick(BTC * 10 + 510);
     run(30);
@@ -2697,6 +2892,29 @@ static void a_position_changed_by_hand_is_charged_at_once(void)
     end();
 }
 
+/* What the venue takes away leaves at the entry that it told last, also when it told it together
+ * with the position that our books held already. */
+static void a_position_taken_away_loses_its_gain(void)
+{
+    begin_with_cash();
+    uint64_t id;
+    CHECK(manual(SIDE_BUY, BTC * 10, 10, &id) == REJECT_NONE);
+    run(2);
+    struct execution_report report = fill(0, 10, true);
+    report.fee_e8 = 0;
+    report.wallet_told = 1;
+    fake.entry_ticks = BTC * 10;
+    tell(&report);
+    tell_position(10, BTC - 1000, true);
+    turn(1 * MS);
+    fake.position_lots = 0;
+    tell_position(0, 0, false);
+    run(200);
+    CHECK(books()->position_lots == 0 && books()->cost_micros == 0);
+    CHECK(books()->realized_micros == -10 * USD); /* 0.01 BTC that were entered 1,000 lower */
+    end();
+}
+
 /* The position of a fill may be told before or after its report: neither is a difference. One
  * whose report does not come is charged after the grace, and the fill is looked for. */
 static void a_fills_position_waits_for_its_report(void)
@@ -2765,6 +2983,7 @@ int main(void)
     quotes_both_sides();
     books_fills_once();
     obeys_a_halt();
+    what_waits_for_the_socket_holds_acknowledgements_up();
     pulls_quotes_without_lease();
     a_stalled_turn_sends_nothing_without_lease();
     pulls_quotes_on_stale_data();
@@ -2776,6 +2995,8 @@ int main(void)
     budget_refuses();
     exits_while_marks_run_away();
     restarts();
+    a_restart_keeps_the_deadline_of_an_order(true);
+    a_restart_keeps_the_deadline_of_an_order(false);
     a_partly_filled_orphan_stays_charged();
     a_strangers_rest_is_charged();
     a_persons_order_is_charged_while_it_rests();
@@ -2791,6 +3012,8 @@ int main(void)
     adopts_after_an_early_end();
     adopts_a_first_position();
     a_lost_day_is_made_of_the_venues_fills();
+    a_lost_day_begins_with_the_venues_if_that_is_earlier();
+    a_lost_day_that_ends_meanwhile_is_not_mixed();
     a_carried_position_opens_at_the_venues_mark();
     a_fill_between_the_answers_counts_once();
     a_rewritten_record_is_found();
@@ -2806,6 +3029,7 @@ int main(void)
     unknown_orders_stay_charged_across_the_day();
     who_comes_late_begins_the_ledgers_day();
     a_late_fill_belongs_to_its_day();
+    a_fill_ahead_of_the_roll_is_the_new_days();
     a_doubted_clock_pulls_quotes();
     a_suspend_makes_everything_stale();
     a_kill_while_the_day_rolls();
@@ -2833,6 +3057,7 @@ int main(void)
     cash_beyond_reason_halts();
     a_kill_while_the_day_rolls_keeps_cash();
     a_position_changed_by_hand_is_charged_at_once();
+    a_position_taken_away_loses_its_gain();
     a_fills_position_waits_for_its_report();
     remove_files(journal_folder);
     rmdir(journal_folder);

@@ -68,6 +68,16 @@ bool engine_all_reconciled(const struct engine *engine)
     return venues > 0;
 }
 
+bool engine_is_unsent(const struct engine *engine)
+{
+    for (int n = 0; n < engine->venue_count; n++) {
+        const struct venue *venue = engine->venues[n].venue;
+        if (venue->operations->unsent && venue->operations->unsent(venue))
+            return true;
+    }
+    return false;
+}
+
 /* Only a person leaves HALTED: the guards that only a person lifts are lifted. A new epoch alone is
  * no sign of one, because each start of the supervisor begins one as well. */
 static void resume(struct engine *engine)
@@ -136,7 +146,7 @@ void engine_watch_ledger(struct engine *engine)
 static void watch_over_budget(struct engine *engine)
 {
     const struct ledger_participant_view *mine = &engine->view.participants[ROLE_ENGINE];
-    if (engine->now_ns < engine->next_over_ns || !engine->rebuilt)
+    if (engine->now_ns < engine->next_over_ns || !engine->charging)
         return;
     engine->next_over_ns = engine->now_ns + OVER_INTERVAL_NS;
     bool over = false;
@@ -191,7 +201,7 @@ static void rebuild(struct engine *engine)
                                 count, engine->now_ns);
     if (result < 0 && result != -ENOSPC)
         return;
-    engine->rebuilt = true;
+    engine->rebuilt = engine->charging = true;
     engine->dirty = true;
     engine_say(engine, result ? EVENT_WARNING : EVENT_INFO, VENUE_NONE, result ? REJECT_BUDGET : 0,
                0, "ledger_rebuilt",
@@ -226,7 +236,7 @@ int engine_settle_ledger(struct engine *engine)
         rebuild(engine);
         work++;
     }
-    if (engine->rebuilt && (engine->dirty || engine->now_ns >= engine->next_reprice_ns)) {
+    if (engine->charging && (engine->dirty || engine->now_ns >= engine->next_reprice_ns)) {
         work += engine->dirty;
         engine_reprice(engine);
     }
@@ -234,6 +244,7 @@ int engine_settle_ledger(struct engine *engine)
     watch_daily_loss(engine);
     watch_runaway(engine);
     engine_follow_day(engine);
-    ledger_beat(engine->ledger, engine->now_ns, engine->view.state >= LEDGER_CANCEL_ONLY);
+    ledger_beat(engine->ledger, engine->now_ns,
+                engine->view.state >= LEDGER_CANCEL_ONLY && !engine_is_unsent(engine));
     return work;
 }
