@@ -225,6 +225,7 @@ class Settlement:
         # What is booked here (a resolution, a balance) has our own stamp, which a wall set back makes old.
         if is_trade(fill) and self._first_day <= matched < self.day:
             self._fills[fill.key] = Booked(fill, status, self.sequence, matched)
+            self._count_cash(fill, 1)
             self._book_late(fill)
             return Change(ChangeKind.BOOKED, fill, self.sequence, matched)
         booked = Booked(fill, status, self.sequence, self.day)

@@ -22,7 +22,7 @@ from polymarket_bot.cash_watch import CashWatch
 from polymarket_bot.errors import VenueError
 from polymarket_bot.execution.cash import CashBook
 from polymarket_bot.execution.ports import MarketView
-from polymarket_bot.execution.settlement import DAY_NS, day_of
+from polymarket_bot.execution.settlement import DAY_NS, Settlement, day_of
 from polymarket_bot.model import Direction, Market, Outcome, Price, Quote, Side, Size, TradeUpdate
 from polymarket_bot.risk.manager import Gate
 from polymarket_bot.storage.cash import CashRecords
@@ -640,5 +640,32 @@ def test_the_rows_survive_as_they_were(play: Play) -> None:
         assert rows["MAKER_REBATE"].kind is CashKind.COMMISSION
         assert (rows["DEPOSIT"].amount_micros, rows["DEPOSIT"].result_micros) == (123_456_654_321, 0)
         assert rows["DEPOSIT"].kind is CashKind.TRANSFER and rows["DEPOSIT"].day == DAY
+
+    play(story)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_fill_of_the_closed_day_is_in_the_wallets_books(play: Play, fails: bool) -> None:
+    """Matched before midnight and learnt after the roll: the wallet is expected without its cost at once, after
+    it has failed it is not, and a settlement that is loaded from what was booked expects the same."""
+
+    async def story(case: Case) -> None:
+        await case.start()
+        case.trade("t1", 10)
+        case.desk.settlement.roll(DAY + 1, {"111": 450_000})
+        case.trade("t2", 20, status="MATCHED" if fails else "CONFIRMED")
+        await case.look()
+        assert not case.reduces
+        if fails:
+            case.trade("t2", 20, status="FAILED")
+            case.bank.cash += 2 * 20 * 450_000  # the helper has taken it twice, and the venue gives it back
+            case.bank.tokens["111"] = 10 * SHARE
+            await case.look()
+            assert not case.reduces
+        assert case.watch.wallet_micros == case.watch.books_micros
+        assert case.bank.cash == (1_000 * USD) - (1 if fails else 3) * 4_500_000
+        again = Settlement(DAY + 1)
+        again.load({}, case.desk.settlement._fills.values())
+        assert again.trade_cash_micros == case.desk.settlement.trade_cash_micros
 
     play(story)
