@@ -669,3 +669,55 @@ def test_a_fill_of_the_closed_day_is_in_the_wallets_books(play: Play, fails: boo
         assert again.trade_cash_micros == case.desk.settlement.trade_cash_micros
 
     play(story)
+
+
+@pytest.mark.parametrize("micros", [-7 * USD, 3 * USD])
+def test_a_resume_lets_the_difference_pass_in_the_same_run(play: Play, micros: int) -> None:
+    """Halted for a difference: nothing more is said while halted, and the first look after the person's resume
+    lets exactly it pass; the same bot, without a restart. The next difference begins with its own two looks."""
+
+    async def story(case: Case) -> None:
+        await case.start()
+        case.bank.cash += micros
+        for _ in range(2):
+            await case.look()
+            case.later(60)
+        assert case.desk.budget.state() is LedgerState.HALTED
+        told = list(case.events)
+        for _ in range(5):
+            await case.look()
+            case.later(60)
+        assert case.events == told and case.reduces
+        case.desk.ledger.set_state(LedgerState.ACTIVE, by_person=True)
+        await case.look()
+        assert case.desk.budget.state() is LedgerState.ACTIVE
+        assert not case.reduces and case.events.count("cash_accepted") == 1
+        assert case.day == min(0, micros)
+        case.bank.cash -= 1 * USD
+        case.later(60)
+        await case.look()
+        assert case.reduces and case.desk.budget.state() is LedgerState.ACTIVE
+
+    play(story)
+
+
+def test_another_difference_after_the_resume_is_not_let_pass(play: Play) -> None:
+    """While halted one dollar more goes: after the resume this is a new difference, which first reduces and
+    halts again only when it stays."""
+
+    async def story(case: Case) -> None:
+        await case.start()
+        case.bank.cash -= 7 * USD
+        for _ in range(2):
+            await case.look()
+            case.later(60)
+        case.bank.cash -= 1 * USD
+        case.desk.ledger.set_state(LedgerState.ACTIVE, by_person=True)
+        await case.look()
+        assert case.reduces and case.desk.budget.state() is LedgerState.ACTIVE
+        assert "cash_accepted" not in case.events
+        case.later(60)
+        await case.look()
+        assert case.desk.budget.state() is LedgerState.HALTED
+
+    play(story)
