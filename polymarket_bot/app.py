@@ -398,8 +398,8 @@ class App:
 
     async def _adopt_unclear(self) -> set[str]:
         """Orders whose bytes the last process may have let go of just before it ended."""
+        adopted = self._engine.reconciler.adopt_unseen()
         wall = self._clock.wall_ns()
-        adopted: set[str] = set()
         since = wall - UNKNOWN_WINDOW_NS - SEND_SLACK_NS
         for order_id, created, row in await self._database.load_unclear_orders(since):
             market = self._engine.account.known.get(row["condition_id"])

@@ -9,7 +9,7 @@ from typing import Protocol
 from bridge.ledger import Roll
 from bridge.messages import ExecutionType, HaltReason, LedgerState, RejectReason
 from polymarket_bot.execution.settlement import Change, Position
-from polymarket_bot.model import FillStatus, Intent, Market, Order, Price, Quote, Top
+from polymarket_bot.model import FillStatus, Intent, Market, Order, Price, Quote, Top, UnseenOrder
 from polymarket_bot.risk.manager import Gate, Used
 
 
@@ -47,6 +47,7 @@ class Budget(Protocol):
     def roll_ack(self, roll: Roll, day: int) -> None: ...
     def halt(self, reason: HaltReason) -> None: ...
     def slot_ids(self) -> set[str]: ...
+    def unseen(self) -> list[UnseenOrder]: ...
 
 
 class Store(Protocol):
