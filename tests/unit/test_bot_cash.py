@@ -244,6 +244,34 @@ def test_rows_are_told_apart_and_a_trade_is_none(play: Play) -> None:
         read_movements([parse_activity({"type": "GIFT", "timestamp": START_S})])
 
 
+def test_a_sibling_that_comes_a_read_later_renames_nothing(play: Play) -> None:
+    """Of three rewards in one transaction the feed shows the largest first, then a smaller one, then its twin:
+    each is booked once, and a name does not depend on what else an answer holds. Nor does an older database,
+    whose names were numbers in the order of an answer, book one of them again."""
+
+    async def story(case: Case) -> None:
+        await case.start()
+        wire = {"type": "REWARD", "transaction_hash": "0x" + "ab" * 32, "timestamp": START_S + FIRST_S,
+                "proxy_wallet": "0x" + "11" * 20}  # fmt: skip
+        shown: list[dict[str, Any]] = []
+        for usd in (9, 2, 2, 5):
+            shown.insert(0, wire | {"usdc_size": usd})
+            case.bank.rows = read_movements([parse_activity(item) for item in shown])
+            case.bank.cash += usd * USD
+            await case.look()
+            assert not case.reduces
+        assert case.day == 18 * USD and len({movement.transaction for movement in case.bank.rows}) == 4
+        await case.database.flush()
+        rows = await CashRecords(case.database).load()
+        old = f"REWARD:{wire['transaction_hash']}:"
+        for keys in ((old, old + "#2", old + "#3", old + "#4"), (old + "#3", old, old + "#4", old + "#2")):
+            book = CashBook()
+            book.load([replace(r, key=key) for r, key in zip(rows, keys, strict=True)], 0)
+            assert all(book.known(movement.key) for movement in case.bank.rows)
+
+    play(story)
+
+
 def test_missing_dollars_reduce_at_once_and_halt_at_the_second_look(play: Play) -> None:
     """7 USD gone: at the first look only what reduces leaves, with CASH; at the second HALT_CASH. After the
     person's resume exactly this difference is booked as a loss, and trading goes on."""
