@@ -129,10 +129,6 @@ class CashBook:
             if beyond > 0 and condition in known and condition not in held:
                 self._beyond[day] = self._beyond.get(day, 0) + beyond
 
-    def redeemed_micros(self, condition_id: str) -> int:
-        """What the venue has paid for the tokens of a resolved market."""
-        return self._redeemed.get(condition_id, (0, 0))[0]
-
     def day_micros(self, day: int) -> int:
         """The day's result of all rows."""
         return self._results.get(day, 0) + self._beyond.get(day, 0)
