@@ -78,7 +78,7 @@ class StatusPage:
             },
         )
         self._database.note_day(
-            self._settlement.day, realized, unrealized, fees_e8, self._settlement.fills_today(), now
+            self._settlement.day, realized, unrealized, fees_e8, self._settlement.fills_today(), cash, now
         )
         if now - self._risk_state_ns >= RISK_STATE_EVERY_NS and isinstance(self._budget, LedgerBudget):
             self._risk_state_ns = now

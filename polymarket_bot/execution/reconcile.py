@@ -78,6 +78,11 @@ class Reconciler:
         for change in self._account.settlement.apply(update):
             self._on_change(change)
 
+    def book_due(self) -> None:
+        """Fills that were learnt before their day had begun."""
+        for update in self._account.settlement.due():
+            self._apply(update)
+
     def _on_change(self, change: Change) -> None:
         fill = change.fill
         self._store.save_change(change, self._account.settlement.status(fill.key) or FillStatus.PROVISIONAL)

@@ -245,8 +245,8 @@ def test_rows_are_told_apart_and_a_trade_is_none(play: Play) -> None:
 
 
 def test_a_sibling_that_comes_a_read_later_renames_nothing(play: Play) -> None:
-    """Of three rewards in one transaction the feed shows the largest first, then a smaller one, then its twin:
-    each is booked once, and a name does not depend on what else an answer holds. Nor does an older database,
+    """Of four rewards in one transaction the feed shows the largest first, then a smaller one, then its
+    twin: each is booked once, and a name does not depend on what else an answer holds. Nor does an older database,
     whose names were numbers in the order of an answer, book one of them again."""
 
     async def story(case: Case) -> None:

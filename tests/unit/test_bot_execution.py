@@ -61,6 +61,7 @@ class Script:
         self.cancelled: list[str] = []
         self.openings: list[dict[str, Position]] = []
         self.days: list[tuple[int, int, int]] = []
+        self.day_cash: list[int] = []
         self.late: list[tuple[int, int]] = []
         self.events: list[str] = []
         self.refusals: list[RejectReason] = []
@@ -145,7 +146,10 @@ class Script:
     def save_openings(self, day: int, openings: dict[str, Position]) -> None:
         self.openings.append(openings)
 
-    def save_day(self, day: int, realized: int, unrealized: int, fees_e8: int, fills: int) -> None:
+    def save_day(
+        self, day: int, realized: int, unrealized: int, fees_e8: int, fills: int, cash_micros: int
+    ) -> None:
+        self.day_cash.append(cash_micros)
         self.days.append((day, realized, unrealized))
 
     def save_late(self, day: int, micros: int) -> None:
