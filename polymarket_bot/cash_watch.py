@@ -100,7 +100,7 @@ class CashWatch:
         self._compared_ns = clock.now_ns()
         self.wanted = asyncio.Event()
         self.doubt = ""  # why only reducing orders are placed, for people
-        self.wallet_micros = self.books_micros = self.read_ns = 0
+        self.wallet_micros = self.books_micros = self.read_ns = self._trade_cash_read = 0
 
     # --- life ---
 
@@ -249,6 +249,15 @@ class CashWatch:
 
     def _show(self, wallet: int, books: int) -> None:
         self.wallet_micros, self.books_micros, self.read_ns = wallet, books, self._clock.now_ns()
+        self._trade_cash_read = self._settlement.trade_cash_micros
+
+    def shown(self) -> tuple[int, int]:
+        """Wallet and books for people: the books as they are now, so that they are right when this process
+        dies before its next reading, and the wallet as it was read, with the trades since."""
+        if self._book.baseline_micros is None or not self.read_ns:
+            return 0, 0
+        trades = self._settlement.trade_cash_micros
+        return self.wallet_micros + trades - self._trade_cash_read, self._book.expected_micros(trades)
 
     async def _judge(self) -> None:
         """A fill between the reading of trades and of the wallet makes a difference that is gone at the next

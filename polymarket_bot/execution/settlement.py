@@ -4,7 +4,8 @@ A fill is booked when the venue says MATCHED, is final when CONFIRMED, and is ta
 FAILED. Its key is (trade id, our order id); a key that was taken back stays taken back, whatever is
 replayed later. A fill of a day that has not begun waits for its day: it is no result of the closing one,
 and its order stays charged. A fill of a day that is closed counts in the new day as if it were made at the
-mark of the day's end; what it came to until then is the closed day's. Positions follow the rule that all of Purser
+mark of the day's end; what it came to until then is the closed day's. Positions follow the rule that all
+of Purser
 shares: a fill that grows the quantity adds price * size to the cost; one that shrinks it releases
 cost * closed / quantity, truncated toward zero, and realizes the difference. Taking a fill back computes
 the day again without it.

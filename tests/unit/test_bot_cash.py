@@ -246,7 +246,8 @@ def test_rows_are_told_apart_and_a_trade_is_none(play: Play) -> None:
 
 def test_a_sibling_that_comes_a_read_later_renames_nothing(play: Play) -> None:
     """Of four rewards in one transaction the feed shows the largest first, then a smaller one, then its
-    twin: each is booked once, and a name does not depend on what else an answer holds. Nor does an older database,
+    twin: each is booked once, and a name does not depend on what else an answer holds. Nor does an older
+    database,
     whose names were numbers in the order of an answer, book one of them again."""
 
     async def story(case: Case) -> None:
@@ -674,7 +675,8 @@ def test_the_rows_survive_as_they_were(play: Play) -> None:
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_fill_of_the_closed_day_is_in_the_wallets_books(play: Play, fails: bool) -> None:
-    """Matched before midnight and learnt after the roll: the wallet is expected without its cost at once, after
+    """Matched before midnight and learnt after the roll: the wallet is expected without its cost at once,
+    after
     it has failed it is not, and a settlement that is loaded from what was booked expects the same."""
 
     async def story(case: Case) -> None:
@@ -701,8 +703,10 @@ def test_a_fill_of_the_closed_day_is_in_the_wallets_books(play: Play, fails: boo
 
 @pytest.mark.parametrize("micros", [-7 * USD, 3 * USD])
 def test_a_resume_lets_the_difference_pass_in_the_same_run(play: Play, micros: int) -> None:
-    """Halted for a difference: nothing more is said while halted, and the first look after the person's resume
-    lets exactly it pass; the same bot, without a restart. The next difference begins with its own two looks."""
+    """Halted for a difference: nothing more is said while halted, and the first look after the person's
+    resume
+    lets exactly it pass; the same bot, without a restart. The next difference begins with its own two
+    looks."""
 
     async def story(case: Case) -> None:
         await case.start()
@@ -725,6 +729,24 @@ def test_a_resume_lets_the_difference_pass_in_the_same_run(play: Play, micros: i
         case.later(60)
         await case.look()
         assert case.reduces and case.desk.budget.state() is LedgerState.ACTIVE
+
+    play(story)
+
+
+def test_the_cash_that_is_shown_follows_each_trade(play: Play) -> None:
+    """Between two readings of the wallet the books are shown as they are now, and the wallet as it was read
+    with the trades since, so that their difference stays the one of the reading."""
+
+    async def story(case: Case) -> None:
+        assert case.watch.shown() == (0, 0)
+        await case.start()
+        case.trade("t1", 10)
+        assert case.watch.shown() == (995_500_000, 995_500_000)
+        case.bank.cash -= 7 * USD
+        await case.look()
+        case.trade("t2", 10)
+        assert case.watch.shown() == (984 * USD, 991 * USD)
+        assert case.bank.cash == 984 * USD
 
     play(story)
 

@@ -309,7 +309,8 @@ def test_a_fill_of_the_next_day_waits_for_its_day(play: Play) -> None:  # noqa: 
 
 
 def test_a_fill_of_the_next_day_that_fails_first_is_never_booked(play: Play) -> None:  # noqa: F811
-    """It failed while it waited for its day: recorded as failed, and nothing is booked when the day begins."""
+    """It failed while it waited for its day: recorded as failed, and nothing is booked when the day
+    begins."""
 
     async def story(desk: Desk) -> None:
         named(desk)
@@ -326,7 +327,8 @@ def test_a_fill_of_the_next_day_that_fails_first_is_never_booked(play: Play) -> 
 
 
 def test_the_close_that_is_written_is_the_close_that_is_told(play: Play) -> None:  # noqa: F811
-    """A reward of 5 and a loss of 1 at the mark: 4 are reported, and 4 are what the database's row adds to."""
+    """A reward of 5 and a loss of 1 at the mark: 4 are reported, and 4 are what the database's row adds
+    to."""
 
     async def story(desk: Desk) -> None:
         named(desk)

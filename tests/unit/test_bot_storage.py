@@ -109,7 +109,8 @@ def test_fills_and_openings_come_back(tmp_path: Path) -> None:
 
 
 def test_an_older_database_gets_the_days_cash(tmp_path: Path) -> None:
-    """One that was made before cash was written with the day opens, keeps its days, and takes the next one."""
+    """One that was made before cash was written with the day opens, keeps its days, and takes the next
+    one."""
     path = tmp_path / "bot.db"
 
     async def day(database: Database, number: int) -> None:
