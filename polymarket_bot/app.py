@@ -33,8 +33,8 @@ from polymarket_bot.execution.budget import LedgerBudget
 from polymarket_bot.execution.dry_run import DryRunBudget, DryRunExchange
 from polymarket_bot.execution.engine import EngineSettings, ExecutionEngine
 from polymarket_bot.execution.history import DayHistory
-from polymarket_bot.execution.reconcile import UNKNOWN_WINDOW_NS
 from polymarket_bot.execution.settlement import Settlement, day_of
+from polymarket_bot.execution.unseen import UNKNOWN_WINDOW_NS
 from polymarket_bot.ipc.integration import Integration
 from polymarket_bot.market_list import MarketList
 from polymarket_bot.model import Intent, Market, Price, Side, Size

@@ -79,10 +79,10 @@ class Trades:
 def test_what_a_late_fill_at_polymarket_did_to_the_wallet_is_in_it() -> None:
     """A sale as taker brings its value less the fee, a purchase as maker costs its value: the same numbers as
     the bot's own books would have, and the expected cash follows them."""
-    taken = {"id": "t1", "match_time": "1764000000", "status": "CONFIRMED", "trader_side": "TAKER", "ours":
-    True,
-             "market": "0xc", "price": "0.45", "size": "10.01", "asset_id": "111", "side": "SELL"}  # fmt:
-             skip
+    taken = {
+        "id": "t1", "match_time": "1764000000", "status": "CONFIRMED", "trader_side": "TAKER", "ours": True,
+        "market": "0xc", "price": "0.45", "size": "10.01", "asset_id": "111", "side": "SELL",
+    }  # fmt: skip
     leg = {"ours": True, "side": "BUY", "price": "0.555", "matched_amount": "3.333333", "asset_id": "111"}
     made = {**taken, "id": "t2", "trader_side": "MAKER", "ours": False, "maker_orders": [leg]}
     venue: Any = Trades([made, taken])
