@@ -281,7 +281,8 @@ void ledger_roll_end(struct ledger *ledger);
 void ledger_mend_day(struct ledger *ledger, int64_t day);
 
 /* ledger_roll_acked: the participant has acknowledged the phase of now, or no process that lives
- * holds its line. */
+ * holds its line, or it has not reconciled yet: it can send nothing, may wait for its venue for
+ * long, and begins in the header's day when it gets there. */
 int ledger_roll_acked(const struct ledger *ledger, uint32_t participant);
 int64_t ledger_day_of(const struct ledger *ledger, uint32_t participant);
 
@@ -293,7 +294,8 @@ void ledger_roll_ack(struct ledger *ledger, uint32_t sequence, uint32_t phase, i
 
 /* ledger_lead_alone: one step of the leader's work, for a process that trades without a supervisor:
  * names the first day, doubts a wall that moved by more than five seconds until it has moved back,
- * and rolls. It ends nobody: it waits until every participant has acknowledged. */
+ * and rolls. A doubt that it finds is not its own to lift: a supervisor does, which asks two venues
+ * or a person. It ends nobody: it waits until every participant has acknowledged. */
 void ledger_lead_alone(struct ledger *ledger, struct wall_watch *watch, int64_t wall_ns,
                        int64_t now_ns, int64_t monotonic_ns);
 

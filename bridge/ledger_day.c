@@ -104,6 +104,10 @@ int ledger_roll_acked(const struct ledger *ledger, uint32_t participant)
     if (participant >= PROTOCOL_PARTICIPANTS)
         return 0;
     line = &ledger->shared->participants[participant];
+    ledger_fence_full(); /* the phase is stored before this is read: whoever reconciles later sees
+                            it */
+    if (LOAD(line->reconciled_ns) == 0)
+        return 1;
     if (LOAD(line->roll_ack) == ack_word(LOAD(header->roll_sequence), LOAD(header->roll_phase)))
         return 1;
     return !process_is(LOAD(line->pid), LOAD(line->start_time));
@@ -173,15 +177,23 @@ void ledger_lead_alone(struct ledger *ledger, struct wall_watch *watch, int64_t 
 {
     struct ledger_roll roll;
     struct wall_look look;
-    int doubted;
+    int64_t doubt_ns;
 
     wall_watch_look(watch, &look, wall_ns, now_ns, monotonic_ns);
-    doubted = wall_watch_doubted(watch);
     ledger_roll_now(ledger, &roll);
-    if (doubted != (roll.clock_doubt_ns != 0)) {
-        roll.clock_doubt_ns = doubted ? now_ns : 0;
-        ledger_doubt_clock(ledger, roll.clock_doubt_ns);
+    doubt_ns = roll.clock_doubt_ns;
+    if (wall_watch_doubted(watch)) {
+        if (doubt_ns == 0)
+            watch->doubt_ns = doubt_ns = now_ns;
+    } else if (watch->doubt_ns != 0) {
+        /* Who left another doubt had seen a jump that this watcher has not. */
+        if (doubt_ns == watch->doubt_ns)
+            doubt_ns = 0;
+        watch->doubt_ns = 0;
     }
+    if (doubt_ns != roll.clock_doubt_ns)
+        ledger_doubt_clock(ledger, doubt_ns);
+    roll.clock_doubt_ns = doubt_ns;
     lead_phase(ledger, &roll, wall_ns, now_ns);
 }
 

@@ -35,6 +35,7 @@ struct wall_watch {
     int64_t awake_ns;  /* BOOTTIME minus MONOTONIC */
     int64_t looked_ns; /* BOOTTIME of the last look */
     int64_t moved_ns;  /* sum of all jumps since the wall was last confirmed */
+    int64_t doubt_ns;  /* the doubt that this watcher put into a ledger; 0: none */
 };
 
 /* What one look found: 0 where nothing happened. */

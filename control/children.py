@@ -47,6 +47,7 @@ class Child:
     started: float = 0.0
     exit_code: int | None = None
     log_start: int = 0  # where in its log this process began
+    ended_by_roll: bool = False  # for its silence at a day's end: not a death of its own
     deaths: deque[float] = field(default_factory=deque)
 
     @property

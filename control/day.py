@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from bridge.ledger import Ledger, now_ns
 from bridge.messages import RollPhase
 from bridge.wall_clock import DAY_NS, WallWatch, day_of, wall_ns
-from control import processes, shared, venues, words
+from control import access, processes, shared, venues, words
 from control.records import Record, read_json, write_atomically
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ class DayKeeper:
 
     def prepare(self) -> None:
         """Before any participant starts: the day of the last run, and the end of a roll that its
-        supervisor has left half done. Whether a later day has begun is asked of the venues first."""
+        supervisor has left half done. Whether a later day has begun is asked of the venues first, and a
+        doubt that it left stands until somebody who knows the time has confirmed the wall."""
         ledger = self._ledger()
         roll = ledger.roll()
         if roll.phase != RollPhase.NONE:
@@ -80,7 +81,10 @@ class DayKeeper:
         self._day = max(known if isinstance(known, int) else 0, roll.day) or today
         self._name(self._day)
         self._watch.look()
-        if today != self._day:
+        if roll.clock_doubt_ns:
+            # Our own watch begins now: it cannot know what the wall did before, or since.
+            self._doubt("an earlier run doubted the wall clock", since_ns=roll.clock_doubt_ns)
+        elif today != self._day:
             self._doubt(f"the wall clock says day {today}, and the last run ended on day {self._day}")
 
     def _name(self, day: int) -> None:
@@ -117,9 +121,9 @@ class DayKeeper:
 
     # ---- doubt ---------------------------------------------------------------------------------
 
-    def _doubt(self, reason: str) -> None:
+    def _doubt(self, reason: str, since_ns: int = 0) -> None:
         if not self._reason:
-            self._since_ns = now_ns()
+            self._since_ns = since_ns or now_ns()
         self._reason, self._told = reason, 0.0
         self._ledger().doubt_clock(self._since_ns)
         self._event("clock_doubted", "error", text=f"{reason}: no new risk until it is confirmed")
@@ -154,16 +158,17 @@ class DayKeeper:
             self._event("clock_not_confirmed", "error", offsets=shown, text=self.problem)
 
     async def offsets(self) -> dict[str, float | None]:
-        """Each venue's clock less ours, in seconds; None where it cannot be asked."""
+        """Each venue's clock less ours, in seconds; None where it cannot be asked, or where it is not
+        certain that it is the venue at which we trade."""
         names = list(venues.VENUES)
         return dict(zip(names, await asyncio.gather(*(self._offset(n) for n in names)), strict=True))
 
     async def _offset(self, name: str) -> float | None:
-        ready = venues.read_ready(self._supervisor.paths.sim_ready(name))
-        if ready is None:
+        place = await asyncio.to_thread(access.at, self._supervisor.paths, name)
+        if place.ready is None or place.problem:
             return None
         try:
-            async with venues.open_venue(name, ready, timeout_s=1.0) as venue:
+            async with venues.open_venue(name, place.ready, timeout_s=1.0) as venue:
                 return await venue.ping()
         except (venues.VenueError, LookupError, TypeError, ValueError):
             return None
@@ -195,7 +200,7 @@ class DayKeeper:
 
     async def _step(self) -> None:
         if self._rolling:
-            return  # at a start the keeper steps beside this duty
+            return
         if self._slept_until_ns:
             if not self._is_fresh():
                 return
@@ -208,17 +213,25 @@ class DayKeeper:
             if skipped and not self._reason:
                 self._doubt(f"the wall clock says day {today}, and day {self._day} has not ended")
             await self._ask_venues()
-        if today > self._day and not self._reason and not self._supervisor.stopping.is_set():
+        # At a start the keeper and the duty both wait for the venues above; one of them rolls.
+        if self._rolling or self._reason or self._supervisor.stopping.is_set():
+            return
+        if day_of(wall_ns()) > self._day:
             await self._roll()
 
     async def settle_start(self) -> None:
         """Before the participants start: a day that is over is closed now, so that nobody begins with
-        yesterday's loss; while the venues do not confirm the wall, yesterday goes on."""
+        yesterday's loss; while the venues do not confirm the wall, yesterday goes on. A roll that has begun
+        is waited for, whoever leads it."""
         deadline = time.monotonic() + START_PATIENCE_S
-        while self._reason and time.monotonic() < deadline:
+        while self._rolling or (self._is_open() and time.monotonic() < deadline):
             self._asked = 0.0
             await self._step()
             await asyncio.sleep(0.05)
+
+    def _is_open(self) -> bool:
+        """Whether a new day has begun is not settled yet."""
+        return bool(self._reason) or day_of(wall_ns()) > self._day
 
     def is_due(self) -> bool:
         """The wall says another day than the ledger."""
@@ -275,6 +288,7 @@ class DayKeeper:
             return
         self._event("roll_not_acknowledged", "error", child=child.name, pid=child.pid)
         child.state = "down"
+        child.ended_by_roll = True
         processes.send_signal(child.process, signal.SIGKILL)
 
     async def _results(self, closed: int) -> dict[str, int | None]:

@@ -25,6 +25,7 @@ from bridge._bridge import ffi, lib
 from bridge.ledger import now_ns
 from bridge.messages import SlotState
 from control import words
+from control.latch import boot_id
 
 if TYPE_CHECKING:
     from bridge.paths import Paths
@@ -154,17 +155,9 @@ def _is_ledger(header: Any) -> bool:
         header.version == messages.PROTOCOL_VERSION,
         header.size == _SIZE,
         header.layout_hash == messages.LAYOUT_HASH,
-        _boot_id() in (None, bytes(ffi.string(header.boot_id))),
+        boot_id() in (None, bytes(ffi.string(header.boot_id))),
     )
     return sum(map(bool, signs)) >= 3
-
-
-def _boot_id() -> bytes | None:
-    try:
-        with open("/proc/sys/kernel/random/boot_id", "rb") as file:
-            return file.read().strip()
-    except OSError:
-        return None
 
 
 def _line(name: str, line: Any) -> Line:

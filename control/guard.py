@@ -159,6 +159,13 @@ class Guard:
             self._supervisor.halt(HaltReason.OVER_BUDGET, text)
 
     def _check_daily_loss(self) -> None:
+        """What all have lost today, by their pages.
+
+        A participant that a roll ended, or that was dead at midnight, leaves the page of a day that is
+        closed: that loss was counted then. Until it shows a page of today it has lost at most what the
+        prices did to the positions that its line of the ledger keeps charged, since nothing of it trades;
+        when it is back, its page and its own check count again. Everything else counts: a page of a later
+        day (its journal was ahead), of none, and any page while the ledger names no day."""
         supervisor = self._supervisor
         if (
             not supervisor.healthy
@@ -166,10 +173,11 @@ class Guard:
             or supervisor.ledger.state == LedgerState.HALTED
         ):
             return
-        day = 0
+        day, today = 0, supervisor.ledger.roll().day
         for name in words.PARTICIPANTS[1:]:
             page = shared.read_page(supervisor.paths, name)
-            day += page.day_micros + min(0, page.late_micros) if page is not None else 0
+            if page is not None and not 0 < page.day < today:
+                day += page.day_micros + min(0, page.late_micros)
         if day <= -supervisor.daily_loss_micros:
             text = f"today's loss ${usd(-day)} reached the limit of ${usd(supervisor.daily_loss_micros)}"
             supervisor.halt(HaltReason.DAILY_LOSS, text)

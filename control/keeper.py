@@ -218,13 +218,14 @@ class Keeper:
             return
         child.state = "down"
         self._note_end(child, code)
-        if not self._supervisor.healthy and not child.simulator:
+        by_roll, child.ended_by_roll = child.ended_by_roll, False
+        if not self._supervisor.healthy and not child.simulator and not by_roll:
             known = {int(Exit.CONFIGURATION), int(Exit.HALTED), int(Exit.USAGE)}
             raise StartFailed(self._why_failed(child), Exit(code) if code in known else Exit.ERROR)
         died = time.monotonic()
         if child.role is not None:
             await self._clear_after_death(child, died)
-        if child.too_many_deaths(died):
+        if not by_roll and child.too_many_deaths(died):
             child.state = "failed"
             self._supervisor.write_supervisor_json()
             text = f"the {child.title} died {len(child.deaths)} times in ten minutes"

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bridge.ledger import now_ns
 from control.printable import printable
 from control.records import read_json, sync_folder, write_atomically
 
@@ -56,6 +57,8 @@ def set_latch(latch: Path, reason: str, text: str, epoch: int) -> bool:
         "actor": actor(),
         "pid": os.getpid(),
         "wall_ns": time.time_ns(),
+        "boot_ns": now_ns(),
+        "boot_id": (boot_id() or b"").decode(),
     }
     try:
         write_atomically(latch, content, durable=True)
@@ -68,6 +71,26 @@ def set_latch(latch: Path, reason: str, text: str, epoch: int) -> bool:
         sync_folder(latch.parent)
         return False
     return True
+
+
+def boot_id() -> bytes | None:
+    """What tells this boot of the machine from every other."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", "rb") as file:
+            return file.read().strip()
+    except OSError:
+        return None
+
+
+def held_for_ns(latch: Path) -> int:
+    """For how long the latch has been there at least, whatever was done to the wall clock since: by
+    CLOCK_BOOTTIME, and after a reboot since that. A latch without these stamps (of an earlier release, or
+    made by hand) tells it by the wall, and not to be older than this boot. 0 when it tells nothing."""
+    content = read_json(latch) or {}
+    at, since, now = content.get("boot_ns"), content.get("wall_ns"), now_ns()
+    if isinstance(at, int) and content.get("boot_id"):
+        return max(0, now - at) if content["boot_id"] == (boot_id() or b"").decode() else now
+    return max(0, min(now, time.time_ns() - since)) if isinstance(since, int) else 0
 
 
 def actor() -> str:

@@ -10,9 +10,8 @@ from bridge.ledger import now_ns
 from bridge.messages import LedgerState
 from control import access, exposure, flight, processes, shared, sweep, venues
 from control.errors import ControlError
-from control.latch import actor, clear_latch, is_latched
+from control.latch import actor, clear_latch, held_for_ns, is_latched
 from control.recorder import write_event
-from control.records import read_json
 
 if TYPE_CHECKING:
     from bridge.paths import Paths
@@ -94,7 +93,8 @@ async def _check_place(
 async def _on_their_way(paths: Paths, venue: venues.Venue, seen: flight.Flight) -> str:
     """ControlError while an order of ours can still land, with when that ends; else what is to be said of
     orders that were never seen."""
-    quiet_ns = now_ns() - _halted_for_ns(paths)
+    # Since when nobody may send: what a slot that cannot be read is judged by.
+    quiet_ns = now_ns() - held_for_ns(paths.latch)
     found = exposure.found_before(paths)
     looking = sweep.Sweep(venue, (), seen, sweep.since_wall_s(seen, venue.name), found)
     await looking.ask()
@@ -108,9 +108,3 @@ async def _on_their_way(paths: Paths, venue: venues.Venue, seen: flight.Flight) 
         )
     never = len(sweep.of_unknown_fate(looking, venue.name, quiet_ns))
     return f"; {never} orders were never seen and stay charged" if never else ""
-
-
-def _halted_for_ns(paths: Paths) -> int:
-    """Since when the latch says that nobody may send: what a slot that cannot be read is judged by."""
-    since = (read_json(paths.latch) or {}).get("wall_ns")
-    return max(0, time.time_ns() - since) if isinstance(since, int) else 0

@@ -271,6 +271,8 @@ class App:
             self._spawn(self._user.run())
         await self._markets.read_marks()
         self._engine.reconciler.rebuild()
+        # Until now the leader did not wait for us, so a day may have begun; from now on it does.
+        self._engine.day.follow(now_ns())
         self._spawn(self._watch.run())
         self._spawn(self._markets.run())
         if self._mode != "dry-run":

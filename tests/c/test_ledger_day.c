@@ -237,18 +237,38 @@ static void test_the_dead_are_not_waited_for(void)
     if (child == 0) {
         struct ledger *bot;
 
-        if (ledger_open(&bot, path) != 0 || ledger_join(bot, ROLE_BOT, now) != 0)
+        if (ledger_open(&bot, path) != 0 || ledger_join(bot, ROLE_BOT, now) != 0 ||
+            ledger_rebuild(bot, nothing, nothing, NULL, 0, now) != 0)
             _exit(1);
         pause();
         _exit(0);
     }
-    while (LOAD(supervisor->shared->participants[ROLE_BOT].pid) != child)
+    while (LOAD(supervisor->shared->participants[ROLE_BOT].reconciled_ns) == 0)
         usleep(1000);
     REQUIRE(ledger_roll_pause(supervisor, now) == 1);
     REQUIRE(!ledger_roll_acked(supervisor, ROLE_BOT));
     kill(child, SIGKILL);
     REQUIRE(waitpid(child, NULL, 0) == child);
     REQUIRE(ledger_roll_acked(supervisor, ROLE_BOT));
+    end();
+}
+
+/* Who has joined but not reconciled can send nothing and is not waited for; from its reconciling on
+ * it is. */
+static void test_who_starts_is_not_waited_for(void)
+{
+    struct ledger *bot;
+    uint32_t slot;
+
+    begin();
+    REQUIRE(ledger_open(&bot, path) == 0 && ledger_join(bot, ROLE_BOT, now) == 0);
+    REQUIRE(ledger_roll_pause(supervisor, now) == 1);
+    REQUIRE(ledger_roll_acked(supervisor, ROLE_BOT) && !ledger_roll_acked(supervisor, ROLE_ENGINE));
+    REQUIRE(ledger_rebuild(bot, nothing, nothing, NULL, 0, now) == 0);
+    REQUIRE(!ledger_roll_acked(supervisor, ROLE_BOT));
+    REQUIRE(reserve_one(1, 0, &slot) == REJECT_DAY_ROLL);
+    ledger_leave(bot);
+    ledger_close(bot);
     end();
 }
 
@@ -384,6 +404,26 @@ static void test_a_process_alone_leads_itself(void)
     end();
 }
 
+/* A doubt that a supervisor left behind is not lifted by a process that never saw the jump, nor
+ * when its own doubt begins and ends meanwhile. */
+static void test_a_process_alone_lifts_only_its_own_doubt(void)
+{
+    struct wall_watch watch = {0};
+    struct ledger_roll roll;
+    struct clocks at = {TODAY * DAY + 3600 * SECOND, now, now};
+
+    begin();
+    at.boot = at.monotonic = now;
+    ledger_doubt_clock(supervisor, 17);
+    for (int i = 0; i < 3; i++) {
+        ledger_lead_alone(engine, &watch, at.wall, at.boot, at.monotonic);
+        ledger_roll_now(engine, &roll);
+        REQUIRE(roll.clock_doubt_ns == 17);
+        at.wall += i == 0 ? 3600 * SECOND : -3600 * SECOND;
+    }
+    end();
+}
+
 int main(void)
 {
     snprintf(folder, sizeof folder, "/dev/shm/test-ledger-day-XXXXXX");
@@ -398,10 +438,12 @@ int main(void)
     test_a_flipped_bit_names_no_day();
     test_acknowledgements_are_of_one_roll();
     test_the_dead_are_not_waited_for();
+    test_who_starts_is_not_waited_for();
     test_unknown_orders_keep_their_charge();
     test_jumps_slews_and_sleeps_are_told_apart();
     test_doubt_adds_up();
     test_a_process_alone_leads_itself();
+    test_a_process_alone_lifts_only_its_own_doubt();
     unlink(path);
     rmdir(folder);
     return 0;

@@ -18,14 +18,17 @@ from pathlib import Path
 import pytest
 from conftest import System
 
-from bridge.ledger import Ledger, Roll
+from bridge.ledger import Ledger, Roll, now_ns
 from bridge.messages import LedgerState, RollPhase, SlotState
 
 DAY_S = 86_400
-APPROACH_S = 8.0  # long enough for two venues to confirm the jump, and for quotes to come back
+# Before midnight, at each try: two venues confirm the jump, and quotes come back, on a slow machine later.
+APPROACHES_S = (4.0, 8.0, 12.0, 16.0, 24.0)
 LINES = {"engine": 1, "polymarket_bot": 2}
 STALL_NS = 15_000_000
 QUOTING_S = 2.0  # from the pause until those who stayed have orders out again
+# Participant, venue and supervisor work in turn, and on a busy machine each waits as long as we do.
+IN_TURN = 3
 
 
 class WorldClock:
@@ -68,7 +71,8 @@ class Watch:
     def __init__(self, system: System) -> None:
         self._path = system.home / "run" / "ledger"
         self._stop = threading.Event()
-        self.rolls: list[tuple[int, Roll]] = []  # monotonic ns, whenever the words changed
+        self.rolls: list[tuple[int, Roll]] = []  # monotonic ns, whenever the words were seen changed
+        self.rolling_ns = 0  # CLOCK_BOOTTIME before the last look that saw the day ending
         self.sent: dict[tuple[int, int], int] = {}  # line and order id -> when it was sent
         self.first_after: dict[int, int] = {}  # line -> monotonic ns of its first new order after the roll
         self.stalls: list[
@@ -85,7 +89,11 @@ class Watch:
                 before = now
                 if gap > STALL_NS:
                     self.stalls.append((now, gap))
-                roll = ledger.roll()
+                boot_ns, roll = now_ns(), ledger.roll()
+                if not roll.day:
+                    continue  # read while the leader wrote the day
+                if roll.phase != RollPhase.NONE:
+                    self.rolling_ns = boot_ns
                 words = (roll.day, roll.sequence, roll.phase)
                 if words != last:
                     last = words
@@ -94,7 +102,7 @@ class Watch:
                 time.sleep(0.001)
 
     def _slots(self, ledger: Ledger, roll: Roll) -> None:
-        ended = roll.phase == RollPhase.NONE and len(self.rolls) > 1
+        ended = roll.phase == RollPhase.NONE and roll.day > self.rolls[0][1].day
         for line in LINES.values():
             for slot in ledger.slots(line):
                 if slot.sent_ns and (line, slot.client_order_id) not in self.sent:
@@ -131,35 +139,48 @@ def midnight(
         system.wait("the others quote again", lambda: names <= set(watch.first_after), timeout=30)
     finally:
         watch.stop()
-    phases = [roll.phase for _, roll in watch.rolls]
-    assert phases == [RollPhase.NONE, RollPhase.PAUSE, RollPhase.BEGIN, RollPhase.NONE], watch.rolls
-    assert len({roll.sequence for _, roll in watch.rolls[1:]}) == 1
-    assert [roll.day for _, roll in watch.rolls] == [day, day, day + 1, day + 1]
-    begin, end = watch.rolls[2][1], watch.rolls[3][0]
-    assert 0 <= begin.began_wall_ns - (day + 1) * DAY_S * 10**9 < 1.5e9
-    # The gate's time of each order: none between the acknowledgements and the end.
-    between = [ns for ns in watch.sent.values() if ns >= begin.began_ns]
-    released_ns = begin.began_ns + (end - watch.rolls[2][0])
-    assert all(ns >= released_ns - 20_000_000 for ns in between), (between, begin)
+    before, after = watch.rolls[0][1], watch.rolls[-1][1]
+    # A starved thread misses phases; none may come twice, nor in another order.
+    steps = [(roll.day, RollPhase(roll.phase).name) for _, roll in watch.rolls]
+    assert steps == sorted(set(steps), key=steps_of(day).index), steps
+    assert (before.day, after.day, after.sequence) == (day, day + 1, before.sequence + 1)
+    # The gate's time of each order: none after all had acknowledged while the day was seen ending.
+    between = [ns for ns in watch.sent.values() if after.began_ns <= ns < watch.rolling_ns]
+    assert between == [], after
     row = system_event(system, "day_rolled")
-    assert row["seconds"] < 2.0 and (row["closed_day"], row["day"]) == (day, day + 1)
+    assert (row["closed_day"], row["day"], row["roll"]) == (day, day + 1, after.sequence)
     began, again = watch.rolls[1][0], max(watch.first_after[line] for line in names)
-    stalled = watch.stalled_s(began, again)
+    stalled = IN_TURN * watch.stalled_s(began, again)
+    began_s = after.began_wall_ns / 1e9 - (day + 1) * DAY_S
+    assert 0 <= began_s < 1.5 + stalled and isinstance(row["seconds"], float)
+    assert row["seconds"] < 2.0 + stalled
     print(
         f"roll {row['seconds']} s, quoting again {(again - began) / 1e9:.3f} s, of it stalled {stalled:.3f} s"
     )
     return watch, (again - began) / 1e9 - stalled
 
 
+def steps_of(day: int) -> list[tuple[int, str]]:
+    """The words of a day's end in their order."""
+    return [
+        (day, "NONE"),
+        (day, "PAUSE"),
+        (day, "BEGIN"),
+        (day + 1, "PAUSE"),
+        (day + 1, "BEGIN"),
+        (day + 1, "NONE"),
+    ]
+
+
 def approach(system: System, clock: WorldClock) -> None:
     """The world moves to shortly before the next midnight, and both participants quote there; once more on a
     machine that is too slow for it."""
-    for _ in range(5):
+    for seconds in APPROACHES_S:
         if clock.to_midnight_s() > 700:  # to another day: markets end, and others begin
             clock.everybody_before_midnight(600.0)
             quoting_again(system)
         day, jumps = clock.day(), count(system, "clock_jumped")
-        clock.everybody_before_midnight(APPROACH_S)
+        clock.everybody_before_midnight(seconds)
         system.wait("the jump is seen", lambda n=jumps: count(system, "clock_jumped") > n)
         quoting_again(system)
         if clock.day() == day and clock.to_midnight_s() > 0.7:

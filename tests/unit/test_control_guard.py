@@ -14,6 +14,7 @@ import pytest
 from bridge._bridge import ffi
 from bridge.ledger import Amounts, Ledger
 from bridge.messages import HaltReason, LedgerState, ParticipantRole
+from bridge.page import PageWriter
 from bridge.paths import Paths
 from control.config import Paper
 from control.guard import DIFFER_READINGS, Guard, halt_text
@@ -42,6 +43,7 @@ class Desk:
         self.budget = chosen(100)
         self.children: list[Any] = []
         self.healthy = False
+        self.daily_loss_micros = 0
         self.halts: list[HaltReason] = []
         self.texts: list[str] = []
         self.events = SimpleNamespace(write=lambda *arguments, **fields: None)
@@ -225,3 +227,33 @@ def test_a_halt_is_explained_by_who_halted() -> None:
     assert halt_text([old], now) == ""
     refused = event(1, "account_refused", "key revoked", "polymarket_bot")
     assert halt_text([old, refused, event(0, "restarted", "x", "supervisor")], now) == "key revoked"
+
+
+@pytest.mark.parametrize(
+    ("bots_day", "halts"),
+    [(-1, False), (0, True), (1, True), (None, True)],
+    ids=["yesterday", "today", "ahead", "unknown"],
+)
+def test_a_page_of_yesterday_does_not_count_today(desk: Desk, bots_day: int | None, halts: bool) -> None:
+    """A participant that ended in a roll leaves the page of the closed day, whose loss is not added to what
+    another has lost today; a page of today, of a later day or of none that can be told is added."""
+    today = 20_000
+    assert desk.ledger.first_day(today)
+    desk.healthy, desk.daily_loss_micros = True, 100 * USD
+    named = 0 if bots_day is None else today + bots_day
+    for name, role, day in (("engine", ParticipantRole.ENGINE, today), ("bot", ParticipantRole.BOT, named)):
+        page = PageWriter(getattr(desk.paths, f"{name}_page"), role, "paper", 1, 1)
+        page.publish(updated_ns=1, day=day, day_micros=-60 * USD)
+        page.close()
+    desk.guard._check_daily_loss()
+    assert desk.halts == ([HaltReason.DAILY_LOSS] if halts else [])
+
+
+def test_a_ledger_that_names_no_day_hides_no_loss(desk: Desk) -> None:
+    """While the day in the ledger cannot be told, every page counts."""
+    desk.healthy, desk.daily_loss_micros = True, 100 * USD
+    page = PageWriter(desk.paths.engine_page, ParticipantRole.ENGINE, "paper", 1, 1)
+    page.publish(updated_ns=1, day=20_000, day_micros=-100 * USD)
+    page.close()
+    desk.guard._check_daily_loss()
+    assert desk.halts == [HaltReason.DAILY_LOSS]

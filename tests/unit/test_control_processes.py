@@ -16,7 +16,7 @@ import pytest
 from bridge.paths import Paths
 from control import processes, start
 from control.errors import ControlError
-from control.latch import clear_latch, describe, is_latched, set_latch
+from control.latch import clear_latch, describe, held_for_ns, is_latched, set_latch
 from control.processes import ProcessId
 
 
@@ -111,6 +111,26 @@ def test_latch_is_durable_before_it_counts(tmp_path: Path, monkeypatch: pytest.M
     assert set_latch(latch, "operator", "", 1)
     assert synced[-2:] == [(f".HALTED.{os.getpid()}", False), ("home", True)]
     assert (tmp_path.name, False) in synced  # the folder itself is new
+
+
+def test_a_latch_does_not_grow_older_with_the_wall(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wall that is set ahead by hours shortens no wait of a resume; also of a latch without the stamps of
+    CLOCK_BOOTTIME; one of an earlier boot is as old as this boot at least."""
+    latch = tmp_path / "HALTED"
+    assert set_latch(latch, "operator", "", 1)
+    content, hours = json.loads(latch.read_text()), 5 * 3600 * 10**9
+    ahead = time.time_ns() + hours
+    monkeypatch.setattr(time, "time_ns", lambda: ahead)
+    assert 0 <= held_for_ns(latch) < 60 * 10**9
+    uptime = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    latch.write_text(json.dumps({**content, "boot_id": "another"}))
+    assert held_for_ns(latch) >= uptime
+    latch.write_text(json.dumps({"wall_ns": ahead - 7 * 10**9}))
+    assert held_for_ns(latch) == 7 * 10**9
+    latch.write_text(json.dumps({"wall_ns": 1}))
+    assert uptime <= held_for_ns(latch) < uptime + 60 * 10**9
+    latch.write_text("{}")
+    assert held_for_ns(latch) == 0
 
 
 def test_unreadable_latch_counts_as_latched(tmp_path: Path) -> None:

@@ -234,6 +234,9 @@ int engine_settle_ledger(struct engine *engine)
     int work = 0;
     if (!engine->rebuilt && engine_all_reconciled(engine) && truth_is_known(engine)) {
         rebuild(engine);
+        /* Until now the leader did not wait for us, so a day may have begun; from now on it does.
+         */
+        ledger_roll_now(engine->ledger, &engine->roll);
         work++;
     }
     if (engine->charging && (engine->dirty || engine->now_ns >= engine->next_reprice_ns)) {
