@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from bridge import messages
@@ -111,6 +111,15 @@ class Flight:
         return bool(self.problem) or any(
             line.unreadable for line in self.lines if line.participant in (owner, "supervisor", "spare")
         )
+
+    def may_land(self, venue: str) -> bool:
+        """Whether an order of ours may be on its way to the venue, as far as this tells."""
+        return bool(self.in_flight(venue)) or self.unreadable(venue)
+
+    def without_doubt(self) -> Flight:
+        """Only what it tells for certain: for a place that was seen empty when all of it could be read, and
+        whose owner has not run since, so that what is damaged now holds no order more."""
+        return Flight([replace(line, unreadable=0) for line in self.lines])
 
 
 def read(paths: Paths) -> Flight:

@@ -292,7 +292,7 @@ class Keeper:
         place = await asyncio.to_thread(access.at, paths, name)
         seen = await asyncio.to_thread(flight.read, paths)
         if exposure.nothing_there(paths, name, place) is not None:
-            seen = flight.Flight()  # a kill has found out about each order of that run
+            seen = seen.without_doubt()  # a kill has found out about what could not be read
         if place.ready is None:
             await asyncio.sleep(min(flight.longest_s(seen, name, quiet_ns), longest_s))
             return "unreachable: " + (place.problem or "its address is not known")

@@ -371,8 +371,10 @@ class Kill:
     async def _empty(
         self, venue: venues.Venue, place: Place, result: VenueResult, ended: asyncio.Task[None]
     ) -> None:
-        # An earlier run's account, or one that the owner has left in order: nothing can be on its way.
-        seen = flight.Flight() if place.earlier or result.nothing else self._seen
+        # To an earlier run's account nothing can be on its way; to one that was left in order what the
+        # ledger tells of, if it does: an owner that ended need not have waited for each answer.
+        seen = self._seen.without_doubt() if result.nothing else self._seen
+        seen = flight.Flight() if place.earlier else seen
         symbols = set(place.symbols) | self._symbols(venue.name)
         since_s = sweep.since_wall_s(seen, venue.name)
         found = exposure.found_before(self._paths)

@@ -30,7 +30,7 @@ from bridge.messages import PROTOCOL_PARTICIPANTS, HaltReason, LedgerState, Part
 from bridge.paths import Paths
 from bridge.wall_clock import ClockError, follow_test_clock
 from control import children as kids
-from control import exposure, processes, shared, venues, words
+from control import exposure, flight, processes, shared, venues, words
 from control.bus import BusReader, CommandServer
 from control.children import Child
 from control.config import Budget, Paper, load, micros, usd
@@ -379,10 +379,13 @@ class Supervisor:
 
     def _note_empty(self, seen_empty: set[str]) -> None:
         """For a later kill, when nothing runs that could be asked. Only of a participant that ended by
-        itself: it has waited for the answer to each of its orders."""
+        itself, and when the ledger says that each of its orders has its answer: at its end it waits for
+        answers only so long."""
+        seen = flight.read(self.paths)
         for child in self.children:
             ended = child.handle.poll() if child.handle is not None else None
-            if not child.simulator and child.venue in seen_empty and ended == 0:
+            in_order = ended == 0 and not seen.may_land(child.venue)
+            if not child.simulator and child.venue in seen_empty and in_order:
                 with contextlib.suppress(OSError):
                     exposure.note_empty(self.paths, child.venue)
 

@@ -18,7 +18,7 @@ from test_control_kill import System, wait_for
 
 from bridge.ledger import now_ns
 from bridge.messages import LedgerState, SlotState
-from control import flight
+from control import exposure, flight
 from control.errors import Exit
 from control.kill import KillReport, VenueResult
 from control.latch import is_latched
@@ -173,3 +173,16 @@ def test_the_exit_code_says_the_worst_of_what_is_known(result: VenueResult, code
     """0 is said only where nothing is left and nothing is in doubt."""
     assert KillReport(venues=[VenueResult("binance", verified=2), result]).exit_code() == code
     assert words in result.line()
+
+
+def test_a_place_that_was_seen_empty_is_still_waited_for(venues: System, tmp_path: Path) -> None:
+    """The note that a venue was seen empty says nothing of an order that the ledger has on its way: neither a
+    kill nor a resume passes over it."""
+    sent(venues, "polymarket_bot", tmp_path, query_id=NEVER_SENT)
+    venues.children["polymarket_bot"].kill()
+    venues.children["polymarket_bot"].wait()
+    exposure.note_empty(venues.paths, "polymarket")
+    hurried = venues.control("kill", "--no-wait")
+    assert hurried.returncode == Exit.KILL_PARTLY and "1 OF UNKNOWN FATE" in hurried.stdout, hurried.stdout
+    refused = venues.control("resume", "--yes")
+    assert refused.returncode == 1 and "1 orders of unknown fate until " in refused.stderr, refused.stderr
