@@ -315,13 +315,20 @@ class Kill:
             result = VenueResult(place.venue, place.where)
             owners = [entry.process for entry in self._found if entry.name == place.participant]
             if place.earlier or not owners:
-                result.nothing = exposure.nothing_there(self._paths, place.venue, place) or ""
+                result.nothing = self._nothing(place)
             result.to_close = self._flatten and result.nothing != exposure.NEVER
             if result.nothing and not result.to_close and (place.ready is None or place.problem):
                 self._say(f"{place.venue}{place.where}: {result.nothing}", "good")
             else:
                 wanted.append((result, place))
         return wanted
+
+    def _nothing(self, place: Place) -> str:
+        """Why nothing of ours can be there; a file that says nonsense gives no reason not to ask."""
+        try:
+            return exposure.nothing_there(self._paths, place.venue, place) or ""
+        except Exception:  # whatever it is: this place is asked, and the others too
+            return ""
 
     async def _at_venues(self, asked: list[tuple[VenueResult, Place]]) -> list[VenueResult]:
         """All of them side by side, while the processes are ended, and with a word now and then."""
@@ -386,7 +393,7 @@ class Kill:
         try:
             await self._settle(looking, result, seen)
         finally:  # what was found stays known, also when the last look fails
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(Exception):
                 exposure.note_found(self._paths, looking.found)
         if first_s + SECOND_LOOK_S > time.monotonic() - self._began:
             await asyncio.sleep(first_s + SECOND_LOOK_S - (time.monotonic() - self._began))
@@ -448,11 +455,11 @@ class Kill:
             fixed = place.simulator or place.fingerprint
             confirmed = result.verified and not (result.problem or result.left_over)
             if confirmed and fixed and place.participant not in self._report.alive:
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(Exception):  # the note is for the next kill, this one is done
                     exposure.note_empty(self._paths, place.venue, place)
 
     def _journal(self) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(Exception):  # what was done counts, and is still to be reported
             write_event(
                 self._paths.mode_home,
                 "control",

@@ -16,6 +16,7 @@ import httpx
 import pytest
 from test_control_kill import System, wait_for
 
+from bridge import access as records
 from bridge.ledger import now_ns
 from bridge.messages import LedgerState, SlotState
 from control import exposure, flight
@@ -186,3 +187,19 @@ def test_a_place_that_was_seen_empty_is_still_waited_for(venues: System, tmp_pat
     assert hurried.returncode == Exit.KILL_PARTLY and "1 OF UNKNOWN FATE" in hurried.stdout, hurried.stdout
     refused = venues.control("resume", "--yes")
     assert refused.returncode == 1 and "1 orders of unknown fate until " in refused.stderr, refused.stderr
+
+
+@pytest.mark.parametrize("spoilt", ['"symbols": 7', '"key": {"file": "a\\u0000b"}', f'"x": {"[" * 3000}'])
+def test_no_record_s_content_ends_a_kill(venues: System, tmp_path: Path, spoilt: str) -> None:
+    """Where the engine traded cannot be read: the simulator of this home is emptied all the same, the other
+    venue is verified, every process is ended, and the exit code tells of the doubt."""
+    sent(venues, "engine", tmp_path, query_id="t0", window_ms=100)
+    venues.place(1)
+    for folder in records.folders(venues.paths):
+        content = (folder / "engine.json").read_text().strip()
+        (folder / "engine.json").write_text(f"{content[:-1]}, {spoilt}}}")
+    killed = venues.control("kill")
+    assert killed.returncode == Exit.KILL_UNVERIFIED, killed.stdout + killed.stderr
+    assert "binance: UNVERIFIED, " in killed.stdout and "Traceback" not in killed.stderr
+    assert venues.open_at_binance() == 0
+    assert venues.children["engine"].wait(10) is not None
