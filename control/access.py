@@ -47,6 +47,7 @@ class Place:
     environment: str = "paper"
     simulator: bool = True
     fingerprint: int = 0  # of the record; 0: there is none. Equal ones: the participant has not run since
+    started_wall_ns: int = 0  # of the run that the record is of
     symbols: tuple[str, ...] = ()
     earlier: bool = False  # used by an earlier run, not by the present one
 
@@ -187,6 +188,7 @@ def _resolve(
         environment=str(record.get("environment")),
         simulator=simulator,
         fingerprint=records.fingerprint(kept.content),
+        started_wall_ns=kept.started,
         symbols=tuple(record.get("symbols", ())),
         earlier=earlier,
     )

@@ -20,6 +20,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bridge.ledger import now_ns
 from control import access, shared, words
 from control.access import Place
 from control.records import read_json, write_atomically
@@ -66,6 +67,19 @@ def was_used(paths: Paths, venue: str) -> bool:
         )
     except OSError:
         return True
+
+
+def ran_since_boot(paths: Paths, place: Place) -> bool:
+    """Whether a run of the place's owner can have written to the ledger of this boot, so that a ledger that is
+    gone was lost with what it told. By its record's time, or its page, which goes with the memory."""
+    boot_ns = time.time_ns() - now_ns()
+    try:
+        page = shared.read_page(paths, place.participant)
+        if page is None and shared.page_path(paths, place.participant).exists():
+            return True
+    except OSError:
+        return True
+    return max(place.started_wall_ns, page.started_wall_ns if page is not None else 0) > boot_ns
 
 
 def note_empty(paths: Paths, venue: str, place: Place | None = None) -> None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 # orders carry no window; an order is looked for this long.
 LOOK_MAX_S = {"binance": 6.0, "polymarket": 60.0}
 WINDOWLESS = frozenset({"polymarket"})
+NO_LEDGER = "no ledger"
 TRIES = 5  # a participant that still runs may be writing the slot that is copied
 SECOND_NS = 1_000_000_000
 
@@ -124,12 +125,12 @@ class Flight:
 
 def read(paths: Paths) -> Flight:
     """The ledger's orders now; tried again while a slot is being written. Never raises."""
-    found = Flight(problem="no ledger")
+    found = Flight(problem=NO_LEDGER)
     for attempt in range(TRIES):
         try:
             descriptor = os.open(paths.ledger, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         except FileNotFoundError:
-            return Flight(problem="no ledger")
+            return Flight(problem=NO_LEDGER)
         except OSError as error:
             return Flight(problem=f"the ledger cannot be read ({error.strerror})")
         with os.fdopen(descriptor, "rb") as file:

@@ -18,8 +18,8 @@ At each place, all places side by side, so that the slowest one's time counts an
     SETTLE ──each was found, or the last deadline has passed────────────┤
       │  ▲     (found: by its id, in a cancel's answer, by its owner)   │
       │  └─look again, paced                                            │
-      │                                             never found, and ───┴──────► unknown fate 6
-      └─ --no-wait: now ──────────────────────────► no window proves it
+      │                        never found, or a slot was not read, ────┴──────► unknown fate 6
+      └─ --no-wait: now ─────► and no window proves it
 
     no answer, an address or key that is not known, a record that is not the ledger's ► UNVERIFIED 7
 
@@ -104,7 +104,8 @@ class VenueResult:
             return ""
         if self.known_at:
             return f"{doubt}: known at {self.known_at}; run `control kill` then"
-        return f"{doubt}: never seen at the venue; look there before you resume"
+        seen = "never seen at the venue" if self.unknown else "what was never seen there may still come"
+        return f"{doubt}: {seen}; look there before you resume"
 
     @property
     def unverified(self) -> bool:
@@ -405,7 +406,7 @@ class Kill:
         async with self._left(ends_s):
             result.verified += await looking.empty(self._began + ends_s - 0.1)
         result.open_orders = len(looking.left)
-        self._note_unknown(looking, result, seen)
+        self._note_unknown(looking, result, seen, place)
         with contextlib.suppress(Exception):  # counts for the report, no more
             async with self._left(ends_s + 0.3):
                 result.cancelled, result.fills = await asyncio.gather(
@@ -433,10 +434,23 @@ class Kill:
             at = time.strftime("%H:%M:%S", time.gmtime(time.time() + seconds))
             result.known_at = f"{at} UTC, in {seconds:.0f} s"
 
-    def _note_unknown(self, looking: sweep.Sweep, result: VenueResult, seen: flight.Flight) -> None:
+    def _note_unknown(
+        self, looking: sweep.Sweep, result: VenueResult, seen: flight.Flight, place: Place
+    ) -> None:
         result.unknown = len(sweep.of_unknown_fate(looking, result.name, self._quiet_ns))
-        if seen.unreadable(result.name) and not self._wait:
-            result.unread = f"orders on their way cannot be counted ({seen.problem or 'damaged slots'})"
+        if not seen.unreadable(result.name):
+            return
+        if seen.problem == flight.NO_LEDGER and not self._ran(place):
+            return  # its ledger went with the last boot, and so did whoever could send
+        why = seen.problem or "damaged slots"
+        if not self._wait:
+            result.unread = f"orders on their way cannot be counted ({why})"
+        elif result.name in flight.WINDOWLESS:  # no time that was waited proves that there are none
+            result.unread = f"ORDERS ON THEIR WAY COULD NOT BE COUNTED ({why})"
+
+    def _ran(self, place: Place) -> bool:
+        alive = any(entry.name == place.participant for entry in self._found)
+        return alive or exposure.ran_since_boot(self._paths, place)
 
     def _close_positions(self, asked: list[tuple[VenueResult, Place]]) -> None:
         """Only now, with everybody dead who could trade against it; and never at a place that may be another
