@@ -149,7 +149,8 @@ def parse(data: bytes) -> Flight:
     """The same of bytes that were copied."""
     if len(data) != _SIZE:
         return Flight(problem="the ledger has another size than it is made with")
-    buffer = ffi.from_buffer("struct ledger_shared *", data)
+    buffer = ffi.new("struct ledger_shared *")  # aligned as C reads it, which the bytes need not be
+    ffi.memmove(buffer, data, _SIZE)
     flight = Flight(problem="" if _is_ledger(buffer.header) else "the ledger is damaged")
     names = (*words.PARTICIPANTS, "spare")
     for index, name in enumerate(names):
@@ -182,7 +183,7 @@ def _line(name: str, line: Any) -> Line:
     for slot in line.slots:
         if slot.state in (SlotState.FREE, SlotState.RESERVED):
             continue
-        if slot.state > SlotState.UNKNOWN or slot.crc != _checksum(slot):
+        if not lib.ledger_slot_is_whole(ffi.addressof(slot)):
             found.unreadable += 1
             continue
         found.orders.append(_order(name, slot))
@@ -192,7 +193,7 @@ def _line(name: str, line: Any) -> Line:
 def _order(name: str, slot: Any) -> Order:
     venue = words.word(words.VENUES, slot.venue)
     raw = bytes(ffi.buffer(slot.query_id))
-    told = slot.sent_crc == _sent_checksum(slot)
+    told = lib.ledger_slot_landing_is_whole(ffi.addressof(slot))
     until = int(slot.lands_until_ns) if told and slot.lands_until_ns != messages.LANDS_UNTIL_NONE else None
     return Order(
         participant=name,
@@ -213,22 +214,6 @@ def _query_id(venue: str, raw: bytes) -> str:
     if venue == "polymarket":
         return "0x" + raw.hex()
     return raw.split(b"\0", 1)[0].decode(errors="replace")
-
-
-def _checksum(slot: Any) -> int:
-    """As ledger_slots.c makes it: what stays as long as the order."""
-    raw = bytes(ffi.buffer(ffi.addressof(slot)))
-    head = ffi.offsetof("struct ledger_slot", "client_order_id")
-    crc = lib.crc32c(raw[head:], ffi.offsetof("struct ledger_slot", "filled_e9") - head)
-    for name, size in (("delta_micros", 16), ("symbol", 32), ("query_id", 32)):
-        crc = lib.crc32c_extend(crc, raw[ffi.offsetof("struct ledger_slot", name) :], size)
-    return int(crc)
-
-
-def _sent_checksum(slot: Any) -> int:
-    sent = int(slot.sent_ns).to_bytes(8, "little", signed=True)
-    until = int(slot.lands_until_ns).to_bytes(8, "little", signed=True)
-    return int(lib.crc32c_extend(lib.crc32c(sent, 8), until, 8))
 
 
 def longest_s(flight: Flight, venue: str, seen_ns: int, known: Iterable[tuple[str, int]] = ()) -> float:

@@ -35,6 +35,7 @@ from control.bus import BusReader, CommandServer
 from control.children import Child
 from control.config import Budget, Paper, load, micros, usd
 from control.day import DayKeeper
+from control.emptying import Emptied
 from control.errors import ControlError, Exit
 from control.guard import Guard
 from control.instance import know_instance
@@ -80,7 +81,7 @@ class Supervisor:
         self._lost_told: set[str] = set()
         self._unverified: list[str] = []  # venues where a stop did not see that nothing is open
         self.earlier = shared.about_supervisor(paths)
-        self._sweeps: set[asyncio.Task[str]] = set()
+        self._sweeps: set[asyncio.Task[Emptied]] = set()
         self._me = ProcessId(os.getpid(), processes.start_time_of(os.getpid()) or 0)
 
     # ---- life ------------------------------------------------------------------------------
@@ -369,9 +370,9 @@ class Supervisor:
                 *(self._keeper.empty_venue(n, time.monotonic() + 2.0) for n in venues.VENUES)
             )
             said = dict(zip(venues.VENUES, swept, strict=True))
-            self.events.write("supervisor", "venues_swept", **said)
-            self._unverified = [f"{n}: {word}" for n, word in said.items() if not word.endswith(", 0 open")]
-            self._note_empty({name for name, word in said.items() if word.endswith(", 0 open")})
+            self.events.write("supervisor", "venues_swept", **{n: seen.line() for n, seen in said.items()})
+            self._unverified = [f"{n}: {seen.line()}" for n, seen in said.items() if not seen.confirmed]
+            self._note_empty({name for name, seen in said.items() if seen.confirmed})
         self.write_snapshot()
         if self.stop_simulators and not self.keep_venues:
             await self._stop_simulators()

@@ -26,7 +26,7 @@ def test_stop_is_not_silent_about_a_venue_that_does_not_answer(system: System) -
 
 def test_a_stop_that_left_an_order_on_its_way_is_no_proof_for_a_kill(system: System) -> None:
     """An order of the bot is held in the network for longer than the bot waits at its end, and the venues go
-    on: the kill that follows waits for the order, finds it and cancels it, before it says that all is well."""
+    on: the kill that follows waits for the order, finds it and cancels it, before it says so."""
     system.start()
     trading(system)
     system.admin("polymarket", "/faults", {"late_order": 1, "late_ms": HELD_MS})

@@ -181,7 +181,8 @@ def test_the_record_holds_no_secret(paths: Paths) -> None:
 
 DEEP = "[" * 4000 + "]" * 4000
 BAD_FIELDS: list[dict[str, Any]] = [
-    {"symbols": 7}, {"symbols": [1]}, {"symbols": {"a": 1}}, {"key": {"file": "a\0b"}}, {"key": {"ready": "a\0b"}},
+    {"symbols": 7}, {"symbols": [1]}, {"symbols": {"a": 1}}, {"key": {"file": "a\0b"}},
+    {"key": {"ready": "a\0b"}},
     {"key": {"file": 7}}, {"key": []}, {"endpoints": 7}, {"run": 7}, {"run": {"started_wall_ns": "1"}},
     {"ready": "a\0b"}, {"ready": ["a"]}, {"venue": 7}, {"environment": {}}, {"key": {"ready": "\ud800"}},
 ]  # fmt: skip

@@ -21,6 +21,7 @@ from bridge import access as records
 from bridge.ledger import now_ns
 from bridge.messages import LedgerState, SlotState
 from control import exposure, flight
+from control.emptying import empty_venue
 from control.errors import Exit
 from control.kill import Kill, KillReport, VenueResult
 from control.latch import is_latched
@@ -271,9 +272,23 @@ def test_every_missing_order_is_asked_for_in_its_turn(venues: System) -> None:
             assert len(looking.missing) == FATES_AT_ONCE and looking.found == ["t0"]
             admin = f"{venues.ready['binance']['admin']}/faults"
             faults = {"ban_418": 1, "ban_seconds": 30}
-            httpx.post(admin, json=faults, trust_env=False, timeout=60).raise_for_status()
+            async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
+                (await client.post(admin, json=faults)).raise_for_status()
             with pytest.raises(Throttled) as refused:
                 await looking.ask()
             assert refused.value.pause_s > 1
 
     asyncio.run(work())
+
+
+def test_another_place_than_the_recorded_one_does_not_count_as_emptied(
+    venues: System, tmp_path: Path
+) -> None:
+    """Its orders are cancelled as well as can be, but a stop says what is in doubt, and notes nothing."""
+    sent(venues, "engine", tmp_path, query_id="t0", window_ms=100)
+    venues.place(1)
+    for folder in records.folders(venues.paths):
+        (folder / "engine.json").write_text("{}")
+    seen = asyncio.run(empty_venue(venues.paths, "binance", ["BTCUSDT"], time.monotonic() + 20))
+    assert seen.left == 0 and venues.open_at_binance() == 0
+    assert not seen.confirmed and "unverified: " in seen.line() and "engine.json" in seen.line()
