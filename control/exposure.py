@@ -58,8 +58,8 @@ def nothing_there(paths: Paths, venue: str, place: Place | None = None) -> str |
 
 
 def ran_since_boot(paths: Paths, place: Place) -> bool:
-    """Whether a run of the place's owner can have written to the ledger of this boot, so that one that is gone
-    was lost with what it told. By its record's time, or its page, which goes with the memory."""
+    """Whether a run of the place's owner can have written to the ledger of this boot, so that one that is
+    gone was lost with what it told. By its record's time, or its page, which goes with the memory."""
     boot_ns = time.time_ns() - now_ns()
     try:
         page = shared.read_page(paths, place.participant)
