@@ -206,22 +206,6 @@ def halt_reason(number: int) -> int:
     return HaltReason(number) if number in _HALTS else number
 
 
-def slot_is_whole(slot: LedgerSlot) -> bool:
-    """The slot is in a known state, and its order is as it was written."""
-    return bool(lib.ledger_slot_is_whole(_slot_in_c(slot)))
-
-
-def landing_is_whole(slot: LedgerSlot) -> bool:
-    """When its order was sent and until when it can land are as they were written."""
-    return bool(lib.ledger_slot_landing_is_whole(_slot_in_c(slot)))
-
-
-def _slot_in_c(slot: LedgerSlot) -> Any:
-    made = ffi.new("struct ledger_slot *")
-    ffi.memmove(made, slot.pack(), LedgerSlot.SIZE)
-    return made
-
-
 def _participant(index: int, view: Any) -> ParticipantView:
     return ParticipantView(
         index=index,

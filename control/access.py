@@ -18,8 +18,6 @@ Nothing of this needs a person: keys are files (0600) or stand in a ready line.
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -30,7 +28,7 @@ from bridge import access as records
 from bridge.access import Record
 from control import flight, processes, words
 from control.processes import FoundProcess
-from control.records import read_json
+from control.records import parsed_json, read_json, read_plain
 
 if TYPE_CHECKING:
     from bridge.paths import Paths
@@ -52,6 +50,7 @@ class Place:
     environment: str = "paper"
     simulator: bool = True
     fingerprint: int = 0  # of the record; 0: there is none. Equal ones: the participant has not run since
+    started_wall_ns: int = 0  # of the run that the record is of
     symbols: tuple[str, ...] = ()
     earlier: bool = False  # used by an earlier run, not by the present one
 
@@ -74,9 +73,7 @@ class _Kept:
 
     @property
     def started(self) -> int:
-        run = self.record.get("run")
-        at = run.get("started_wall_ns") if isinstance(run, dict) else 0
-        return at if isinstance(at, int) else 0
+        return int(self.record.get("run", {}).get("started_wall_ns", 0))
 
 
 def at(paths: Paths, venue: str) -> Place:
@@ -88,16 +85,16 @@ def places(paths: Paths, seen: flight.Flight, found: Iterable[FoundProcess]) -> 
     """Every place with orders or positions of ours: the present ones of all participants, then those of
     earlier runs. `seen` and `found`: what the ledger and /proc said at the instant that is asked about."""
     running = list(found)
-    present = [_present(paths, participant, seen, running) for participant in words.OWNERS.values()]
-    return present + [
-        place for participant in words.OWNERS.values() for place in _earlier(paths, participant)
-    ]
-
-
-def last_run(paths: Paths, venue: str) -> int:
-    """Changes with every run of the venue's owner: the fingerprint of its newest record; 0 without one."""
-    kept = _newest(_read(paths, words.OWNERS[venue])[0])
-    return records.fingerprint(kept.content) if kept else 0
+    there, before = [], []
+    for participant, venue in zip(words.OWNERS.values(), words.OWNERS, strict=True):
+        try:
+            there.append(_present(paths, participant, seen, running))
+            before += _earlier(paths, participant)
+        except Exception as error:  # whatever its files hold, the other participant's places must be known
+            problem = f"where {participant} trades cannot be read ({type(error).__name__}: {error})"
+            there = [place for place in there if place.participant != participant]
+            there.append(Place(participant, venue, read_json(paths.sim_ready(venue)), problem))
+    return there + before
 
 
 def _present(paths: Paths, participant: str, seen: flight.Flight, found: list[FoundProcess]) -> Place:
@@ -166,7 +163,9 @@ def _earlier(paths: Paths, participant: str) -> list[Place]:
         except OSError:
             continue
         record = records.parsed(content)
-        if record is not None and not record.get("ready") and records.place_of(record) not in present:
+        if record is None or record["venue"] != _VENUE_OF[participant]:
+            continue
+        if not record.get("ready") and records.place_of(record) not in present:
             found[records.place_of(record)] = _Kept(path, content, record)
     return [_resolve(paths, participant, one, [], "", earlier=True) for one in found.values()]
 
@@ -199,7 +198,8 @@ def _resolve(
         environment=str(record.get("environment")),
         simulator=simulator,
         fingerprint=records.fingerprint(kept.content),
-        symbols=tuple(text for text in record.get("symbols") or () if isinstance(text, str)),
+        started_wall_ns=kept.started,
+        symbols=tuple(record.get("symbols", ())),
         earlier=earlier,
     )
 
@@ -208,7 +208,7 @@ def _credentials(
     paths: Paths, venue: str, key: Record, found: list[FoundProcess]
 ) -> tuple[Record | None, str, Record | None]:
     """The key that was used, why it cannot be had, and the ready line that it stands in."""
-    if isinstance(key.get("file"), str) and key["file"]:
+    if key.get("file"):
         content = read_private(Path(key["file"]))
         if _is_key(content, key):
             return content, "", None
@@ -240,17 +240,9 @@ def _lines_of_processes(venue: str, found: list[FoundProcess]) -> list[Record | 
 def read_private(path: Path) -> Record:
     """A file of keys, as strictly as the engine reads it: ours, 0600, no link. Empty otherwise."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
+        content = parsed_json(read_plain(path, private=True))
+    except (OSError, ValueError):
         return {}
-    with os.fdopen(descriptor) as file:
-        info = os.fstat(descriptor)
-        if info.st_uid != os.geteuid() or info.st_mode & 0o077:
-            return {}
-        try:
-            content = json.load(file)
-        except ValueError:
-            return {}
     return content if isinstance(content, dict) else {}
 
 
