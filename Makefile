@@ -165,6 +165,11 @@ soak: trader
 flips: trader c-tests
 	$(PYTHON) tests/unit/control_flips.py $(FLIPS)
 
+## flips-system: FLIPS=50 seeded ones on the whole trading system, each killed and started again (SEED=1)
+.PHONY: flips-system
+flips-system: trader
+	$(PYTHON) tests/scenario/system_flips.py --seed $(SEED) --flips $(or $(FLIPS),50)
+
 KILLS ?= 200
 SYSTEMS ?= 4
 ## kills: KILLS=200 seeded kills with orders held in the network, SYSTEMS=4 side by side, from SEED=1 on

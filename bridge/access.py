@@ -28,6 +28,7 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def fingerprint(content: bytes) -> int:
 
 def key_fingerprint(api_key: str) -> str:
     """Tells one key from another without telling the key."""
-    return hashlib.sha256(api_key.encode()).hexdigest()[:16]
+    return hashlib.sha256(api_key.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def folders(paths: Paths) -> tuple[Path, Path]:
@@ -151,17 +152,40 @@ def read_bytes(path: Path) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as file:
         info = os.fstat(descriptor)
-        if info.st_uid != os.geteuid() or info.st_mode & 0o022 or info.st_size > BYTES_MAX:
+        plain = stat.S_ISREG(info.st_mode)
+        if not plain or info.st_uid != os.geteuid() or info.st_mode & 0o022 or info.st_size > BYTES_MAX:
             raise PermissionError(1, "it is not a file of ours alone", str(path))
         return file.read(BYTES_MAX)
 
 
 def parsed(content: bytes) -> Record | None:
-    """The record in the bytes, or None when they are none."""
+    """The record in the bytes, or None when they are none: whoever reads one may rely on each field."""
     try:
         record = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    whole = isinstance(record, dict) and isinstance(record.get("venue"), str)
-    whole = whole and isinstance(record.get("endpoints"), dict) and isinstance(record.get("key"), dict)
-    return record if whole else None
+    return record if isinstance(record, dict) and _is_record(record) else None
+
+
+def _is_record(record: Record) -> bool:
+    endpoints, key, run = record.get("endpoints"), record.get("key"), record.get("run", {})
+    symbols = record.get("symbols", [])
+    if not (isinstance(endpoints, dict) and isinstance(key, dict) and isinstance(run, dict)):
+        return False
+    if not isinstance(symbols, list) or not isinstance(record.get("venue"), str):
+        return False
+    texts = [*symbols, *(key.get(name, "") for name in ("ready", "file", "fingerprint"))]
+    texts += [record.get(name, "") for name in ("participant", "mode", "environment", "ready")]
+    numbers = [run.get(name, 0) for name in ("generation", "pid", "started_wall_ns")]
+    return all(map(_is_text, texts)) and all(type(number) is int for number in numbers)
+
+
+def _is_text(value: object) -> bool:
+    """A string that can be a path and can be written down: no NUL in it, and no half of a character."""
+    if not isinstance(value, str) or "\0" in value:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

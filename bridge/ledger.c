@@ -220,7 +220,7 @@ int ledger_rebuild(struct ledger *ledger, const int64_t used_micros[2],
 /* judge: may an order leave now? Read at reserve and once more at the gate. */
 static int judge(const struct ledger *ledger, int reducing, int64_t now_ns)
 {
-    const struct ledger_participant *line = ledger->line;
+    struct ledger_participant *line = ledger->line;
     uint32_t state;
     int reason;
 
@@ -235,7 +235,7 @@ static int judge(const struct ledger *ledger, int reducing, int64_t now_ns)
         return REJECT_STALE_GENERATION;
     if (LOAD(line->reconciled_ns) == 0)
         return REJECT_NOT_RECONCILED;
-    reason = roll_denies(&ledger->shared->header, reducing, now_ns);
+    reason = roll_denies(&ledger->shared->header, line, reducing, now_ns);
     if (reason != REJECT_NONE || reducing)
         return reason;
     if (state == LEDGER_REDUCING || LOAD(line->state) != LEDGER_ACTIVE)

@@ -129,6 +129,12 @@ int ledger_slot_landing_is_whole(const struct ledger_slot *slot);
  * 0 or -ENOENT. */
 int ledger_find(const struct ledger *ledger, uint64_t client_order_id, uint32_t *slot);
 
+/* ledger_lands_until: until when this participant's order can still reach the venue's book, by its
+ * slot. LANDS_UNTIL_UNTOLD: there is no slot of it, it never passed the gate, or what the slot says
+ * of it is damaged. */
+#define LANDS_UNTIL_UNTOLD 0
+int64_t ledger_lands_until(const struct ledger *ledger, uint64_t client_order_id);
+
 /* ledger_damage: whether header, limit, rights and lock are as they were last written: the number
  * of findings, and the first one's sentence. Takes no lock; rights that move all the time are not
  * judged. Reads /proc: off the hot path. */

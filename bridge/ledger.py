@@ -17,14 +17,17 @@ from typing import Any, NamedTuple
 
 from bridge._bridge import ffi, lib
 from bridge.messages import (
+    LANDS_UNTIL_NONE,
     PROTOCOL_PARTICIPANTS,
     PROTOCOL_SLOTS,
+    PROTOCOL_SYMBOL,
     HaltReason,
     LedgerSlot,
     LedgerState,
     OrderSide,
     ParticipantRole,
     RejectReason,
+    SlotState,
     StrategyId,
     VenueId,
 )
@@ -98,6 +101,15 @@ class Order:
     reducing: bool = False
     window_ns: int = 0
     query_id: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class UnseenSlot:
+    """A reservation whose order the venue has never told of."""
+
+    order: Order
+    sent_ns: int
+    charged_micros: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,22 +204,6 @@ def ledger_state(number: int) -> LedgerState:
 def halt_reason(number: int) -> int:
     """The reason of a number in shared memory, or the number itself."""
     return HaltReason(number) if number in _HALTS else number
-
-
-def slot_is_whole(slot: LedgerSlot) -> bool:
-    """The slot is in a known state, and its order is as it was written."""
-    return bool(lib.ledger_slot_is_whole(_slot_in_c(slot)))
-
-
-def landing_is_whole(slot: LedgerSlot) -> bool:
-    """When its order was sent and until when it can land are as they were written."""
-    return bool(lib.ledger_slot_landing_is_whole(_slot_in_c(slot)))
-
-
-def _slot_in_c(slot: LedgerSlot) -> Any:
-    made = ffi.new("struct ledger_slot *")
-    ffi.memmove(made, slot.pack(), LedgerSlot.SIZE)
-    return made
 
 
 def _participant(index: int, view: Any) -> ParticipantView:
@@ -393,6 +389,33 @@ class Ledger:
         data = bytes(ffi.buffer(slots, count * LedgerSlot.SIZE)) if count else b""
         size = LedgerSlot.SIZE
         return [LedgerSlot.unpack(data[i : i + size]) for i in range(0, len(data), size)]
+
+    def unseen(self, participant: int) -> list[UnseenSlot]:
+        """The participant's orders that were sent, that no window ends, and of which the venue has never
+        told. One whose times cannot be trusted was sent at 0; a damaged slot is left out (`damage`)."""
+        slots = ffi.new("struct ledger_slot[]", PROTOCOL_SLOTS)
+        found = []
+        for slot in slots[0 : lib.ledger_slots(self._ledger, participant, slots, PROTOCOL_SLOTS)]:
+            if slot.state not in (SlotState.SENT, SlotState.UNKNOWN) or not lib.ledger_slot_is_whole(
+                ffi.addressof(slot)
+            ):
+                continue
+            timed = bool(lib.ledger_slot_landing_is_whole(ffi.addressof(slot)))
+            if timed and (slot.landed_ns == slot.sent_ns or slot.lands_until_ns != LANDS_UNTIL_NONE):
+                continue
+            order = Order(
+                slot.client_order_id,
+                VenueId(slot.venue),
+                ffi.string(slot.symbol, PROTOCOL_SYMBOL).decode(errors="replace"),
+                OrderSide(slot.side),
+                slot.price_e9,
+                slot.quantity_e9,
+                StrategyId(slot.strategy),
+                query_id=bytes(ffi.buffer(slot.query_id)),
+            )
+            charged = slot.delta_micros[0], slot.delta_micros[1]
+            found.append(UnseenSlot(order, slot.sent_ns if timed else 0, charged))
+        return found
 
     def query_ids(self, venue: VenueId) -> set[bytes]:
         """The 32 bytes by which the venue is asked for an order, of every reservation of every process."""

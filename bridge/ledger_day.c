@@ -199,16 +199,27 @@ void ledger_lead_alone(struct ledger *ledger, struct wall_watch *watch, int64_t 
 
 /* --- what judge asks --- */
 
-int roll_denies(const struct ledger_header *header, int reducing, int64_t now_ns)
+/* led_in_roll: somebody who is alive waits for acknowledgements. */
+static int led_in_roll(const struct ledger_header *header, int64_t now_ns)
 {
     uint32_t phase = LOAD(header->roll_phase);
 
-    if (phase != ROLL_NONE) {
+    return now_ns < LOAD(header->lease_deadline_ns) && (phase == ROLL_PAUSE || phase == ROLL_BEGIN);
+}
+
+int roll_denies(const struct ledger_header *header, struct ledger_participant *line, int reducing,
+                int64_t now_ns)
+{
+    if (LOAD(header->roll_phase) != ROLL_NONE) {
         /* An exit waits for the second that a day's end takes, but not for a leader that is gone,
          * nor for a word that is no phase. */
-        int led = now_ns < LOAD(header->lease_deadline_ns);
-
-        if (!reducing || (led && (phase == ROLL_PAUSE || phase == ROLL_BEGIN)))
+        if (!reducing || led_in_roll(header, now_ns))
+            return REJECT_DAY_ROLL;
+        /* A leader that comes back renews its lease and then counts acknowledgements: either it
+         * finds this one taken back, or its lease is seen here. */
+        STORE(line->roll_ack, 0);
+        ledger_fence_full();
+        if (led_in_roll(header, now_ns))
             return REJECT_DAY_ROLL;
     }
     if (!reducing && LOAD(header->clock_doubt_ns) != 0)

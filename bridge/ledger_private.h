@@ -167,8 +167,10 @@ int rights_wanted_by_others(const struct ledger *ledger, int dimension);
 
 /* --- ledger_day.c --- */
 
-/* roll_denies: the reason for which the day's end or a doubted clock denies an order now. */
-int roll_denies(const struct ledger_header *header, int reducing, int64_t now_ns);
+/* roll_denies: the reason for which the day's end or a doubted clock denies an order now. An exit
+ * that a lapsed lease lets through takes the participant's acknowledgement back first. */
+int roll_denies(const struct ledger_header *header, struct ledger_participant *line, int reducing,
+                int64_t now_ns);
 
 /* --- ledger_slots.c --- */
 

@@ -202,6 +202,7 @@ static void carry_line(struct ledger_participant *to, const struct ledger_partic
     to->day = from->day;
     to->pid = from->pid;
     to->start_time = from->start_time;
+    to->journal_mode = from->journal_mode;
     to->journal_sequence = from->journal_sequence;
     memcpy(to->journal_head, from->journal_head, sizeof to->journal_head);
     to->access_fingerprint = from->access_fingerprint;

@@ -54,6 +54,8 @@ int rights_are_whole(const struct ledger_shared *shared)
 
 void rights_repair(struct ledger_shared *shared)
 {
+    /* Rights that were given back just before the end take the ceiling with them. */
+    rights_lower_ceiling(shared);
     STORE(shared->header.rights_checksum, rights_checksum(shared));
     STORE(shared->header.alloc_sequence, LOAD(shared->header.alloc_sequence) + 1);
 }

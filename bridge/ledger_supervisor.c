@@ -8,6 +8,8 @@ void ledger_heartbeat_supervisor(struct ledger *ledger, int64_t now_ns, int64_t 
 
     STORE(shared->header.supervisor_heartbeat_ns, now_ns);
     STORE(shared->header.lease_deadline_ns, deadline_ns);
+    /* The lease is seen before acknowledgements are counted (roll_denies). */
+    ledger_fence_full();
     /* Someone killed while moving a right left the sequence odd; taking the lock mends it. */
     if ((LOAD(shared->header.alloc_sequence) & 1) != 0 && ledger_lock(ledger, 0) == 0)
         ledger_unlock(shared);
@@ -26,6 +28,10 @@ static void set_limit_locked(struct ledger *ledger, const int64_t limit_micros[2
         /* A higher limit is within the ceiling before anyone can draw up to it. */
         if (limit_micros[d] > header->ceiling_micros[d])
             STORE(header->ceiling_micros[d], limit_micros[d]);
+        /* A smaller headroom comes before the limit, a larger one after it: whoever dies between
+         * leaves no headroom above its limit, which would be damage that nobody may repair. */
+        if (headroom_micros[d] < header->headroom_micros[d])
+            STORE(header->headroom_micros[d], headroom_micros[d]);
         STORE(header->limit_micros[d], limit_micros[d]);
         STORE(header->headroom_micros[d], headroom_micros[d]);
         STORE(header->ceiling_micros[d], ceiling > limit_micros[d] ? ceiling : limit_micros[d]);

@@ -128,6 +128,18 @@ int ledger_find(const struct ledger *ledger, uint64_t client_order_id, uint32_t 
     return -ENOENT;
 }
 
+int64_t ledger_lands_until(const struct ledger *ledger, uint64_t client_order_id)
+{
+    struct ledger_slot copy;
+    uint32_t slot;
+
+    if (ledger_find(ledger, client_order_id, &slot) != 0 ||
+        !slot_copy(&ledger->line->slots[slot], &copy) || copy.client_order_id != client_order_id ||
+        copy.sent_ns <= 0 || !ledger_slot_landing_is_whole(&copy))
+        return LANDS_UNTIL_UNTOLD;
+    return copy.lands_until_ns;
+}
+
 /* --- audit: each finding is counted, and the first one's sentence is kept --- */
 
 struct audit {

@@ -5,6 +5,7 @@ the record by its fingerprint. Everything here follows from that, never from a c
 have changed since, nor from whatever simulator happens to run:
 
     the record that the ledger names              that place; the key from the file or ready line named in it
+                                                  (also when a few bits of the name were flipped there)
     another record than the ledger names          asked all the same, and said to be unverified
     no record, but reservations at the venue      unverified
     no record and no reservation                  what runs or ran in our own folders: the settings that the
@@ -17,8 +18,6 @@ Nothing of this needs a person: keys are files (0600) or stand in a ready line.
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -29,11 +28,13 @@ from bridge import access as records
 from bridge.access import Record
 from control import flight, processes, words
 from control.processes import FoundProcess
-from control.records import read_json
+from control.records import parsed_json, read_json, read_plain
 
 if TYPE_CHECKING:
     from bridge.paths import Paths
 
+# Two fingerprints differ in about half of their 64 bits; damage to the ledger flips a few.
+_BITS_APART = 4
 _ADDRESS = {"binance": "rest", "polymarket": "clob"}
 _VENUE_OF = {owner: venue for venue, owner in words.OWNERS.items()}
 
@@ -49,6 +50,7 @@ class Place:
     environment: str = "paper"
     simulator: bool = True
     fingerprint: int = 0  # of the record; 0: there is none. Equal ones: the participant has not run since
+    started_wall_ns: int = 0  # of the run that the record is of
     symbols: tuple[str, ...] = ()
     earlier: bool = False  # used by an earlier run, not by the present one
 
@@ -71,9 +73,7 @@ class _Kept:
 
     @property
     def started(self) -> int:
-        run = self.record.get("run")
-        at = run.get("started_wall_ns") if isinstance(run, dict) else 0
-        return at if isinstance(at, int) else 0
+        return int(self.record.get("run", {}).get("started_wall_ns", 0))
 
 
 def at(paths: Paths, venue: str) -> Place:
@@ -85,23 +85,23 @@ def places(paths: Paths, seen: flight.Flight, found: Iterable[FoundProcess]) -> 
     """Every place with orders or positions of ours: the present ones of all participants, then those of
     earlier runs. `seen` and `found`: what the ledger and /proc said at the instant that is asked about."""
     running = list(found)
-    present = [_present(paths, participant, seen, running) for participant in words.OWNERS.values()]
-    return present + [
-        place for participant in words.OWNERS.values() for place in _earlier(paths, participant)
-    ]
-
-
-def last_run(paths: Paths, venue: str) -> int:
-    """Changes with every run of the venue's owner: the fingerprint of its newest record; 0 without one."""
-    kept = _newest(_read(paths, words.OWNERS[venue])[0])
-    return records.fingerprint(kept.content) if kept else 0
+    there, before = [], []
+    for participant, venue in zip(words.OWNERS.values(), words.OWNERS, strict=True):
+        try:
+            there.append(_present(paths, participant, seen, running))
+            before += _earlier(paths, participant)
+        except Exception as error:  # whatever its files hold, the other participant's places must be known
+            problem = f"where {participant} trades cannot be read ({type(error).__name__}: {error})"
+            there = [place for place in there if place.participant != participant]
+            there.append(Place(participant, venue, read_json(paths.sim_ready(venue)), problem))
+    return there + before
 
 
 def _present(paths: Paths, participant: str, seen: flight.Flight, found: list[FoundProcess]) -> Place:
     venue = _VENUE_OF[participant]
     named = seen.line(participant).fingerprint
     kept, problem = _read(paths, participant)
-    match = next((one for one in kept if records.fingerprint(one.content) == named), None)
+    match = _named(kept, named)
     newest = _newest(kept)
     if match is not None:
         return _resolve(paths, participant, match, found, "")
@@ -139,6 +139,13 @@ def _read(paths: Paths, participant: str) -> tuple[list[_Kept], str]:
     return found, problem
 
 
+def _named(kept: list[_Kept], fingerprint: int) -> _Kept | None:
+    """The record of this fingerprint, also when a few bits of it were flipped in the ledger."""
+    apart = [(fingerprint ^ records.fingerprint(one.content)).bit_count() for one in kept]
+    nearest = min(range(len(kept)), key=apart.__getitem__, default=None)
+    return kept[nearest] if nearest is not None and apart[nearest] <= _BITS_APART else None
+
+
 def _newest(kept: list[_Kept]) -> _Kept | None:
     return max(kept, key=lambda one: one.started, default=None)
 
@@ -156,7 +163,9 @@ def _earlier(paths: Paths, participant: str) -> list[Place]:
         except OSError:
             continue
         record = records.parsed(content)
-        if record is not None and not record.get("ready") and records.place_of(record) not in present:
+        if record is None or record["venue"] != _VENUE_OF[participant]:
+            continue
+        if not record.get("ready") and records.place_of(record) not in present:
             found[records.place_of(record)] = _Kept(path, content, record)
     return [_resolve(paths, participant, one, [], "", earlier=True) for one in found.values()]
 
@@ -189,7 +198,8 @@ def _resolve(
         environment=str(record.get("environment")),
         simulator=simulator,
         fingerprint=records.fingerprint(kept.content),
-        symbols=tuple(text for text in record.get("symbols") or () if isinstance(text, str)),
+        started_wall_ns=kept.started,
+        symbols=tuple(record.get("symbols", ())),
         earlier=earlier,
     )
 
@@ -198,7 +208,7 @@ def _credentials(
     paths: Paths, venue: str, key: Record, found: list[FoundProcess]
 ) -> tuple[Record | None, str, Record | None]:
     """The key that was used, why it cannot be had, and the ready line that it stands in."""
-    if isinstance(key.get("file"), str) and key["file"]:
+    if key.get("file"):
         content = read_private(Path(key["file"]))
         if _is_key(content, key):
             return content, "", None
@@ -230,17 +240,9 @@ def _lines_of_processes(venue: str, found: list[FoundProcess]) -> list[Record | 
 def read_private(path: Path) -> Record:
     """A file of keys, as strictly as the engine reads it: ours, 0600, no link. Empty otherwise."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
+        content = parsed_json(read_plain(path, private=True))
+    except (OSError, ValueError):
         return {}
-    with os.fdopen(descriptor) as file:
-        info = os.fstat(descriptor)
-        if info.st_uid != os.geteuid() or info.st_mode & 0o077:
-            return {}
-        try:
-            content = json.load(file)
-        except ValueError:
-            return {}
     return content if isinstance(content, dict) else {}
 
 

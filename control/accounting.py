@@ -27,7 +27,7 @@ SUMMED = (
     "cash_flow_micros",
 )
 MOVED = ("cash_micros", "transfers_micros")  # without a fill: part of the day's result, and not
-LIVE_BOOKS = ("engine",)  # participants whose expected cash follows each fill; the others' is as last read
+AT_ONCE = ("engine",)  # participants whose venue moves the cash with each fill, and not when it is mined
 
 
 def positions(paths: Paths) -> Record:
@@ -157,19 +157,33 @@ def _cash_e8(account: Record) -> int | None:
 def compare_cash(paths: Paths) -> list[Record]:
     """Per venue the cash that our books expect there beside what the venue says, in units of 1e-8 USD.
 
-    A participant that tells its books only as of its last reading of the wallet is compared with that
-    reading when the venue's cash has moved since."""
+    Where trades are mined later, a living participant's own reading stands in for a cash that differs."""
     theirs = accounts(paths)["venues"]
+    picture = snapshot(paths)
     rows = []
-    for venue in snapshot(paths)["venues"]:
+    for venue in picture["venues"]:
         cash, book = venue.get("cash"), theirs.get(venue["name"])
         if not cash or not cash["known"] or book is None or book["cash_e8"] is None:
             continue
-        ours, its = cash["books_e8"], book["cash_e8"]
-        if venue["participant"] not in LIVE_BOOKS and its != ours:
-            its = cash["wallet_e8"]
-        rows.append({"venue": venue["name"], "ours_e8": ours, "venue_e8": its, "equal": abs(ours - its) <= 1})
+        rows.append(cash_row(venue, book["cash_e8"], running=picture["running"]))
     return rows
+
+
+def cash_row(venue: Record, its: int, *, running: bool) -> Record:
+    """One venue's row of the picture beside the cash that the venue says. The reading of one that is dead
+    tells nothing of what was sold since, so that then only the venue's own word counts."""
+    cash = venue["cash"]
+    ours, as_of = cash["books_e8"], "now"
+    alive = running and venue["state"] != "DOWN" and cash["read_age_ms"] is not None
+    if venue["participant"] not in AT_ONCE and alive and abs(ours - its) > 1:
+        its, as_of = cash["wallet_e8"], f"the bot's reading {cash['read_age_ms']} ms ago"
+    return {
+        "venue": venue["name"],
+        "ours_e8": ours,
+        "venue_e8": its,
+        "equal": abs(ours - its) <= 1,
+        "as_of": as_of,
+    }
 
 
 def compare(paths: Paths) -> tuple[bool, list[Record]]:

@@ -26,6 +26,7 @@ from typing import Any
 from control.records import Record, RecordFile, read_json, rotated, write_atomically
 
 KEPT = 3
+NUMBER_END = 1 << 62
 FIELDS = ("n", "chain")
 _LOCK_TRIES, _LOCK_PAUSE_S = 20, 0.002
 _LINES_BACK = 64  # how far back a line may point that was written without the lock
@@ -68,9 +69,9 @@ class ChainedFile(RecordFile):
             with contextlib.suppress(OSError), rotated(self.path, 1).open("rb") as older:
                 line = _last_line(older.fileno())
         record = _parsed(line) if line is not None else None
-        number = record.get("n", 0) if record is not None else 0
+        number = _number(record.get("n")) if record is not None else 0
         head = _head(self.path)
-        if head is not None and (not isinstance(number, int) or head[0] > number):
+        if head is not None and head[0] > number:
             return head
         return number, digest_of(line) if line is not None else ""
 
@@ -108,8 +109,13 @@ def head_path(path: Path) -> Path:
 
 def _head(path: Path) -> tuple[int, str] | None:
     content = read_json(head_path(path)) or {}
-    number, digest = content.get("n"), content.get("digest")
-    return (number, digest) if isinstance(number, int) and isinstance(digest, str) else None
+    number, digest = _number(content.get("n")), content.get("digest")
+    return (number, digest) if number and isinstance(digest, str) else None
+
+
+def _number(value: object) -> int:
+    """A line's number; 0 for what is none, as anybody may have written it."""
+    return value if type(value) is int and 0 < value < NUMBER_END else 0
 
 
 def plain(record: Record) -> Record:
@@ -153,7 +159,7 @@ def verify_events(path: Path) -> Verdict:
 
 
 def _check(verdict: Verdict, path: Path, file: Path, number: int, record: Record, recent: list[str]) -> None:
-    if not isinstance(record.get("n"), int) or not isinstance(record.get("chain"), str):
+    if not _number(record.get("n")) or not isinstance(record.get("chain"), str):
         if verdict.chained:
             verdict.problems.append(f"{_where(file, number, record)} is in no chain: it was put in later")
         return
@@ -201,7 +207,7 @@ def _lines(path: Path) -> Iterator[tuple[Path, int, bytes]]:
 def _parsed(line: bytes) -> Record | None:
     try:
         record: Any = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
 

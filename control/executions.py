@@ -63,7 +63,8 @@ async def polymarket_executions(
                 side = str(leg.get("side") or _leg_side(trade, leg))
                 numbers = e9(leg["price"]), e9(leg["matched_amount"]), 0
                 symbol = symbol_of(symbols, str(leg["asset_id"]))
-                rows.append(_record("polymarket", symbol, side, numbers, True, str(trade["id"]), wall_ns))
+                row = _record("polymarket", symbol, side, numbers, True, str(trade["id"]), wall_ns)
+                rows.append(_with_wallet(row))
         if str(trade.get("trader_side")) != "MAKER" and venue.is_ours(trade):
             condition = str(trade["market"])
             if condition not in terms:
@@ -72,8 +73,17 @@ async def polymarket_executions(
             numbers = e9(price), e9(size), taker_fee_e8(terms[condition], price, size)
             symbol = symbol_of(symbols, str(trade["asset_id"]))
             side = str(trade["side"])
-            rows.append(_record("polymarket", symbol, side, numbers, False, str(trade["id"]), wall_ns))
+            row = _record("polymarket", symbol, side, numbers, False, str(trade["id"]), wall_ns)
+            rows.append(_with_wallet(row))
     return rows
+
+
+def _with_wallet(row: Record) -> Record:
+    """With what it changed the wallet by, in the whole micro-dollars in which the venue keeps it: a purchase
+    costs its value, a sale brings it, and both pay the fee. Our books of the cash follow that."""
+    value = row["price_e9"] * row["quantity_e9"] // 10**12
+    micros = (-value if row["side"] == "BUY" else value) - row["fee_e8"] // 100
+    return {**row, "wallet_e8": micros * 100}
 
 
 def symbol_of(symbols: dict[str, str], token: str) -> str:

@@ -6,7 +6,7 @@ At a venue there is nothing to cancel in two cases only:
     it was seen with nothing open after its owner's end, and the owner has not run since
 
 Everything else may have orders, and so has whatever cannot be read. That the owner has not run since is told
-by the record of where it trades, which each run writes anew (access.last_run). Only where there is none, as
+by the record of where it trades, which each run writes anew (bridge/access.py). Only where there is none, as
 of a participant that was never started by a program of ours, other traces have to do: journal segments, the
 bot's database and log, and the status page, which carries the pid and the start of its writer. A file that
 a view could have made, or touched, is no trace.
@@ -20,6 +20,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bridge.ledger import now_ns
 from control import access, shared, words
 from control.access import Place
 from control.records import read_json, write_atomically
@@ -56,16 +57,17 @@ def nothing_there(paths: Paths, venue: str, place: Place | None = None) -> str |
     return None if run or kept or page is not None or charged else NEVER
 
 
-def was_used(paths: Paths, venue: str) -> bool:
-    """Whether its owner ever ran, as far as can be told; True when it cannot."""
+def ran_since_boot(paths: Paths, place: Place) -> bool:
+    """Whether a run of the place's owner can have written to the ledger of this boot, so that one that is
+    gone was lost with what it told. By its record's time, or its page, which goes with the memory."""
+    boot_ns = time.time_ns() - now_ns()
     try:
-        return (
-            bool(access.last_run(paths, venue))
-            or bool(_kept(paths, venue))
-            or _page(paths, venue) is not None
-        )
+        page = shared.read_page(paths, place.participant)
+        if page is None and shared.page_path(paths, place.participant).exists():
+            return True
     except OSError:
         return True
+    return max(place.started_wall_ns, page.started_wall_ns if page is not None else 0) > boot_ns
 
 
 def note_empty(paths: Paths, venue: str, place: Place | None = None) -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from bridge import messages
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 # orders carry no window; an order is looked for this long.
 LOOK_MAX_S = {"binance": 6.0, "polymarket": 60.0}
 WINDOWLESS = frozenset({"polymarket"})
+NO_LEDGER = "no ledger"
 TRIES = 5  # a participant that still runs may be writing the slot that is copied
 SECOND_NS = 1_000_000_000
 
@@ -113,15 +114,24 @@ class Flight:
             line.unreadable for line in self.lines if line.participant in (owner, "supervisor", "spare")
         )
 
+    def may_land(self, venue: str) -> bool:
+        """Whether an order of ours may be on its way to the venue, as far as this tells."""
+        return bool(self.in_flight(venue)) or self.unreadable(venue)
+
+    def without_doubt(self) -> Flight:
+        """Only what it tells for certain: for a place that was seen empty when all of it could be read, and
+        whose owner has not run since, so that what is damaged now holds no order more."""
+        return Flight([replace(line, unreadable=0) for line in self.lines])
+
 
 def read(paths: Paths) -> Flight:
     """The ledger's orders now; tried again while a slot is being written. Never raises."""
-    found = Flight(problem="no ledger")
+    found = Flight(problem=NO_LEDGER)
     for attempt in range(TRIES):
         try:
             descriptor = os.open(paths.ledger, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         except FileNotFoundError:
-            return Flight(problem="no ledger")
+            return Flight(problem=NO_LEDGER)
         except OSError as error:
             return Flight(problem=f"the ledger cannot be read ({error.strerror})")
         with os.fdopen(descriptor, "rb") as file:
@@ -140,7 +150,8 @@ def parse(data: bytes) -> Flight:
     """The same of bytes that were copied."""
     if len(data) != _SIZE:
         return Flight(problem="the ledger has another size than it is made with")
-    buffer = ffi.from_buffer("struct ledger_shared *", data)
+    buffer = ffi.new("struct ledger_shared *")  # aligned as C reads it, which the bytes need not be
+    ffi.memmove(buffer, data, _SIZE)
     flight = Flight(problem="" if _is_ledger(buffer.header) else "the ledger is damaged")
     names = (*words.PARTICIPANTS, "spare")
     for index, name in enumerate(names):
@@ -165,7 +176,7 @@ def _line(name: str, line: Any) -> Line:
     for slot in line.slots:
         if slot.state in (SlotState.FREE, SlotState.RESERVED):
             continue
-        if slot.state > SlotState.UNKNOWN or slot.crc != _checksum(slot):
+        if not lib.ledger_slot_is_whole(ffi.addressof(slot)):
             found.unreadable += 1
             continue
         found.orders.append(_order(name, slot))
@@ -175,7 +186,7 @@ def _line(name: str, line: Any) -> Line:
 def _order(name: str, slot: Any) -> Order:
     venue = words.word(words.VENUES, slot.venue)
     raw = bytes(ffi.buffer(slot.query_id))
-    told = slot.sent_crc == _sent_checksum(slot)
+    told = lib.ledger_slot_landing_is_whole(ffi.addressof(slot))
     until = int(slot.lands_until_ns) if told and slot.lands_until_ns != messages.LANDS_UNTIL_NONE else None
     return Order(
         participant=name,
@@ -196,22 +207,6 @@ def _query_id(venue: str, raw: bytes) -> str:
     if venue == "polymarket":
         return "0x" + raw.hex()
     return raw.split(b"\0", 1)[0].decode(errors="replace")
-
-
-def _checksum(slot: Any) -> int:
-    """As ledger_slots.c makes it: what stays as long as the order."""
-    raw = bytes(ffi.buffer(ffi.addressof(slot)))
-    head = ffi.offsetof("struct ledger_slot", "client_order_id")
-    crc = lib.crc32c(raw[head:], ffi.offsetof("struct ledger_slot", "filled_e9") - head)
-    for name, size in (("delta_micros", 16), ("symbol", 32), ("query_id", 32)):
-        crc = lib.crc32c_extend(crc, raw[ffi.offsetof("struct ledger_slot", name) :], size)
-    return int(crc)
-
-
-def _sent_checksum(slot: Any) -> int:
-    sent = int(slot.sent_ns).to_bytes(8, "little", signed=True)
-    until = int(slot.lands_until_ns).to_bytes(8, "little", signed=True)
-    return int(lib.crc32c_extend(lib.crc32c(sent, 8), until, 8))
 
 
 def longest_s(flight: Flight, venue: str, seen_ns: int, known: Iterable[tuple[str, int]] = ()) -> float:

@@ -20,6 +20,7 @@ from bridge.messages import HaltReason, LedgerState, ParticipantRole
 from control import access, exposure, flight, processes, shared, sweep, venues, words
 from control import children as kids
 from control.children import Child
+from control.emptying import Emptied, empty_venue
 from control.endings import ending, is_defect, report_advice
 from control.errors import Exit
 from control.latch import is_latched
@@ -274,17 +275,9 @@ class Keeper:
             seconds=round(time.monotonic() - died, 2),
         )
 
-    async def empty_venue(self, name: str, deadline: float) -> str:
+    async def empty_venue(self, name: str, deadline: float) -> Emptied:
         """Cancel and list until nothing is open; what is on its way is not waited for."""
-        place = await asyncio.to_thread(access.at, self._supervisor.paths, name)
-        if place.ready is None:
-            return "unreachable: " + (place.problem or "its address is not known")
-        try:
-            async with venues.open_venue(name, place.ready, timeout_s=1.0) as venue:
-                count, left = await sweep.cancel_until_none(venue, self._known_symbols(name), deadline)
-        except (venues.VenueError, TimeoutError) as error:
-            return f"unreachable: {error}"
-        return f"{count} cancelled, {len(left)} open"
+        return await empty_venue(self._supervisor.paths, name, self._known_symbols(name), deadline)
 
     async def _settle_venue(self, name: str, quiet_ns: int, longest_s: float) -> str:
         """The same, and then until no order of the dead can land any more; the longest of what its slots
@@ -293,7 +286,7 @@ class Keeper:
         place = await asyncio.to_thread(access.at, paths, name)
         seen = await asyncio.to_thread(flight.read, paths)
         if exposure.nothing_there(paths, name, place) is not None:
-            seen = flight.Flight()  # a kill has found out about each order of that run
+            seen = seen.without_doubt()  # a kill has found out about what could not be read
         if place.ready is None:
             await asyncio.sleep(min(flight.longest_s(seen, name, quiet_ns), longest_s))
             return "unreachable: " + (place.problem or "its address is not known")

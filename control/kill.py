@@ -18,8 +18,8 @@ At each place, all places side by side, so that the slowest one's time counts an
     SETTLE ──each was found, or the last deadline has passed────────────┤
       │  ▲     (found: by its id, in a cancel's answer, by its owner)   │
       │  └─look again, paced                                            │
-      │                                             never found, and ───┴──────► unknown fate 6
-      └─ --no-wait: now ──────────────────────────► no window proves it
+      │                        never found, or a slot was not read, ────┴──────► unknown fate 6
+      └─ --no-wait: now ─────► and no window proves it
 
     no answer, an address or key that is not known, a record that is not the ledger's ► UNVERIFIED 7
 
@@ -104,7 +104,8 @@ class VenueResult:
             return ""
         if self.known_at:
             return f"{doubt}: known at {self.known_at}; run `control kill` then"
-        return f"{doubt}: never seen at the venue; look there before you resume"
+        seen = "never seen at the venue" if self.unknown else "what was never seen there may still come"
+        return f"{doubt}: {seen}; look there before you resume"
 
     @property
     def unverified(self) -> bool:
@@ -315,13 +316,20 @@ class Kill:
             result = VenueResult(place.venue, place.where)
             owners = [entry.process for entry in self._found if entry.name == place.participant]
             if place.earlier or not owners:
-                result.nothing = exposure.nothing_there(self._paths, place.venue, place) or ""
+                result.nothing = self._nothing(place)
             result.to_close = self._flatten and result.nothing != exposure.NEVER
             if result.nothing and not result.to_close and (place.ready is None or place.problem):
                 self._say(f"{place.venue}{place.where}: {result.nothing}", "good")
             else:
                 wanted.append((result, place))
         return wanted
+
+    def _nothing(self, place: Place) -> str:
+        """Why nothing of ours can be there; a file that says nonsense gives no reason not to ask."""
+        try:
+            return exposure.nothing_there(self._paths, place.venue, place) or ""
+        except Exception:  # whatever it is: this place is asked, and the others too
+            return ""
 
     async def _at_venues(self, asked: list[tuple[VenueResult, Place]]) -> list[VenueResult]:
         """All of them side by side, while the processes are ended, and with a word now and then."""
@@ -371,8 +379,10 @@ class Kill:
     async def _empty(
         self, venue: venues.Venue, place: Place, result: VenueResult, ended: asyncio.Task[None]
     ) -> None:
-        # An earlier run's account, or one that the owner has left in order: nothing can be on its way.
-        seen = flight.Flight() if place.earlier or result.nothing else self._seen
+        # To an earlier run's account nothing can be on its way; to one that was left in order what the
+        # ledger tells of, if it does: an owner that ended need not have waited for each answer.
+        seen = self._seen.without_doubt() if result.nothing else self._seen
+        seen = flight.Flight() if place.earlier else seen
         symbols = set(place.symbols) | self._symbols(venue.name)
         since_s = sweep.since_wall_s(seen, venue.name)
         found = exposure.found_before(self._paths)
@@ -384,7 +394,7 @@ class Kill:
         try:
             await self._settle(looking, result, seen)
         finally:  # what was found stays known, also when the last look fails
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(Exception):
                 exposure.note_found(self._paths, looking.found)
         if first_s + SECOND_LOOK_S > time.monotonic() - self._began:
             await asyncio.sleep(first_s + SECOND_LOOK_S - (time.monotonic() - self._began))
@@ -396,7 +406,7 @@ class Kill:
         async with self._left(ends_s):
             result.verified += await looking.empty(self._began + ends_s - 0.1)
         result.open_orders = len(looking.left)
-        self._note_unknown(looking, result, seen)
+        self._note_unknown(looking, result, seen, place)
         with contextlib.suppress(Exception):  # counts for the report, no more
             async with self._left(ends_s + 0.3):
                 result.cancelled, result.fills = await asyncio.gather(
@@ -424,10 +434,23 @@ class Kill:
             at = time.strftime("%H:%M:%S", time.gmtime(time.time() + seconds))
             result.known_at = f"{at} UTC, in {seconds:.0f} s"
 
-    def _note_unknown(self, looking: sweep.Sweep, result: VenueResult, seen: flight.Flight) -> None:
+    def _note_unknown(
+        self, looking: sweep.Sweep, result: VenueResult, seen: flight.Flight, place: Place
+    ) -> None:
         result.unknown = len(sweep.of_unknown_fate(looking, result.name, self._quiet_ns))
-        if seen.unreadable(result.name) and not self._wait:
-            result.unread = f"orders on their way cannot be counted ({seen.problem or 'damaged slots'})"
+        if not seen.unreadable(result.name):
+            return
+        if seen.problem == flight.NO_LEDGER and not self._ran(place):
+            return  # its ledger went with the last boot, and so did whoever could send
+        why = seen.problem or "damaged slots"
+        if not self._wait:
+            result.unread = f"orders on their way cannot be counted ({why})"
+        elif result.name in flight.WINDOWLESS:  # no time that was waited proves that there are none
+            result.unread = f"ORDERS ON THEIR WAY COULD NOT BE COUNTED ({why})"
+
+    def _ran(self, place: Place) -> bool:
+        alive = any(entry.name == place.participant for entry in self._found)
+        return alive or exposure.ran_since_boot(self._paths, place)
 
     def _close_positions(self, asked: list[tuple[VenueResult, Place]]) -> None:
         """Only now, with everybody dead who could trade against it; and never at a place that may be another
@@ -446,11 +469,11 @@ class Kill:
             fixed = place.simulator or place.fingerprint
             confirmed = result.verified and not (result.problem or result.left_over)
             if confirmed and fixed and place.participant not in self._report.alive:
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(Exception):  # the note is for the next kill, this one is done
                     exposure.note_empty(self._paths, place.venue, place)
 
     def _journal(self) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(Exception):  # what was done counts, and is still to be reported
             write_event(
                 self._paths.mode_home,
                 "control",

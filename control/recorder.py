@@ -103,14 +103,16 @@ class EventLog:
         self.failed: str | None = None
 
     def write(self, source: str, name: str, *, level: str = "info", **fields: Any) -> None:
-        """Append one event. A full disk must not stop the supervisor: the error is kept in `failed`
-        and shown by status."""
+        """Append one event. Neither a full disk nor what stands in the file may stop a supervisor or a
+        command: the error is kept in `failed` and shown by status."""
         record = {"wall_ns": time.time_ns(), "source": source, "level": level, "name": name, **fields}
         try:
             self._file.append(record)
             self.failed = None
         except OSError as error:
             self.failed = f"events cannot be written: {error.strerror}"
+        except (ValueError, TypeError, LookupError, RecursionError) as error:
+            self.failed = f"events cannot be written: {type(error).__name__}: {error}"
 
     def close(self) -> None:
         """Close the file."""

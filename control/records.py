@@ -203,18 +203,22 @@ def read_json(path: Path, shape: Shape = None) -> Record | None:
     """A JSON object from a file, or None when it is missing, not one, or not of the shape."""
     try:
         content = parsed_json(read_plain(path))
-    except OSError:
+    except (OSError, ValueError):  # a name that is none, as of one with a NUL in it, is that of no file
         return None
     if not isinstance(content, dict) or (shape is not None and not has_shape(content, shape)):
         return None
     return content
 
 
-def read_plain(path: Path) -> bytes:
+def read_plain(path: Path, *, private: bool = False) -> bytes:
     """What a plain file holds, up to a bound. OSError when it is none: nothing here waits for a pipe, or
-    reads a device without end."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    reads a device without end. private: it must be ours, 0600, and no link, else PermissionError."""
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (os.O_NOFOLLOW if private else 0)
+    descriptor = os.open(path, flags)
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        info = os.fstat(descriptor)
+        if not stat.S_ISREG(info.st_mode):
             raise OSError(errno.EINVAL, f"{path} is no plain file")
+        if private and (info.st_uid != os.geteuid() or info.st_mode & 0o077):
+            raise PermissionError(errno.EPERM, f"{path} is not ours alone")
         return file.read(READ_MAX)

@@ -59,7 +59,7 @@ async def _check_place(
         # A stopped simulator keeps its account on disk; the next start cancels what it finds there.
         return f"{name}: its simulator does not run; the next start empties it before it quotes"
     runs = any(entry.name == place.participant for entry in found)
-    # A kill that was confirmed has found out about each order; the ledger does not say so.
+    # A kill that was confirmed has found out about what could not be read; the ledger does not say so.
     settled = not runs and exposure.nothing_there(paths, place.venue, place) is not None
     if place.earlier and settled:
         return f"{name}: seen empty before"
@@ -67,7 +67,8 @@ async def _check_place(
         raise ControlError(f"{name}: {place.problem}, so the halt stays. Look at the venue itself.")
     if place.ready is None:
         raise ControlError(f"{name} runs but its address is lost; `control stop`, then `control resume`.")
-    orders = flight.Flight() if place.earlier or settled else seen
+    orders = seen.without_doubt() if settled else seen
+    orders = flight.Flight() if place.earlier else orders
     try:
         async with venues.open_venue(place.venue, place.ready, timeout_s=1.0) as venue:
             left = await venue.open_orders()

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bridge.messages import LedgerState
 from control import children, processes, shared
 from control.budget import effective_budget
 from control.config import ROOT, Paper, load, signed_usd, usd
@@ -22,7 +23,6 @@ from control.errors import ControlError, Exit
 from control.latch import describe, is_latched
 from control.printable import printable_text
 from control.recorder import recorded_events
-from control.resume import is_halted
 from control.settings_check import check_start
 from control.status import snapshot, supervisor_process, why_halted
 from control.words import PARTICIPANTS
@@ -37,7 +37,7 @@ LOOK_S = 0.2  # how often a start looks whether something halted
 
 def check_startable(paths: Paths, options: dict[str, Any]) -> dict[str, Any]:
     """Refuse early, with a clear sentence, whatever would fail later. Returns the full options."""
-    if is_halted(paths):
+    if _is_halted(paths):
         why = why_halted(paths, shared.ledger_view(paths))
         raise ControlError(
             f"Refused: trading is {why}.\nWhen the cause is understood, lift it with "
@@ -71,6 +71,21 @@ def check_startable(paths: Paths, options: dict[str, Any]) -> dict[str, Any]:
             raise ControlError(f"The feed {feed} is not a file; name a recorded capture.", Exit.CONFIGURATION)
         full["feed"] = str(Path(feed).resolve())
     return full
+
+
+def _is_halted(paths: Paths) -> bool:
+    """Latched, or HALTED in a ledger that this start would take over. One that cannot be used is replaced by
+    one that is HALTED and says why; refusing it here would refuse it for ever, because no `control resume`
+    can change what is damaged."""
+    if is_latched(paths.latch):
+        return True
+    try:
+        ledger = shared.open_ledger(paths)
+    except OSError:
+        return False
+    state = ledger.state
+    ledger.close()
+    return bool(state == LedgerState.HALTED)
 
 
 def refuse_full_disk(paths: Paths) -> None:

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from control import access, processes, shared, venues
+from control import processes, shared, venues
+from control.emptying import empty_venue
 from control.errors import ControlError, Exit
 from control.latch import actor, is_latched
 from control.recorder import FillRecorder, write_event
 from control.status import supervisor_process
-from control.sweep import cancel_until_none
 from control.words import PARTICIPANTS
 
 if TYPE_CHECKING:
@@ -100,21 +100,13 @@ def _end_leftovers(
 
 
 async def _empty_venues(paths: Paths) -> list[str]:
+    """What could not be seen to be empty; a venue of which nothing is known was not used."""
     problems = []
     for name in venues.VENUES:
-        place = access.at(paths, name)
-        if place.ready is None:
-            continue
-        if place.problem:
-            problems.append(f"{name}: {place.problem}")
-        try:
-            async with venues.open_venue(name, place.ready, timeout_s=1.0) as venue:
-                symbols = shared.known_symbols(paths, None, name)
-                _, left = await cancel_until_none(venue, symbols, time.monotonic() + 2.0)
-            if left:
-                problems.append(f"{name}: {len(left)} orders are still open")
-        except (venues.VenueError, TimeoutError) as error:
-            problems.append(f"{name}: {error or 'no answer in time'}")
+        symbols = shared.known_symbols(paths, None, name)
+        seen = await empty_venue(paths, name, symbols, time.monotonic() + 2.0)
+        if seen.known and not seen.confirmed:
+            problems.append(f"{name}: {seen.line()}")
     return problems
 
 

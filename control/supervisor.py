@@ -30,11 +30,12 @@ from bridge.messages import PROTOCOL_PARTICIPANTS, HaltReason, LedgerState, Part
 from bridge.paths import Paths
 from bridge.wall_clock import ClockError, follow_test_clock
 from control import children as kids
-from control import exposure, processes, shared, venues, words
+from control import exposure, flight, processes, shared, venues, words
 from control.bus import BusReader, CommandServer
 from control.children import Child
 from control.config import Budget, Paper, load, micros, usd
 from control.day import DayKeeper
+from control.emptying import Emptied
 from control.errors import ControlError, Exit
 from control.guard import Guard
 from control.instance import know_instance
@@ -80,7 +81,7 @@ class Supervisor:
         self._lost_told: set[str] = set()
         self._unverified: list[str] = []  # venues where a stop did not see that nothing is open
         self.earlier = shared.about_supervisor(paths)
-        self._sweeps: set[asyncio.Task[str]] = set()
+        self._sweeps: set[asyncio.Task[Emptied]] = set()
         self._me = ProcessId(os.getpid(), processes.start_time_of(os.getpid()) or 0)
 
     # ---- life ------------------------------------------------------------------------------
@@ -369,9 +370,9 @@ class Supervisor:
                 *(self._keeper.empty_venue(n, time.monotonic() + 2.0) for n in venues.VENUES)
             )
             said = dict(zip(venues.VENUES, swept, strict=True))
-            self.events.write("supervisor", "venues_swept", **said)
-            self._unverified = [f"{n}: {word}" for n, word in said.items() if not word.endswith(", 0 open")]
-            self._note_empty({name for name, word in said.items() if word.endswith(", 0 open")})
+            self.events.write("supervisor", "venues_swept", **{n: seen.line() for n, seen in said.items()})
+            self._unverified = [f"{n}: {seen.line()}" for n, seen in said.items() if not seen.confirmed]
+            self._note_empty({name for name, seen in said.items() if seen.confirmed})
         self.write_snapshot()
         if self.stop_simulators and not self.keep_venues:
             await self._stop_simulators()
@@ -379,10 +380,13 @@ class Supervisor:
 
     def _note_empty(self, seen_empty: set[str]) -> None:
         """For a later kill, when nothing runs that could be asked. Only of a participant that ended by
-        itself: it has waited for the answer to each of its orders."""
+        itself, and when the ledger says that each of its orders has its answer: at its end it waits for
+        answers only so long."""
+        seen = flight.read(self.paths)
         for child in self.children:
             ended = child.handle.poll() if child.handle is not None else None
-            if not child.simulator and child.venue in seen_empty and ended == 0:
+            in_order = ended == 0 and not seen.may_land(child.venue)
+            if not child.simulator and child.venue in seen_empty and in_order:
                 with contextlib.suppress(OSError):
                     exposure.note_empty(self.paths, child.venue)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Container, Iterable
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,7 @@ class Sweep:
         self._since_s = since_s
         self._canceled: set[str] = set()  # by our cancels, as the venue told
         self._seen: dict[str, OpenOrder] = {}
+        self._times = Counter[tuple[str, int]]()  # how often each was asked for
         self._asked: set[asyncio.Task[Cancelled]] = set()
         self.patience_s = PATIENCE_S
         self.left: list[OpenOrder] = []
@@ -160,8 +162,10 @@ class Sweep:
 
     async def ask(self) -> None:
         """Ask for each missing order by its id."""
-        wanted = self.missing[:FATES_AT_ONCE]
+        # Those that were asked for least often: the venue may know only of the last of them.
+        wanted = sorted(self.missing, key=lambda order: self._times[order.key])[:FATES_AT_ONCE]
         if wanted:
+            self._times.update(order.key for order in wanted)
             self._venue.pace.spend(len(wanted) * self._venue.fate_weight)
             async with asyncio.timeout(2 * self.patience_s):
                 fates = await self._venue.fates(wanted, self._since_s)
@@ -185,7 +189,10 @@ class Sweep:
         asked = {order.query_id: order for order in self._ours.values() if order.query_id}
         for order in self._seen.values():
             asked.setdefault(order.client_order_id, _of(self._venue.name, order))
-        fates = await self._venue.fates(list(asked.values())[:FATES_AT_ONCE], self._since_s)
+        try:
+            fates = await self._venue.fates(list(asked.values())[:FATES_AT_ONCE], self._since_s)
+        except Throttled:  # that it is empty counts, and was seen
+            return 0
         return sum(fate in CANCELED for fate in fates.values())
 
 

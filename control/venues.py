@@ -157,7 +157,7 @@ class _Http:
             raise VenueError(f"no answer: {reason}") from None
         try:
             content = answer.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             content = None
         if answer.status_code in (418, 429):
             pause_s = _pause_s(answer.headers.get("retry-after"), content)
@@ -231,18 +231,27 @@ class BinanceVenue:
         ]
 
     async def fates(self, orders: Sequence[Order], since_s: float) -> dict[Order, str]:
-        """What the venue says of each order that it knows by our id: NEW, FILLED, CANCELED …"""
-        answers = await asyncio.gather(*(self._fate(order) for order in orders), return_exceptions=True)
-        return {
-            order: fate for order, fate in zip(orders, answers, strict=True) if isinstance(fate, str) and fate
-        }
+        """What the venue says of each order that it knows by our id: NEW, FILLED, CANCELED … Throttled when
+        it wants no questions now: those that were not asked yet are not asked."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                asked = {order: group.create_task(self._fate(order)) for order in orders}
+        except ExceptionGroup as refused:
+            raise refused.exceptions[0] from None
+        return {order: task.result() for order, task in asked.items() if task.result()}
 
     async def _fate(self, order: Order) -> str:
+        """ "" when nothing is known of it: the venue does not know it, or did not say."""
         if not order.query_id:
             return ""
         parameters = {"symbol": order.symbol, "origClientOrderId": order.query_id}
-        answer = await self._signed("GET", "/fapi/v1/order", parameters)
-        return str(answer["status"])
+        try:
+            answer = await self._signed("GET", "/fapi/v1/order", parameters)
+            return str(answer["status"])
+        except Throttled:
+            raise
+        except (VenueError, TimeoutError, LookupError, TypeError, ValueError):
+            return ""
 
     def pass_weight(self, symbols: int, everywhere: bool) -> float:
         """What one cancel-all in so many symbols costs, with the lists before and after it."""

@@ -34,7 +34,7 @@ HALT_TEXTS = {
     "restarts": "a process died too often",
     "cash": "the cash at a venue differs from our books and nothing explains it",
     "foreign": "another Purser trades on the same account",
-    "ledger": "the limit in shared memory is not the one that was chosen",
+    "ledger": "the ledger in shared memory is damaged, or its limit is not the one that was chosen",
     "clock": "the wall clock jumped and was not confirmed",
     "journal": "a day that traded has no journal, or its chain is broken",
 }

@@ -33,8 +33,8 @@ from polymarket_bot.execution.budget import LedgerBudget
 from polymarket_bot.execution.dry_run import DryRunBudget, DryRunExchange
 from polymarket_bot.execution.engine import EngineSettings, ExecutionEngine
 from polymarket_bot.execution.history import DayHistory
-from polymarket_bot.execution.reconcile import UNKNOWN_WINDOW_NS
 from polymarket_bot.execution.settlement import Settlement, day_of
+from polymarket_bot.execution.unseen import UNKNOWN_WINDOW_NS
 from polymarket_bot.ipc.integration import Integration
 from polymarket_bot.market_list import MarketList
 from polymarket_bot.model import Intent, Market, Price, Side, Size
@@ -400,8 +400,8 @@ class App:
 
     async def _adopt_unclear(self) -> set[str]:
         """Orders whose bytes the last process may have let go of just before it ended."""
+        adopted = self._engine.reconciler.adopt_unseen()
         wall = self._clock.wall_ns()
-        adopted: set[str] = set()
         since = wall - UNKNOWN_WINDOW_NS - SEND_SLACK_NS
         for order_id, created, row in await self._database.load_unclear_orders(since):
             market = self._engine.account.known.get(row["condition_id"])

@@ -21,7 +21,7 @@ from typing import Protocol
 
 import structlog
 
-from bridge.messages import CashKind, HaltReason
+from bridge.messages import CashKind, HaltReason, LedgerState
 from polymarket_bot.api.activity import Movement
 from polymarket_bot.api.decimals import format_scaled
 from polymarket_bot.errors import BotError, VenueError
@@ -94,13 +94,13 @@ class CashWatch:
         self._since_s = 0  # from where the activity is ours to read: the first day's begin
         self._read_s = 0  # up to where it was read
         self._baseline_s = 0  # what happened before is part of the baseline
-        self._halted_micros: int | None = None  # for which the last run was halted
+        self._halted_micros: int | None = None  # for which trading was halted, by this run or the last
         self._strikes = self._first_ns = 0  # looks in a row with a difference, and when the first was
         self._conclusive = False  # the last look could compare
         self._compared_ns = clock.now_ns()
         self.wanted = asyncio.Event()
         self.doubt = ""  # why only reducing orders are placed, for people
-        self.wallet_micros = self.books_micros = self.read_ns = 0
+        self.wallet_micros = self.books_micros = self.read_ns = self._trade_cash_read = 0
 
     # --- life ---
 
@@ -249,6 +249,15 @@ class CashWatch:
 
     def _show(self, wallet: int, books: int) -> None:
         self.wallet_micros, self.books_micros, self.read_ns = wallet, books, self._clock.now_ns()
+        self._trade_cash_read = self._settlement.trade_cash_micros
+
+    def shown(self) -> tuple[int, int]:
+        """Wallet and books for people: the books as they are now, so that they are right when this process
+        dies before its next reading, and the wallet as it was read, with the trades since."""
+        if self._book.baseline_micros is None or not self.read_ns:
+            return 0, 0
+        trades = self._settlement.trade_cash_micros
+        return self.wallet_micros + trades - self._trade_cash_read, self._book.expected_micros(trades)
 
     async def _judge(self) -> None:
         """A fill between the reading of trades and of the wallet makes a difference that is gone at the next
@@ -289,10 +298,14 @@ class CashWatch:
 
     async def _differs(self, difference: int) -> None:
         self._compared_ns, self._conclusive = self._clock.now_ns(), True
+        if self._budget.state() is LedgerState.HALTED:
+            return  # a person has it before them; what they let pass is what was found at the halt
         if difference == self._halted_micros:
             self._accept(difference)
             return
-        self._forget_halt()
+        if self._halted_micros is not None:
+            self._forget_halt()
+            self._strikes = 0  # another one than the person has seen
         now = self._clock.now_ns()
         if self._strikes and now - self._first_ns < self._every_s * SECOND_NS * 9 // 10:
             return  # a look out of turn: the activity has not had its minute yet
@@ -305,6 +318,7 @@ class CashWatch:
             text = f"{amount} {missing} in the wallet, and neither a fill nor the activity explains it"
             self._report.event(2, "cash_differs", f"{text}: only orders that reduce, until the next look")
             return
+        self._halted_micros = difference
         self._store.note(HALTED, difference)
         with contextlib.suppress(BotError, TimeoutError):
             await self._store.flush()

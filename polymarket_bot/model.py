@@ -63,6 +63,21 @@ class OrderState(IntEnum):
         return self in (OrderState.FILLED, OrderState.CANCELED, OrderState.REJECTED, OrderState.EXPIRED)
 
 
+@dataclass(frozen=True, slots=True)
+class UnseenOrder:
+    """What the ledger tells of an order whose fate is not known. Side as the enum's number."""
+
+    client_order_id: int
+    order_id: str  # the hash by which the venue knows it
+    symbol: str
+    side: int
+    price: int
+    size: int
+    strategy: int
+    sent_ns: int
+    charged_micros: tuple[int, int]
+
+
 class FillStatus(Enum):
     """A fill is booked when MATCHED, final when CONFIRMED, and taken back once when FAILED."""
 

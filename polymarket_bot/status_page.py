@@ -78,7 +78,7 @@ class StatusPage:
             },
         )
         self._database.note_day(
-            self._settlement.day, realized, unrealized, fees_e8, self._settlement.fills_today(), now
+            self._settlement.day, realized, unrealized, fees_e8, self._settlement.fills_today(), cash, now
         )
         if now - self._risk_state_ns >= RISK_STATE_EVERY_NS and isinstance(self._budget, LedgerBudget):
             self._risk_state_ns = now
@@ -122,6 +122,7 @@ class StatusPage:
         lost = max(0, self._market.connections - 1)
         if user is not None:
             lost += max(0, user.connections - 1)
+        wallet, expected = self._cash.shown()
         return PageVenue(
             venue=VenueId.POLYMARKET,
             state=state,
@@ -134,8 +135,8 @@ class StatusPage:
             disconnects=lost,
             clock_offset_ns=self._market.clock_offset_ns,
             text=text[:63],
-            wallet_e8=self._cash.wallet_micros * 100,
-            books_e8=self._cash.books_micros * 100,
+            wallet_e8=wallet * 100,
+            books_e8=expected * 100,
             wallet_ns=self._cash.read_ns,
         )
 

@@ -1,8 +1,9 @@
 """The account's activity as the Data API tells it, reduced to what moved money without a trade of ours.
 
 The venue writes amounts without a sign and lets the type tell the direction (docs.polymarket.com, "List
-account activity"). A row has no id: it is known by its type, its transaction and its market, and where one
-transaction holds several of those, by its place among them.
+account activity"). A row has no id: it is known by its type, its transaction, its market and its
+amount, and only rows that are equal in all of them are numbered. So its name does not depend on what else
+an answer holds, and a sibling that the feed shows a read later renames nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from polymarket_bot.model import ONE
 
 AMOUNT_MAX = Decimal(10) ** 12
 OUTWARD = frozenset({"WITHDRAWAL", "SPLIT"})
-KEY_TEXT_MAX = 80
+KEY_TEXT_MAX = 70  # a hash has 66; the whole key fits its column
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ def read_movements(items: Iterable[Any]) -> list[Movement]:
     """Rows of the client, oldest first, without the trades, which are read from the order book. Raises
     VenueError when one cannot be understood: what is not read would be missing from the books."""
     found = [movement for item in items if (movement := _read(item)) is not None]
-    found.sort(key=lambda movement: (movement.wall_ns, movement.key, movement.amount_micros))
+    found.sort(key=lambda movement: (movement.wall_ns, movement.key))
     seen: Counter[str] = Counter()
     numbered = []
     for movement in found:
@@ -75,7 +76,23 @@ def _read(item: Any) -> Movement | None:
     condition = _text(getattr(item, "condition_id", None) or raw.get("condition_id", "") or "")
     wall_ns = int(item.timestamp.timestamp()) * 1_000_000_000
     place = transaction or str(wall_ns)
-    return Movement(f"{kind[:20]}:{place}:{condition}", kind[:20], place, condition, amount, wall_ns)
+    key = f"{kind[:20]}:{place}:{condition}={amount}"
+    return Movement(key, kind[:20], f"{place}={amount}", condition, amount, wall_ns)
+
+
+def keys_of_rows(rows: Iterable[tuple[str, str, int]]) -> list[str]:
+    """The names of stored rows (key, type, amount) as they are given now. Older ones had no amount and were
+    numbered by their place in an answer."""
+    seen: Counter[str] = Counter()
+    keys = []
+    for key, kind, amount in rows:
+        if "=" in key or key.count(":") < 2 or not key.startswith(f"{kind}:"):
+            keys.append(key)
+            continue
+        base = f"{key.partition('#')[0]}={amount}"
+        seen[base] += 1
+        keys.append(base if seen[base] == 1 else f"{base}#{seen[base]}")
+    return keys
 
 
 def _amount(item: Any, raw: dict[str, Any]) -> object:

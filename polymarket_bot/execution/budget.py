@@ -21,7 +21,7 @@ from bridge.messages import (
 )
 from bridge.paths import Paths
 from bridge.wall_clock import WallWatch
-from polymarket_bot.model import Intent
+from polymarket_bot.model import Intent, UnseenOrder
 from polymarket_bot.risk.manager import Used
 
 E9 = 1_000
@@ -165,6 +165,23 @@ class LedgerBudget:
     def slot_ids(self) -> set[str]:
         """By the venue's name: every order of this venue that the ledger holds, of any process."""
         return {"0x" + raw.hex() for raw in self._ledger.query_ids(VenueId.POLYMARKET)}
+
+    def unseen(self) -> list[UnseenOrder]:
+        """Orders on our line that were sent, that no window ends, and of which the venue has never told."""
+        return [
+            UnseenOrder(
+                slot.order.client_order_id,
+                "0x" + slot.order.query_id.hex(),
+                slot.order.symbol,
+                int(slot.order.side),
+                slot.order.price_e9 // E9,
+                slot.order.quantity_e9 // E9,
+                int(slot.order.strategy),
+                slot.sent_ns or now_ns(),
+                slot.charged_micros,
+            )
+            for slot in self._ledger.unseen(ParticipantRole.BOT)
+        ]
 
     def leave(self) -> None:
         self._ledger.leave()

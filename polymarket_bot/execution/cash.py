@@ -19,10 +19,10 @@ What a row makes of the day's result:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bridge.messages import CashKind
-from polymarket_bot.api.activity import Movement
+from polymarket_bot.api.activity import Movement, keys_of_rows
 
 RESULTS = {
     "REWARD": CashKind.REWARD,
@@ -66,8 +66,10 @@ class CashBook:
 
     def load(self, rows: Iterable[CashRow], baseline_micros: int | None) -> None:
         """What storage remembers."""
-        for row in rows:
-            self._add(row)
+        stored = list(rows)
+        keys = keys_of_rows((row.key, row.type, row.amount_micros) for row in stored)
+        for row, key in zip(stored, keys, strict=True):
+            self._add(replace(row, key=key))
         self.baseline_micros = baseline_micros
 
     def known(self, key: str) -> bool:
@@ -126,10 +128,6 @@ class CashBook:
             beyond = dollars - resolved_micros.get(condition, 0)
             if beyond > 0 and condition in known and condition not in held:
                 self._beyond[day] = self._beyond.get(day, 0) + beyond
-
-    def redeemed_micros(self, condition_id: str) -> int:
-        """What the venue has paid for the tokens of a resolved market."""
-        return self._redeemed.get(condition_id, (0, 0))[0]
 
     def day_micros(self, day: int) -> int:
         """The day's result of all rows."""

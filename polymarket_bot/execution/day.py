@@ -77,7 +77,8 @@ class Day:
         settlement = account.settlement
         closed, result = settlement.day, account.day_micros()
         realized, unrealized, fees = account.day_account()
-        self._store.save_day(closed, realized, unrealized, fees, settlement.fills_today())
+        cash = account.day_cash()
+        self._store.save_day(closed, realized, unrealized, fees, settlement.fills_today(), cash)
         openings: dict[str, Any] = settlement.roll(roll.day, account.marks()) or {}
         settlement.closed_day, settlement.closed_micros = closed, result
         self._store.save_openings(roll.day, openings)

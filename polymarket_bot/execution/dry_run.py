@@ -17,7 +17,7 @@ from bridge.wall_clock import day_of, wall_ns
 from polymarket_bot.api.decimals import format_scaled
 from polymarket_bot.api.errors_table import SubmitResult, Verdict
 from polymarket_bot.api.polymarket import CancelResult, MarketChoice, Polymarket, Prepared, Snapshot
-from polymarket_bot.model import Intent, Market, OrderUpdate, Price, TradeUpdate
+from polymarket_bot.model import Intent, Market, OrderUpdate, Price, TradeUpdate, UnseenOrder
 from polymarket_bot.risk.manager import LOSS, NOTIONAL, Used
 
 log = structlog.get_logger("dry_run")
@@ -160,3 +160,6 @@ class DryRunBudget:
 
     def slot_ids(self) -> set[str]:
         return set()
+
+    def unseen(self) -> list[UnseenOrder]:
+        return []

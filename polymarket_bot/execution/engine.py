@@ -87,6 +87,7 @@ class ExecutionEngine:
         self.desk.retry(now)
         self.account.charge(now)
         self.day.follow(now)
+        self.reconciler.book_due()
         self._budget.beat(state is LedgerState.HALTED and not self.desk.sending, now)
 
     def _pull_all(self, now: int) -> None:

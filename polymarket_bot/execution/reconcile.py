@@ -17,6 +17,7 @@ from polymarket_bot.execution.foreign import ForeignOrders
 from polymarket_bot.execution.order_desk import FILL_GRACE_NS, OrderDesk
 from polymarket_bot.execution.ports import Budget, Clock, Reporter, Store
 from polymarket_bot.execution.settlement import HALF, Change, ChangeKind
+from polymarket_bot.execution.unseen import UNKNOWN_WINDOW_NS, UnseenOrders
 from polymarket_bot.model import (
     DUST,
     ONE,
@@ -32,7 +33,6 @@ from polymarket_bot.model import (
     TradeUpdate,
 )
 
-UNKNOWN_WINDOW_NS = 60_000_000_000  # Polymarket orders carry no validity: look for this long
 RECONCILE_EVERY_NS = 15_000_000_000
 TRADE_OVERLAP_S = 30
 
@@ -58,6 +58,7 @@ class Reconciler:
         self._report = reporter
         self._clock = clock
         self.foreign = ForeignOrders(budget, store, reporter, clock)
+        self._unseen = UnseenOrders(account, budget)
         self.reconciled_ns = 0
         self.stale = False  # the process stood still: the ledger is rebuilt after the next comparison
         self.trades_read_s = 0  # wall second up to which all trades of the account were read
@@ -76,6 +77,11 @@ class Reconciler:
         """Book, make final, or take back."""
         for change in self._account.settlement.apply(update):
             self._on_change(change)
+
+    def book_due(self) -> None:
+        """Fills that were learnt before their day had begun."""
+        for update in self._account.settlement.due():
+            self._apply(update)
 
     def _on_change(self, change: Change) -> None:
         fill = change.fill
@@ -142,6 +148,7 @@ class Reconciler:
         except BotError as error:
             self._report.event(1, "reconcile_failed", str(error))
             return False
+        self._unseen.expire(started, self._clock.now_ns())
         if orphans:
             self._report.event(1, "orphans_found", f"{len(orphans)} open orders of an earlier process")
             await self._desk.cancel_ids(orphans)
@@ -282,10 +289,26 @@ class Reconciler:
         self._desk.by_client[intent.client_order_id] = order
         self._account.risk.add_order(intent)
 
+    def adopt_unseen(self) -> set[str]:
+        """The same for each that the ledger still charges, whatever the database says; their hashes."""
+        now = self._clock.now_ns()
+        adopted = self._unseen.intents(now)
+        for intent, order in adopted:
+            self.adopt_unclear(intent, order.order_id, max(0, now - order.sent_ns))
+        if number := len(list(self._unseen.kept)):
+            self._report.event(
+                1,
+                "orders_unplaced",
+                f"{number} orders of an earlier process, sent in markets that nobody names: charged until "
+                "they have been looked for over 60 s",
+            )
+        return {order.order_id for _, order in adopted}
+
     def rebuild(self) -> None:
         """Tell the ledger the truth after reconcile."""
         self._account.refresh_day()
         keep = [order.intent.client_order_id for order in self._desk.orders.values()]
+        keep += self._unseen.kept
         now = self._clock.now_ns()
         if not self._budget.rebuild(self._account.risk.used(), self._account.risk.positions(), keep, now):
             self._report.event(1, "budget_short", "positions need more than can be drawn: reducing only")

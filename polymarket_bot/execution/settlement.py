@@ -2,8 +2,10 @@
 
 A fill is booked when the venue says MATCHED, is final when CONFIRMED, and is taken back exactly once when
 FAILED. Its key is (trade id, our order id); a key that was taken back stays taken back, whatever is
-replayed later. A fill of a day that is closed counts in the new day as if it were made at the mark of the
-day's end; what it came to until then is the closed day's. Positions follow the rule that all of Purser
+replayed later. A fill of a day that has not begun waits for its day: it is no result of the closing one,
+and its order stays charged. A fill of a day that is closed counts in the new day as if it were made at the
+mark of the day's end; what it came to until then is the closed day's. Positions follow the rule that all
+of Purser
 shares: a fill that grows the quantity adds price * size to the cost; one that shrinks it releases
 cost * closed / quantity, truncated toward zero, and realizes the difference. Taking a fill back computes
 the day again without it.
@@ -131,6 +133,7 @@ class Settlement:
         self.trade_cash_micros = 0  # of every trade in the books, of any day
         self.changes = 0  # grows with each: whether two readings have the same books behind them
         self._fills: dict[tuple[str, str], Booked] = {}
+        self._waiting: dict[tuple[str, str], tuple[Fill, str]] = {}  # of a day that has not begun
 
     # --- start ---
 
@@ -158,7 +161,7 @@ class Settlement:
 
     def has_order(self, order_id: str) -> bool:
         """Whether any fill of this order is known."""
-        return any(known == order_id for _, known in self._fills)
+        return any(known == order_id for _, known in (*self._fills, *self._waiting))
 
     def fills_today(self) -> int:
         return sum(len(token.today) for token in self.tokens.values())
@@ -171,12 +174,18 @@ class Settlement:
         return min(waiting, default=max(times, default=0)) // 1_000_000_000
 
     def provisional(self) -> list[Fill]:
+        """Whose tokens and dollars may or may not be there: not final yet, or waiting for its day."""
+        return self._unfinished() + [fill for fill, _ in self._waiting.values()]
+
+    def _unfinished(self) -> list[Fill]:
         return [b.fill for b in self._fills.values() if b.status is FillStatus.PROVISIONAL]
 
     def pending_cash(self) -> tuple[int, int]:
         """How far the wallet may lie below and above what the books say while trades are not final: it may
-        not have received yet what a sale brings, nor paid what a purchase costs."""
-        flows = [trade_cash(fill) for fill in self.provisional()]
+        not have received yet what a sale brings, nor paid what a purchase costs. What waits for its day is
+        not in the books, and the wallet may have moved with it."""
+        flows = [trade_cash(fill) for fill in self._unfinished()]
+        flows += [-trade_cash(fill) for fill, _ in self._waiting.values()]
         return sum(flow for flow in flows if flow > 0), -sum(flow for flow in flows if flow < 0)
 
     def resolved_micros(self) -> dict[str, int]:
@@ -205,9 +214,16 @@ class Settlement:
     def _apply_one(self, fill: Fill, status: str) -> Change | None:
         booked = self._fills.get(fill.key)
         if booked is None:
+            before = self._waiting.pop(fill.key, None)
             if status == "FAILED":
+                self.changes += before is not None
                 self._fills[fill.key] = Booked(fill, FillStatus.REVERSED, 0, self.day)
                 return Change(ChangeKind.IGNORED, fill, 0, self.day)
+            if is_trade(fill) and day_of(fill.matched_wall_ns) > self.day:
+                known = before is not None and before[1] == "CONFIRMED"
+                self._waiting[fill.key] = fill, "CONFIRMED" if known else status
+                self.changes += before is None
+                return None
             final = FillStatus.FINAL if status == "CONFIRMED" else FillStatus.PROVISIONAL
             return self._book(fill, final)
         if booked.status is not FillStatus.PROVISIONAL:
@@ -219,12 +235,23 @@ class Settlement:
             return self._reverse(booked)
         return None
 
+    def due(self) -> list[TradeUpdate]:
+        """What waited for the day that has begun, in the order in which it came: to be applied now."""
+        if not self._waiting:
+            return []
+        return [
+            TradeUpdate(word, (fill,))
+            for fill, word in self._waiting.values()
+            if day_of(fill.matched_wall_ns) <= self.day
+        ]
+
     def _book(self, fill: Fill, status: FillStatus) -> Change:
         self.sequence += 1
         matched = day_of(fill.matched_wall_ns)
         # What is booked here (a resolution, a balance) has our own stamp, which a wall set back makes old.
         if is_trade(fill) and self._first_day <= matched < self.day:
             self._fills[fill.key] = Booked(fill, status, self.sequence, matched)
+            self._count_cash(fill, 1)
             self._book_late(fill)
             return Change(ChangeKind.BOOKED, fill, self.sequence, matched)
         booked = Booked(fill, status, self.sequence, self.day)

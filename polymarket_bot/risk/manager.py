@@ -193,6 +193,7 @@ class RiskManager:
         self.markets: dict[str, MarketRisk] = {}
         self.day_micros = 0  # realized + unrealized - fees of the UTC day
         self.runaway = False
+        self.unplaced: Used = (0, 0)  # orders of an earlier process in markets that we do not know
         self.cash_differs = False  # from the books, unexplained: only orders that add no risk
         self._sent: deque[int] = deque()
         self._rejected: deque[int] = deque()
@@ -213,7 +214,8 @@ class RiskManager:
 
     def used(self) -> Used:
         worst = sum(market.worst_micros() for market in self.markets.values())
-        return self.loss_micros() + worst, sum(m.notional_micros() for m in self.markets.values())
+        notional = sum(market.notional_micros() for market in self.markets.values())
+        return self.loss_micros() + worst + self.unplaced[LOSS], notional + self.unplaced[NOTIONAL]
 
     def positions(self) -> Used:
         """The part of `used` that is loss so far and positions."""

@@ -285,7 +285,10 @@ class Database:
             self._put(self._upsert(schema.openings, values, ("quantity", "cost_micros")))
         self._put(self._upsert(schema.meta, {"name": "day", "value": str(day)}, ("value",)))
 
-    def save_day(self, day: int, realized: int, unrealized: int, fees_e8: int, fills: int) -> None:
+    def save_day(
+        self, day: int, realized: int, unrealized: int, fees_e8: int, fills: int, cash_micros: int
+    ) -> None:
+        """The parts of the day's result: realized and unrealized less fees (rounded up), and cash."""
         values = {
             "day": day,
             "realized_micros": realized,
@@ -296,14 +299,23 @@ class Database:
         self._put(
             self._upsert(schema.days, values, ("realized_micros", "unrealized_micros", "fees_e8", "fills"))
         )
+        cash = {"day": day, "cash_micros": cash_micros}
+        self._put(self._upsert(schema.days_cash, cash, ("cash_micros",)))
 
     def note_day(
-        self, day: int, realized: int, unrealized: int, fees_e8: int, fills: int, now_ns: int
+        self,
+        day: int,
+        realized: int,
+        unrealized: int,
+        fees_e8: int,
+        fills: int,
+        cash_micros: int,
+        now_ns: int,
     ) -> None:
         """The day's result once every ten seconds."""
         if now_ns - self._day_ns >= 10_000_000_000:
             self._day_ns = now_ns
-            self.save_day(day, realized, unrealized, fees_e8, fills)
+            self.save_day(day, realized, unrealized, fees_e8, fills, cash_micros)
 
     # --- reading, at start ---
 

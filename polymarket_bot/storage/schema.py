@@ -83,6 +83,15 @@ days = sa.Table(
     sa.Column("fills", sa.BigInteger, nullable=False),
 )
 
+# What belongs to the day's result without a fill. Added to version 1, so it is a table of its own: a database
+# without it gets it, and has no row for the days before.
+days_cash = sa.Table(
+    "days_cash",
+    metadata,
+    sa.Column("day", sa.Integer, primary_key=True),
+    sa.Column("cash_micros", sa.BigInteger, nullable=False),
+)
+
 # Each movement of money that no fill tells of, once. Added to version 1: a database without it gets it.
 cash = sa.Table(
     "cash",

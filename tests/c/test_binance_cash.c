@@ -46,6 +46,10 @@ static void reads_income(void)
     CHECK(strcmp(key, "FUNDING_FEE:9223372036854775808") == 0);
     CHECK(binance_wire_income_next(&list, &row) == 1 && row.kind == CASH_COMMISSION);
     CHECK(!row.of_fill && strcmp(row.asset, "BNB") == 0 && !binance_is_dollar(row.asset));
+    CHECK(binance_is_unpriced(row.asset, row.kind, row.amount_e8));
+    CHECK(!binance_is_unpriced("BNB", CASH_COMMISSION, 5));
+    CHECK(!binance_is_unpriced("BNB", CASH_TRANSFER, -5));
+    CHECK(!binance_is_unpriced("USDC", CASH_OTHER, -5));
     CHECK(binance_wire_income_next(&list, &row) == 1 && row.kind == CASH_OTHER);
     CHECK(row.amount_e8 == -100000001 && binance_is_dollar(row.asset));
     CHECK(binance_wire_income_next(&list, &row) == 0);
@@ -133,7 +137,7 @@ static void reads_account_updates(void)
                "\"1\",\"bc\":\"1e5x\"}],\"m\":\"DEPOSIT\"}}") == STATUS_PROTOCOL);
     CHECK(binance_cash_kind("WITHDRAW") == CASH_TRANSFER);
     CHECK(binance_cash_kind("ADJUSTMENT") == CASH_ADJUSTMENT);
-    CHECK(binance_cash_kind("AUTO_EXCHANGE") == CASH_OTHER);
+    CHECK(binance_cash_kind("AUTO_EXCHANGE") == CASH_TRANSFER);
     CHECK(binance_cash_kind("") == CASH_OTHER);
 }
 

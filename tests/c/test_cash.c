@@ -166,6 +166,55 @@ static void the_day_rolls(void)
     CHECK(cash_today_e8(&cash) == -6); /* its row is still to come */
 }
 
+/* What a closed day gained is no gain of today: told by a row after the roll, by an event that
+ * waits across it, or by both. What it lost is charged today as well. */
+static void a_closed_days_gain_pays_for_nothing(void)
+{
+    begin(0);
+    CHECK(tell(event(CASH_REWARD, 500, DAY - 5)) && cash_today_e8(&cash) == 500);
+    CHECK(tell(event(CASH_FUNDING, -40, DAY - 90)) && cash_today_e8(&cash) == 460);
+    CHECK(cash_roll(&cash, 101) && cash_today_e8(&cash) == -40);
+    CHECK(tell(row(CASH_REWARD, 500, DAY - 5)) && cash_today_e8(&cash) == -40);
+    CHECK(tell(row(CASH_FUNDING, -40, DAY - 90)) && cash_today_e8(&cash) == -40);
+    CHECK(tell(row(CASH_REWARD, 300, DAY - 1)) && cash_today_e8(&cash) == -40);
+    CHECK(tell(row(CASH_FUNDING, -7, DAY - 2)) && cash_today_e8(&cash) == -47);
+    CHECK(tell(row(CASH_REWARD, 20, DAY)) && cash_today_e8(&cash) == -27);
+    CHECK(cash_expected_e8(&cash) == 773); /* the wallet has all of it */
+}
+
+/* Money of an unknown kind is a loss of today when it left, and no result when it came. */
+static void an_unknown_gain_is_a_transfer(void)
+{
+    begin(0);
+    CHECK(tell(event(CASH_OTHER, 600, 10)));
+    CHECK(cash_today_e8(&cash) == 0 && cash_transfers_e8(&cash) == 600);
+    CHECK(tell(row(CASH_OTHER, 600, 10)));
+    CHECK(cash_today_e8(&cash) == 0 && cash_transfers_e8(&cash) == 600);
+    CHECK(tell(row(CASH_OTHER, -50, 20)) && cash_today_e8(&cash) == -50);
+    CHECK(cash_transfers_e8(&cash) == 600 && cash_expected_e8(&cash) == 550);
+}
+
+/* Sums beyond all reason stay at their bound, and it is said; nothing wraps around. */
+static void sums_have_a_bound(void)
+{
+    for (int sign = -1; sign <= 1; sign += 2) {
+        begin(0);
+        for (int n = 0; n < 40; n++) {
+            CHECK(tell(row(CASH_FUNDING, sign * CASH_MOST_E8, DAY + 100 * n)));
+            CHECK(tell(event(CASH_FUNDING, sign * CASH_MOST_E8, DAY + 10000 + 100 * n)));
+            CHECK(tell(row(CASH_TRANSFER, sign * CASH_MOST_E8, DAY + 30000 + 100 * n)));
+            cash_fill(&cash, sign * CASH_MOST_E8);
+        }
+        CHECK(cash.beyond);
+        CHECK(cash_today_e8(&cash) == sign * CASH_BOUND_E8);
+        CHECK(cash_transfers_e8(&cash) == sign * CASH_BOUND_E8);
+        CHECK(cash_expected_e8(&cash) == sign * CASH_BOUND_E8);
+        CHECK(cash.next_today_e8 == sign * CASH_BOUND_E8);
+        CHECK(CASH_BOUND_E8 <= INT64_MAX / 10); /* the journal keeps ten times as much */
+        read_to(40000);
+    }
+}
+
 /* A fill that told no money is completed by its own rows alone. */
 static void a_fill_is_completed(void)
 {
@@ -209,6 +258,9 @@ int main(void)
     the_books_begin_with_a_wallet();
     another_coin_is_not_in_the_wallet();
     the_day_rolls();
+    a_closed_days_gain_pays_for_nothing();
+    an_unknown_gain_is_a_transfer();
+    sums_have_a_bound();
     a_fill_is_completed();
     lists_have_their_limit();
     rounding_is_never_in_our_favour();

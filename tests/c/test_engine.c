@@ -38,6 +38,7 @@ struct fake {
     enum answer answer;
     bool answer_cancels, answer_reconciles;
     bool may_renew;
+    bool unsent; /* the socket is full */
     /* told at the next reconcile */
     struct execution_report missed[8];
     int missed_count;
@@ -114,6 +115,12 @@ static int fake_submit(struct venue *venue, const struct order *order, int64_t n
     return STATUS_OK;
 }
 
+static bool fake_unsent(const struct venue *venue)
+{
+    (void)venue;
+    return fake.unsent;
+}
+
 static int fake_cancel(struct venue *venue, const struct order *order, int64_t now_ns)
 {
     (void)venue;
@@ -170,6 +177,7 @@ static void fake_init(void)
         .start = fake_start,
         .do_work = fake_do_work,
         .submit = fake_submit,
+        .unsent = fake_unsent,
         .cancel = fake_cancel,
         .cancel_all = fake_cancel_all,
         .query = fake_query,
@@ -589,6 +597,37 @@ static void obeys_a_halt(void)
     tick(BTC * 10);
     run(3);
     CHECK(open_of(STRATEGY_QUOTER, -1) == 2);
+    end();
+}
+
+static bool halt_is_acknowledged(int64_t epoch)
+{
+    struct ledger_view view;
+    ledger_snapshot(supervisor, &view, now);
+    return view.participants[ROLE_ENGINE].halt_ack == (uint32_t)epoch;
+}
+
+/* While bytes of orders wait for the socket neither a halt nor the day's end is acknowledged: they
+ * would leave afterwards, past no gate. */
+static void what_waits_for_the_socket_holds_acknowledgements_up(void)
+{
+    begin();
+    CHECK(ledger_first_day(supervisor, wall / (86400 * SECOND)) == 0);
+    fake.unsent = true;
+    CHECK(ledger_roll_pause(supervisor, now) == 1);
+    run(80);
+    CHECK(!ledger_roll_acked(supervisor, ROLE_ENGINE));
+    fake.unsent = false;
+    run(1);
+    CHECK(ledger_roll_acked(supervisor, ROLE_ENGINE));
+    ledger_roll_end(supervisor);
+    fake.unsent = true;
+    int64_t epoch = ledger_halt(supervisor, HALT_OPERATOR);
+    run(20);
+    CHECK(!halt_is_acknowledged(epoch));
+    fake.unsent = false;
+    run(1);
+    CHECK(halt_is_acknowledged(epoch));
     end();
 }
 
@@ -1134,6 +1173,66 @@ static void kill_and_restart(void)
     start_engine();
 }
 
+/* Like a SIGKILL: nothing is written at the end. What such an engine held stays where it was. */
+static void crash_and_restart(void)
+{
+    static struct engine *crashed[64];
+    static int count;
+    CHECK(count < 64 && crashed[count] == NULL);
+    crashed[count++] = engine;
+    ledger_close(ledger);
+    CHECK(ledger_reclaim(supervisor, ROLE_ENGINE) >= 0);
+    start_engine();
+}
+
+/* The venue denies the first order that was sent, often enough; does the engine believe it? */
+static bool denial_ends_the_order(void)
+{
+    struct execution_report missing = report_on(&fake.sent[0], EXEC_STATUS);
+    missing.not_found = 1;
+    for (int n = 0; n < OMS_NOT_FOUND_ANSWERS; n++)
+        tell(&missing);
+    return engine_order(engine, fake.sent[0].client_order_id)->state == ORDER_REJECTED;
+}
+
+/* An order of the last run is denied in vain until the deadline in its slot has passed, whatever
+ * the wall clock was set to and whatever window this run has. A slot that is gone says nothing:
+ * then the longest window counts, from the restart. */
+static void a_restart_keeps_the_deadline_of_an_order(bool slot_is_known)
+{
+    begin_with_limit(1000);
+    config.quoter.enabled = false;
+    begin_engine();
+    fake.answer = ANSWER_SILENCE;
+    fake.answer_reconciles = fake.answer_cancels = false;
+    uint64_t id;
+    CHECK(manual(SIDE_BUY, BTC * 10 - 10, 2, &id) == REJECT_NONE);
+    int64_t sent_ns = now + 700;
+    fake.open[0] = false;
+    if (!slot_is_known) {
+        ledger_close(supervisor);
+        CHECK(unlink(ledger_path) == 0);
+        int adopted;
+        const int64_t limit[2] = {1000 * USD, 20000 * USD};
+        const int64_t headroom[2] = {20 * USD, 400 * USD};
+        CHECK(ledger_create(&supervisor, &adopted, ledger_path, limit, headroom, now) == 0);
+        CHECK(ledger_set_state(supervisor, LEDGER_ACTIVE, HALT_NONE, 1) > 0);
+    }
+    wall += 3600 * SECOND;
+    fake.venue.validity_window_ns = 100 * MS;
+    kill_and_restart();
+    turn(1 * MS);
+    connect_venue();
+    CHECK(!denial_ends_the_order());
+    int64_t certain_ns = slot_is_known ? sent_ns + 3 * SECOND : sent_ns + 11 * SECOND;
+    while (now + 30 * MS < certain_ns)
+        run(1);
+    CHECK(!denial_ends_the_order());
+    run(5);
+    CHECK(denial_ends_the_order());
+    end();
+}
+
 static bool line_is_reconciled(void)
 {
     struct ledger_view view;
@@ -1371,6 +1470,60 @@ static void a_lost_day_is_made_of_the_venues_fills(void)
     run(20);
     CHECK(books()->realized_micros == before.realized_micros && books()->position_lots == 2);
     CHECK(counter(COUNTER_JOURNAL_MISSING) == 0);
+    end();
+}
+
+/* One sale at a loss, whose journal is then lost. */
+static void lose_a_day_with_a_loss(void)
+{
+    uint64_t id;
+    for (int n = 0; n < 2; n++) {
+        int64_t lots = n == 0 ? 9 : 4;
+        CHECK(manual(n == 0 ? SIDE_BUY : SIDE_SELL, BTC * 10 - n * 90, lots, &id) == REJECT_NONE);
+        struct execution_report report = fill(n, lots, true);
+        tell(&report);
+        keep_as_missed(&report);
+        run(1);
+    }
+    CHECK(books()->realized_micros < 0 && books()->fees_e8 > 0 && books()->position_lots == 5);
+}
+
+/* A ledger whose day is ahead of the venue's loses no fill of the day that the venue is in. */
+static void a_lost_day_begins_with_the_venues_if_that_is_earlier(void)
+{
+    begin_with_limit(1000);
+    config.quoter.enabled = false;
+    CHECK(ledger_first_day(supervisor, wall / (86400 * SECOND) + 1) == 0);
+    begin_engine();
+    lose_a_day_with_a_loss();
+    struct pnl before = *books();
+    restart_without_journal();
+    run(40);
+    CHECK(line_is_reconciled() && books()->day == before.day);
+    CHECK(books()->realized_micros == before.realized_micros);
+    CHECK(books()->fees_e8 == before.fees_e8);
+    end();
+}
+
+/* A day that ends while the lost one is being made leaves nothing of it in the new one. */
+static void a_lost_day_that_ends_meanwhile_is_not_mixed(void)
+{
+    begin_with_limit(1000);
+    config.quoter.enabled = false;
+    int64_t day = wall / (86400 * SECOND);
+    CHECK(ledger_first_day(supervisor, day) == 0);
+    begin_engine();
+    lose_a_day_with_a_loss();
+    restart_without_journal();
+    run(5);
+    CHECK(!line_is_reconciled());
+    wall += 86400 * SECOND;
+    CHECK(ledger_roll_pause(supervisor, now) > 0);
+    CHECK(ledger_roll_begin(supervisor, (day + 1) * 86400 * SECOND, now) == 0);
+    ledger_roll_end(supervisor);
+    run(60);
+    CHECK(line_is_reconciled() && books()->day == day + 1 && books()->position_lots == 5);
+    CHECK(books()->realized_micros == 0 && books()->fees_e8 == 0);
     end();
 }
 
@@ -1865,6 +2018,53 @@ static void who_comes_late_begins_the_ledgers_day(void)
     end();
 }
 
+/* A fill of the new day that arrives before the day begins is in the new day and not in the closed
+ * one, with and without a crash in between. */
+static void a_fill_ahead_of_the_roll_is_the_new_days(void)
+{
+    for (int crash = 0; crash < 2; crash++) {
+        begin_with_limit(1000);
+        config.quoter.enabled = false;
+        int64_t day = wall / DAY_NS;
+        CHECK(ledger_first_day(supervisor, day) == 0);
+        begin_engine();
+        fake.answer_cancels = false;
+        uint64_t id;
+        CHECK(manual(SIDE_BUY, BTC * 10, 10, &id) == REJECT_NONE);
+        tick(BTC * 10 - 3001);
+        CHECK(ledger_roll_pause(supervisor, now) > 0);
+        run(1);
+        wall += DAY_NS;
+        struct execution_report ahead = fill(0, 10, true);
+        ahead.wall_ns = wall;
+        tell(&ahead);
+        run(1);
+        engine_publish(engine, now);
+        int64_t loss = engine_page(engine)->day_micros;
+        CHECK(loss < -3 * USD && books()->fees_e8 == ahead.fee_e8);
+        if (crash) {
+            engine_free(engine);
+            ledger_close(ledger);
+            ledger_reclaim(supervisor, ROLE_ENGINE);
+        }
+        CHECK(ledger_roll_begin(supervisor, (day + 1) * DAY_NS, now) == 0);
+        if (crash) {
+            start_engine();
+            turn(1 * MS);
+            connect_venue();
+            tick(BTC * 10 - 3001);
+        }
+        run(2);
+        ledger_roll_end(supervisor);
+        run(2);
+        engine_publish(engine, now);
+        CHECK(books()->day == day + 1 && books()->position_lots == 10);
+        CHECK(engine_page(engine)->day_micros == loss && books()->fees_e8 == ahead.fee_e8);
+        CHECK(crash || engine_page(engine)->reserved1[PAGE_CLOSED_MICROS] == 0);
+        end();
+    }
+}
+
 /* A fill of yesterday that is learnt today belongs to yesterday; its loss is charged today as well,
  * also after a restart, and its gain is not. */
 static void a_late_fill_belongs_to_its_day(void)
@@ -1925,7 +2125,8 @@ static void a_doubted_clock_pulls_quotes(void)
     end();
 }
 
-/* After ten minutes of standing still the venue is asked for everything before any order leaves. */
+/* After ten minutes of standing still the venue is asked for everything before any order leaves;
+ * until it answers the marks go on being charged. */
 static void a_suspend_makes_everything_stale(void)
 {
     begin_with_a_day();
@@ -1942,6 +2143,12 @@ static void a_suspend_makes_everything_stale(void)
     run(20);
     CHECK(fake.reconciles > asked && fake.sent_count == sent);
     CHECK(open_of(STRATEGY_QUOTER, -1) == 0);
+    ledger_snapshot(supervisor, &view, now);
+    int64_t charged = view.participants[ROLE_ENGINE].positions_micros[BUDGET_LOSS];
+    tick(BTC * 10 - 3000); /* 0.002 BTC lose 0.7 USD, of which a smaller shock gives 0.07 back */
+    run(20);
+    ledger_snapshot(supervisor, &view, now);
+    CHECK(view.participants[ROLE_ENGINE].positions_micros[BUDGET_LOSS] > charged + USD / 2);
     fake.answer_reconciles = true;
     tick(BTC * 10 + 510);
     run(30);
@@ -1951,6 +2158,18 @@ static void a_suspend_makes_everything_stale(void)
     CHECK(view.participants[ROLE_ENGINE].reconciled_ns > reconciled_ns + 600 * SECOND);
     CHECK(open_of(STRATEGY_QUOTER, -1) == 2);
     end();
+}
+
+/* Records from this one on were never written. */
+static void blank_newest_segment(long kept)
+{
+    char path[512];
+    newest_segment(path);
+    FILE *file = fopen(path, "r+");
+    CHECK(file != NULL);
+    static const char blank[16 * 256];
+    CHECK(fseek(file, kept * 256, SEEK_SET) == 0);
+    CHECK(fwrite(blank, sizeof blank, 1, file) == 1 && fclose(file) == 0);
 }
 
 /* Killed after any record of the new day's first checkpoint, yesterday's gain is not today's. */
@@ -1974,13 +2193,7 @@ static void a_kill_while_the_day_rolls(void)
         ledger_roll_end(supervisor);
         kill_and_restart();
         engine_free(engine);
-        char path[512];
-        newest_segment(path);
-        FILE *file = fopen(path, "r+");
-        CHECK(file != NULL);
-        static const char blank[8 * 256];
-        CHECK(fseek(file, kept * 256, SEEK_SET) == 0);
-        CHECK(fwrite(blank, sizeof blank, 1, file) == 1 && fclose(file) == 0);
+        blank_newest_segment(kept);
         ledger_close(ledger);
         ledger_reclaim(supervisor, ROLE_ENGINE);
         start_engine();
@@ -2312,6 +2525,136 @@ static void a_resume_after_a_restart_settles_cash(void)
     end();
 }
 
+static void nobody_took_the_wallet_over(void)
+{
+    CHECK(page_now()->venues[0].books_e8 == 100000 * E8 && page_now()->cash_micros == 0);
+    CHECK(ledger_state_now(supervisor) == LEDGER_HALTED);
+}
+
+/* A supervisor that starts again makes a new epoch too: that is nobody who looked, and money that
+ * nothing explains still halts. So does it when the engine starts anew under it. */
+static void a_restart_is_no_resume(void)
+{
+    for (int anew = 0; anew < 2; anew++) {
+        begin_with_cash();
+        fake.wallet_e8 -= 3 * E8;
+        if (anew) {
+            crash_and_restart();
+            connect_venue();
+        }
+        CHECK(ledger_set_state(supervisor, LEDGER_INIT, HALT_NONE, 1) > 0);
+        for (int n = 0; n < 6100 && page_now()->venues[0].text[0] != 'i'; n++)
+            run(1);
+        CHECK(page_now()->venues[0].text[0] == 'i'); /* its cash differs … */
+        CHECK(ledger_state_now(supervisor) == LEDGER_INIT);
+        CHECK(ledger_set_state(supervisor, LEDGER_ACTIVE, HALT_NONE, 0) > 0);
+        run(1600);
+        nobody_took_the_wallet_over();
+        CHECK(ledger_set_state(supervisor, LEDGER_INIT, HALT_NONE, 1) > 0);
+        run(5);
+        CHECK(ledger_set_state(supervisor, LEDGER_ACTIVE, HALT_NONE, 0) > 0);
+        run(500);
+        CHECK(page_now()->venues[0].books_e8 == fake.wallet_e8); /* a person has looked */
+        CHECK(page_now()->cash_micros == -3 * USD);
+        end();
+    }
+}
+
+/* A reading that is spared, because one was just made, is made up for at once. */
+static void a_resume_does_not_wait_for_the_next_minute(void)
+{
+    begin_with_cash();
+    fake.wallet_e8 -= 3 * E8;
+    for (int n = 0; n < 7600 && ledger_state_now(supervisor) != LEDGER_HALTED; n++)
+        run(1);
+    CHECK(ledger_set_state(supervisor, LEDGER_ACTIVE, HALT_NONE, 1) > 0);
+    fake.tells_cash = false;
+    run(5);
+    fake.tells_cash = true;
+    run(400);
+    CHECK(page_now()->venues[0].books_e8 == fake.wallet_e8);
+    end();
+}
+
+/* A halt for cash that a row has explained since gives no run after it leave to take over what
+ * nobody has seen. */
+static void a_settled_halt_accepts_nothing_new(void)
+{
+    for (int resumed_first = 0; resumed_first < 2; resumed_first++) {
+        begin_with_cash();
+        struct cash_report event = movement(CASH_FUNDING, -7);
+        fake.wallet_e8 -= 7 * E8;
+        run(7600);
+        CHECK(ledger_state_now(supervisor) == LEDGER_HALTED);
+        if (!resumed_first) {
+            row_of(&event);
+            run(3100);
+            CHECK(page_now()->venues[0].books_e8 == fake.wallet_e8);
+        }
+        CHECK(ledger_set_state(supervisor, LEDGER_ACTIVE, HALT_NONE, 1) > 0);
+        if (resumed_first)
+            row_of(&event);
+        run(400);
+        CHECK(page_now()->venues[0].books_e8 == fake.wallet_e8);
+        CHECK(page_now()->cash_micros == -7 * USD);
+        crash_and_restart();
+        fake.wallet_e8 -= 3 * E8;
+        connect_venue();
+        run(1600);
+        CHECK(page_now()->venues[0].books_e8 == fake.wallet_e8 + 3 * E8);
+        CHECK(ledger_state_now(supervisor) == LEDGER_HALTED);
+        end();
+    }
+}
+
+/* A loss in a coin whose worth is not known: no new risk at once, a halt when the wallet has been
+ * read, through crashes, until a person resumes; its row is the same loss. */
+static void an_unpriced_loss_waits_for_a_person(void)
+{
+    for (int crashed = 0; crashed < 2; crashed++) {
+        begin_with_cash();
+        struct cash_report event = movement(CASH_COMMISSION, 0);
+        event.unpriced = true;
+        memset(event.asset, 0, sizeof event.asset);
+        memcpy(event.asset, "BNB", 4);
+        struct cash_report row = row_of(&event);
+        tell_cash(crashed ? &row : &event);
+        uint64_t id;
+        run(1);
+        tick(BTC * 10);
+        CHECK(manual(SIDE_BUY, BTC * 10, 2, &id) == REJECT_CASH);
+        CHECK(ledger_state_now(supervisor) == LEDGER_ACTIVE);
+        if (crashed) {
+            run(1);
+            crash_and_restart();
+            connect_venue();
+        }
+        for (int n = 0; n < 1000 && ledger_state_now(supervisor) != LEDGER_HALTED; n++)
+            run(1);
+        CHECK(ledger_state_now(supervisor) == LEDGER_HALTED);
+        if (crashed) { /* the engine ends with the halt, and a person resumes before the next run */
+            run(2);
+            engine_free(engine);
+            ledger_close(ledger);
+            CHECK(ledger_reclaim(supervisor, ROLE_ENGINE) >= 0);
+        }
+        CHECK(ledger_set_state(supervisor, LEDGER_INIT, HALT_NONE, 1) > 0);
+        if (crashed) {
+            fake.may_renew = true; /* as a new session finds it */
+            start_engine();
+            connect_venue();
+        }
+        run(20);
+        CHECK(ledger_set_state(supervisor, LEDGER_ACTIVE, HALT_NONE, 0) > 0);
+        look_at_wallet();
+        CHECK(ledger_state_now(supervisor) == LEDGER_ACTIVE);
+        tick(BTC * 10);
+        run(2);
+        CHECK(manual(SIDE_BUY, BTC * 10, 2, &id) == REJECT_NONE);
+        end();
+    }
+}
+
 /* A difference that a later row explains lifts the doubt without a person. */
 static void a_late_row_lifts_the_doubt(void)
 {
@@ -2330,14 +2673,25 @@ static void a_late_row_lifts_the_doubt(void)
     end();
 }
 
-/* A fill that did not tell what it did to the wallet is completed by its rows. */
-static void a_fill_without_its_money_is_completed(void)
+/* A charge of 120, and then a fill that does not tell what it did to the wallet. */
+static struct execution_report fill_without_its_money(void)
 {
     begin_with_cash();
+    struct cash_report charge = movement(CASH_FUNDING, -120);
+    fake.wallet_e8 -= 120 * E8;
+    row_of(&charge);
+    look_at_wallet();
+    CHECK(page_now()->cash_micros == -120 * USD);
     uint64_t id;
+    tick(BTC * 10);
     CHECK(manual(SIDE_BUY, BTC * 10, 10, &id) == REJECT_NONE);
-    struct execution_report bought = fill(0, 10, true);
+    struct execution_report bought = fill(last_sent(SIDE_BUY), 10, true);
     fake.wallet_e8 -= 12000000;
+    return bought;
+}
+
+static void commission_row(const struct execution_report *of)
+{
     fake.rows[fake.rows_count++] = (struct cash_report){
         .kind = CASH_NONE,
         .amount_e8 = -12000000,
@@ -2345,12 +2699,60 @@ static void a_fill_without_its_money_is_completed(void)
         .wall_ns = wall,
         .asset = "USDT",
         .key = "COMMISSION:9",
-        .trade_id = strtoll(bought.execution_id, NULL, 10),
+        .trade_id = strtoll(of->execution_id, NULL, 10),
     };
+}
+
+static void the_charge_and_the_fill_are_booked(void)
+{
+    CHECK(page_now()->venues[0].books_e8 == fake.wallet_e8);
+    CHECK(page_now()->cash_micros == -120 * USD);
+    CHECK(ledger_state_now(supervisor) == LEDGER_ACTIVE);
+}
+
+/* A fill that did not tell what it did to the wallet is completed by its rows, and a crash after
+ * that finds the day's sums and the wallet as they were. */
+static void a_fill_without_its_money_is_completed(void)
+{
+    struct execution_report bought = fill_without_its_money();
+    commission_row(&bought);
     tell(&bought);
     look_at_wallet();
-    CHECK(page_now()->venues[0].books_e8 == fake.wallet_e8);
-    CHECK(page_now()->cash_micros == 0 && ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    the_charge_and_the_fill_are_booked();
+    crash_and_restart();
+    CHECK(page_now()->cash_micros == -120 * USD);
+    connect_venue();
+    look_at_wallet();
+    the_charge_and_the_fill_are_booked();
+    end();
+}
+
+/* A crash between such a fill and its row: the next run still knows that the row is wanted. */
+static void a_crash_before_a_fills_row_loses_nothing(void)
+{
+    for (int checkpoints = 0; checkpoints < 2; checkpoints++) {
+        struct execution_report bought = fill_without_its_money();
+        tell(&bought);
+        turn(1 * MS);
+        for (int n = 0; n <= checkpoints; n++)
+            crash_and_restart();
+        commission_row(&bought);
+        connect_venue();
+        look_at_wallet();
+        the_charge_and_the_fill_are_booked();
+        end();
+    }
+}
+
+/* A row that is read before the fill it belongs to is read again after it. */
+static void a_row_before_its_fill_is_not_used_up(void)
+{
+    struct execution_report bought = fill_without_its_money();
+    commission_row(&bought);
+    tell_cash(&fake.rows[fake.rows_count - 1]);
+    tell(&bought);
+    look_at_wallet();
+    the_charge_and_the_fill_are_booked();
     end();
 }
 
@@ -2396,6 +2798,60 @@ static void cash_belongs_to_its_day(void)
     end();
 }
 
+/* Sums and wallets beyond all reason halt; they do not end the process. */
+static void cash_beyond_reason_halts(void)
+{
+    for (int kind = 0; kind < 3; kind++) {
+        begin_with_cash();
+        for (int n = 0; n < 40 && kind < 2; n++) {
+            struct cash_report row = movement(kind ? CASH_FUNDING : CASH_TRANSFER, 0);
+            row.provisional = false;
+            row.amount_e8 = row.wallet_e8 = 4000000000 * E8;
+            snprintf(row.key, sizeof row.key, "A:%d", n);
+            tell_cash(&row);
+        }
+        if (kind == 2)
+            fake.wallet_e8 = INT64_MAX;
+        for (int n = 0; n < 6100 && ledger_state_now(supervisor) != LEDGER_HALTED; n++)
+            run(1);
+        CHECK(ledger_state_now(supervisor) == LEDGER_HALTED);
+        struct ledger_view view;
+        ledger_snapshot(supervisor, &view, now);
+        CHECK(view.reason == HALT_CASH);
+        end();
+    }
+}
+
+/* Killed after any record of the day's end, the next run finds the new day's cash, once. */
+static void a_kill_while_the_day_rolls_keeps_cash(void)
+{
+    for (long kept = 1; kept < 12; kept++) {
+        begin_with_cash();
+        struct cash_report today = movement(CASH_FUNDING, -1);
+        today.provisional = false;
+        snprintf(today.key, sizeof today.key, "A:1");
+        tell_cash(&today);
+        struct cash_report tomorrow = movement(CASH_FUNDING, -2);
+        tomorrow.provisional = false;
+        tomorrow.wall_ns = (wall / DAY_NS + 1) * DAY_NS + 1;
+        snprintf(tomorrow.key, sizeof tomorrow.key, "A:2");
+        tell_cash(&tomorrow);
+        CHECK(page_now()->cash_micros == -3 * USD);
+        CHECK(ledger_roll_pause(supervisor, now) > 0);
+        CHECK(ledger_roll_begin(supervisor, (wall / DAY_NS + 1) * DAY_NS, now) == 0);
+        ledger_roll_end(supervisor);
+        kill_and_restart();
+        CHECK(page_now()->cash_micros == -2 * USD);
+        engine_free(engine);
+        blank_newest_segment(kept);
+        ledger_close(ledger);
+        ledger_reclaim(supervisor, ROLE_ENGINE);
+        start_engine();
+        CHECK(page_now()->cash_micros == -2 * USD);
+        end();
+    }
+}
+
 static void tell_position(int64_t lots, int64_t entry_usd, bool after_fill)
 {
     fake.venue.events->on_position_changed(fake.venue.events->context, &fake.venue,
@@ -2433,6 +2889,29 @@ static void a_position_changed_by_hand_is_charged_at_once(void)
     connect_venue();
     run(20);
     CHECK(books()->position_lots == 10 && ledger_state_now(supervisor) == LEDGER_ACTIVE);
+    end();
+}
+
+/* What the venue takes away leaves at the entry that it told last, also when it told it together
+ * with the position that our books held already. */
+static void a_position_taken_away_loses_its_gain(void)
+{
+    begin_with_cash();
+    uint64_t id;
+    CHECK(manual(SIDE_BUY, BTC * 10, 10, &id) == REJECT_NONE);
+    run(2);
+    struct execution_report report = fill(0, 10, true);
+    report.fee_e8 = 0;
+    report.wallet_told = 1;
+    fake.entry_ticks = BTC * 10;
+    tell(&report);
+    tell_position(10, BTC - 1000, true);
+    turn(1 * MS);
+    fake.position_lots = 0;
+    tell_position(0, 0, false);
+    run(200);
+    CHECK(books()->position_lots == 0 && books()->cost_micros == 0);
+    CHECK(books()->realized_micros == -10 * USD); /* 0.01 BTC that were entered 1,000 lower */
     end();
 }
 
@@ -2504,6 +2983,7 @@ int main(void)
     quotes_both_sides();
     books_fills_once();
     obeys_a_halt();
+    what_waits_for_the_socket_holds_acknowledgements_up();
     pulls_quotes_without_lease();
     a_stalled_turn_sends_nothing_without_lease();
     pulls_quotes_on_stale_data();
@@ -2515,6 +2995,8 @@ int main(void)
     budget_refuses();
     exits_while_marks_run_away();
     restarts();
+    a_restart_keeps_the_deadline_of_an_order(true);
+    a_restart_keeps_the_deadline_of_an_order(false);
     a_partly_filled_orphan_stays_charged();
     a_strangers_rest_is_charged();
     a_persons_order_is_charged_while_it_rests();
@@ -2530,6 +3012,8 @@ int main(void)
     adopts_after_an_early_end();
     adopts_a_first_position();
     a_lost_day_is_made_of_the_venues_fills();
+    a_lost_day_begins_with_the_venues_if_that_is_earlier();
+    a_lost_day_that_ends_meanwhile_is_not_mixed();
     a_carried_position_opens_at_the_venues_mark();
     a_fill_between_the_answers_counts_once();
     a_rewritten_record_is_found();
@@ -2545,6 +3029,7 @@ int main(void)
     unknown_orders_stay_charged_across_the_day();
     who_comes_late_begins_the_ledgers_day();
     a_late_fill_belongs_to_its_day();
+    a_fill_ahead_of_the_roll_is_the_new_days();
     a_doubted_clock_pulls_quotes();
     a_suspend_makes_everything_stale();
     a_kill_while_the_day_rolls();
@@ -2560,10 +3045,19 @@ int main(void)
     cash_survives_a_restart();
     an_unexplained_difference_halts();
     a_resume_after_a_restart_settles_cash();
+    a_restart_is_no_resume();
+    a_resume_does_not_wait_for_the_next_minute();
+    a_settled_halt_accepts_nothing_new();
+    an_unpriced_loss_waits_for_a_person();
     a_late_row_lifts_the_doubt();
     a_fill_without_its_money_is_completed();
+    a_crash_before_a_fills_row_loses_nothing();
+    a_row_before_its_fill_is_not_used_up();
     cash_belongs_to_its_day();
+    cash_beyond_reason_halts();
+    a_kill_while_the_day_rolls_keeps_cash();
     a_position_changed_by_hand_is_charged_at_once();
+    a_position_taken_away_loses_its_gain();
     a_fills_position_waits_for_its_report();
     remove_files(journal_folder);
     rmdir(journal_folder);

@@ -899,6 +899,35 @@ static void test_damage_is_found(void)
     ledger_close(supervisor);
 }
 
+static const int64_t lower_limit[2] = {50 * USD, 50 * USD};
+static const int64_t lower_headroom[2] = {5 * USD, 5 * USD};
+
+static void lower_the_limit(struct ledger *engine)
+{
+    (void)ledger_set_limit(engine, lower_limit, lower_headroom);
+}
+
+/* Whoever lowers the limit below the headroom of before may die anywhere: the ledger stays whole,
+ * and the next supervisor sets the limit anew. */
+static void test_killed_while_the_limit_falls(void)
+{
+    const int64_t before[2] = {1000 * USD, 1000 * USD};
+    const int64_t before_headroom[2] = {100 * USD, 100 * USD};
+
+    for (int n = 1, alive = 1; alive; n += 5) {
+        struct ledger *supervisor = fresh();
+
+        REQUIRE(ledger_set_limit(supervisor, before, before_headroom) == 0);
+        alive = killed_after(n, lower_the_limit);
+        (void)ledger_reclaim(supervisor, ROLE_ENGINE);
+        audit_clean(supervisor);
+        REQUIRE(ledger_set_limit(supervisor, lower_limit, lower_headroom) == 0);
+        REQUIRE(ledger_state_now(supervisor) != LEDGER_HALTED);
+        audit_clean(supervisor);
+        ledger_close(supervisor);
+    }
+}
+
 int main(void)
 {
     snprintf(folder, sizeof folder, "/dev/shm/test-ledger-XXXXXX");
@@ -931,6 +960,7 @@ int main(void)
     if (!without("ptrace")) {
         test_killed_at_any_instruction();
         test_killed_while_the_limit_rises();
+        test_killed_while_the_limit_falls();
         test_legal_after_every_instruction();
     }
     if (!without("start_time"))

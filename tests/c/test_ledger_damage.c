@@ -488,6 +488,7 @@ static void with_two_orders(void)
 
     send(engine, 101, 100 * USD);
     send(engine, 102, 50 * USD);
+    ledger_journal_put(engine, 2, 77, (const uint8_t *)"thirty-two bytes of a journal's..");
     engine->line->pid = 0;
     ledger_close(engine);
     ledger_close(supervisor);
@@ -519,6 +520,7 @@ static void require_rescued(int orders)
     struct ledger_view view;
     struct ledger *supervisor;
     struct ledger *engine;
+    uint8_t head[32];
     char text[256];
     int origin;
 
@@ -532,6 +534,11 @@ static void require_rescued(int orders)
         REQUIRE(slots[i].state == SLOT_UNKNOWN && slots[i].client_order_id == 101 + (uint64_t)i);
         REQUIRE(strcmp(slots[i].query_id, "an order's id") == 0);
         REQUIRE(ledger_slot_is_whole(&slots[i]) && ledger_slot_landing_is_whole(&slots[i]));
+    }
+    if (orders > 0) {
+        REQUIRE(ledger_journal_head(supervisor, ROLE_ENGINE, 2, head) == 77);
+        REQUIRE(memcmp(head, "thirty-two bytes of a journal's..", sizeof head) == 0);
+        REQUIRE(ledger_journal_head(supervisor, ROLE_ENGINE, 1, head) == 0);
     }
     REQUIRE(view.participants[ROLE_ENGINE].used_micros[0] >= (orders > 0 ? 150 * USD : 0));
     REQUIRE(view.participants[ROLE_ENGINE].used_micros[1] >= (orders > 0 ? 1500 * USD : 0));

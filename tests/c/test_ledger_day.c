@@ -139,6 +139,24 @@ static void test_exits_do_not_wait_for_a_dead_leader(void)
     end();
 }
 
+/* An exit that left while nobody led takes the acknowledgement of the pause back: a leader that
+ * comes back waits for a new one before the day begins. */
+static void test_an_exit_takes_the_acknowledgement_back(void)
+{
+    begin();
+    REQUIRE(ledger_roll_pause(supervisor, now) == 1);
+    ledger_roll_ack(engine, 1, ROLL_PAUSE, TODAY);
+    deny_both(REJECT_DAY_ROLL, REJECT_DAY_ROLL);
+    REQUIRE(ledger_roll_acked(supervisor, ROLE_ENGINE));
+    ledger_heartbeat_supervisor(supervisor, now, now);
+    deny_both(REJECT_DAY_ROLL, REJECT_NONE);
+    ledger_heartbeat_supervisor(supervisor, now, now + SECOND);
+    REQUIRE(!ledger_roll_acked(supervisor, ROLE_ENGINE));
+    ledger_roll_ack(engine, 1, ROLL_PAUSE, TODAY);
+    REQUIRE(ledger_roll_acked(supervisor, ROLE_ENGINE));
+    end();
+}
+
 /* The day only grows, and only from the pause or before anybody trades. */
 static void test_a_day_never_goes_back(void)
 {
@@ -415,6 +433,7 @@ int main(void)
     test_the_gate_looks_again();
     test_a_doubted_clock_lets_exits_pass();
     test_exits_do_not_wait_for_a_dead_leader();
+    test_an_exit_takes_the_acknowledgement_back();
     test_a_day_never_goes_back();
     test_a_flipped_bit_names_no_day();
     test_acknowledgements_are_of_one_roll();

@@ -18,7 +18,8 @@ static struct oms_entry *add(uint64_t id)
                           .instrument = &btc,
                           .price = {600000},
                           .quantity = {10},
-                          .sent_ns = SECOND};
+                          .sent_ns = SECOND,
+                          .lands_until_ns = 3 * SECOND};
     return oms_add(&oms, &order, &venue, 0);
 }
 
@@ -152,6 +153,31 @@ static void not_found_needs_time_and_repetition(void)
     CHECK(oms.unknown == 0 && oms.open == 0);
 }
 
+/* The deadline is the order's own, whatever the venue's window has become since; without an end it
+ * is never certain that an order did not arrive. */
+static void not_found_waits_for_the_orders_own_deadline(void)
+{
+    oms_init(&oms);
+    struct oms_entry *entry = add(1);
+    CHECK(oms_make_unknown(&oms, entry, SECOND));
+    venue.validity_window_ns = SECOND / 10;
+    struct execution_report missing = report(1, EXEC_STATUS, 0);
+    missing.not_found = 1;
+    for (int n = 0; n < 10; n++)
+        CHECK(!apply(missing, 4 * SECOND).ended);
+    venue.validity_window_ns = 60 * SECOND;
+    CHECK(!apply(missing, 4 * SECOND + 1).ended && !apply(missing, 4 * SECOND + 1).ended);
+    CHECK(apply(missing, 4 * SECOND + 1).ended);
+    venue.validity_window_ns = 2 * SECOND;
+    oms_init(&oms);
+    entry = add(2);
+    entry->order.lands_until_ns = LANDS_UNTIL_NONE;
+    CHECK(oms_make_unknown(&oms, entry, SECOND));
+    missing.client_order_id = 2;
+    for (int n = 0; n < 10; n++)
+        CHECK(!apply(missing, 1000000 * SECOND).ended);
+}
+
 /* An order that the venue has acknowledged did arrive, so "not found" alone never ends it: a list
  * of open orders without it must have come since it was last heard of. */
 static void acknowledged_orders_are_not_lost_by_not_found(void)
@@ -227,6 +253,7 @@ int main(void)
     ends_wait_for_their_fills();
     overfills_are_told();
     not_found_needs_time_and_repetition();
+    not_found_waits_for_the_orders_own_deadline();
     acknowledged_orders_are_not_lost_by_not_found();
     statuses_carry_the_truth();
     reconcile_asks_for_what_is_not_listed();

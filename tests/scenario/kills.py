@@ -13,7 +13,7 @@ each left alive, paused or killed; and somebody types `control kill`. What must 
     exit 7         only of a venue that did not answer in time, and a repetition ends with 0 or 6
 
 The network here is the simulators' own: nothing can come out of it later than the longest time that orders
-are held for. So the referee is watched until a second after that (and longer with --look), and what he knows
+are held for. So the referee is watched until a second after that, and a minute with --look, and what he knows
 at the end is judged by the venue's own times: whatever was accepted or filled after the command ended.
 """
 
@@ -54,6 +54,7 @@ CAUGHT_S = 6.0  # until orders were caught on their way
 # Ticks from the fair value: close to it, an order that comes late often crosses the book and is refused, so
 # that nobody ever sees it; far from it, it rests or fills.
 CLOSE, FAR = 1, 4
+LOOK_S = 60.0  # as long as a kill itself looks for an order at most; the tests look for a second
 MARGIN_MS = 700  # two looks of a kill, and what stands between two clocks' readings
 UNVERIFIED, PARTLY = 7, 6
 
@@ -128,7 +129,7 @@ class Site:
         outcome = Outcome(case)
         self._hold(case, outcome)
         self._states(case)
-        time.sleep(case.pause_s)
+        time.sleep(case.pause_s)  # drawn: how long after all that somebody types; it waits for nothing
         text = self._kill(outcome)
         ended_ms = time.time() * 1000
         began_ms = json.loads(self.paths.latch.read_text())["wall_ns"] / 1e6  # Python takes its time to start
@@ -304,7 +305,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="the first; the others follow")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--systems", type=int, default=4, help="side by side")
-    parser.add_argument("--look", type=float, default=0.0, help="seconds to look longer after each kill")
+    parser.add_argument("--look", type=float, default=LOOK_S, help="seconds to look after each kill")
     chosen = parser.parse_args()
     seeds = list(range(chosen.seed, chosen.seed + chosen.kills))
     outcomes, wrong = kills(seeds, chosen.systems, lambda text: print(text, flush=True), look_s=chosen.look)

@@ -22,7 +22,7 @@ from polymarket_bot.cash_watch import CashWatch
 from polymarket_bot.errors import VenueError
 from polymarket_bot.execution.cash import CashBook
 from polymarket_bot.execution.ports import MarketView
-from polymarket_bot.execution.settlement import DAY_NS, day_of
+from polymarket_bot.execution.settlement import DAY_NS, Settlement, day_of
 from polymarket_bot.model import Direction, Market, Outcome, Price, Quote, Side, Size, TradeUpdate
 from polymarket_bot.risk.manager import Gate
 from polymarket_bot.storage.cash import CashRecords
@@ -242,6 +242,35 @@ def test_rows_are_told_apart_and_a_trade_is_none(play: Play) -> None:
         read_movements([parse_activity({"type": "GIFT", "timestamp": START_S, "usdc_size": "NaN"})])
     with pytest.raises(VenueError):
         read_movements([parse_activity({"type": "GIFT", "timestamp": START_S})])
+
+
+def test_a_sibling_that_comes_a_read_later_renames_nothing(play: Play) -> None:
+    """Of four rewards in one transaction the feed shows the largest first, then a smaller one, then its
+    twin: each is booked once, and a name does not depend on what else an answer holds. Nor does an older
+    database,
+    whose names were numbers in the order of an answer, book one of them again."""
+
+    async def story(case: Case) -> None:
+        await case.start()
+        wire = {"type": "REWARD", "transaction_hash": "0x" + "ab" * 32, "timestamp": START_S + FIRST_S,
+                "proxy_wallet": "0x" + "11" * 20}  # fmt: skip
+        shown: list[dict[str, Any]] = []
+        for usd in (9, 2, 2, 5):
+            shown.insert(0, wire | {"usdc_size": usd})
+            case.bank.rows = read_movements([parse_activity(item) for item in shown])
+            case.bank.cash += usd * USD
+            await case.look()
+            assert not case.reduces
+        assert case.day == 18 * USD and len({movement.transaction for movement in case.bank.rows}) == 4
+        await case.database.flush()
+        rows = await CashRecords(case.database).load()
+        old = f"REWARD:{wire['transaction_hash']}:"
+        for keys in ((old, old + "#2", old + "#3", old + "#4"), (old + "#3", old, old + "#4", old + "#2")):
+            book = CashBook()
+            book.load([replace(r, key=key) for r, key in zip(rows, keys, strict=True)], 0)
+            assert all(book.known(movement.key) for movement in case.bank.rows)
+
+    play(story)
 
 
 def test_missing_dollars_reduce_at_once_and_halt_at_the_second_look(play: Play) -> None:
@@ -640,5 +669,105 @@ def test_the_rows_survive_as_they_were(play: Play) -> None:
         assert rows["MAKER_REBATE"].kind is CashKind.COMMISSION
         assert (rows["DEPOSIT"].amount_micros, rows["DEPOSIT"].result_micros) == (123_456_654_321, 0)
         assert rows["DEPOSIT"].kind is CashKind.TRANSFER and rows["DEPOSIT"].day == DAY
+
+    play(story)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_fill_of_the_closed_day_is_in_the_wallets_books(play: Play, fails: bool) -> None:
+    """Matched before midnight and learnt after the roll: the wallet is expected without its cost at once,
+    after
+    it has failed it is not, and a settlement that is loaded from what was booked expects the same."""
+
+    async def story(case: Case) -> None:
+        await case.start()
+        case.trade("t1", 10)
+        case.desk.settlement.roll(DAY + 1, {"111": 450_000})
+        case.trade("t2", 20, status="MATCHED" if fails else "CONFIRMED")
+        await case.look()
+        assert not case.reduces
+        if fails:
+            case.trade("t2", 20, status="FAILED")
+            case.bank.cash += 2 * 20 * 450_000  # the helper has taken it twice, and the venue gives it back
+            case.bank.tokens["111"] = 10 * SHARE
+            await case.look()
+            assert not case.reduces
+        assert case.watch.wallet_micros == case.watch.books_micros
+        assert case.bank.cash == (1_000 * USD) - (1 if fails else 3) * 4_500_000
+        again = Settlement(DAY + 1)
+        again.load({}, case.desk.settlement._fills.values())
+        assert again.trade_cash_micros == case.desk.settlement.trade_cash_micros
+
+    play(story)
+
+
+@pytest.mark.parametrize("micros", [-7 * USD, 3 * USD])
+def test_a_resume_lets_the_difference_pass_in_the_same_run(play: Play, micros: int) -> None:
+    """Halted for a difference: nothing more is said while halted, and the first look after the person's
+    resume
+    lets exactly it pass; the same bot, without a restart. The next difference begins with its own two
+    looks."""
+
+    async def story(case: Case) -> None:
+        await case.start()
+        case.bank.cash += micros
+        for _ in range(2):
+            await case.look()
+            case.later(60)
+        assert case.desk.budget.state() is LedgerState.HALTED
+        told = list(case.events)
+        for _ in range(5):
+            await case.look()
+            case.later(60)
+        assert case.events == told and case.reduces
+        case.desk.ledger.set_state(LedgerState.ACTIVE, by_person=True)
+        await case.look()
+        assert case.desk.budget.state() is LedgerState.ACTIVE
+        assert not case.reduces and case.events.count("cash_accepted") == 1
+        assert case.day == min(0, micros)
+        case.bank.cash -= 1 * USD
+        case.later(60)
+        await case.look()
+        assert case.reduces and case.desk.budget.state() is LedgerState.ACTIVE
+
+    play(story)
+
+
+def test_the_cash_that_is_shown_follows_each_trade(play: Play) -> None:
+    """Between two readings of the wallet the books are shown as they are now, and the wallet as it was read
+    with the trades since, so that their difference stays the one of the reading."""
+
+    async def story(case: Case) -> None:
+        assert case.watch.shown() == (0, 0)
+        await case.start()
+        case.trade("t1", 10)
+        assert case.watch.shown() == (995_500_000, 995_500_000)
+        case.bank.cash -= 7 * USD
+        await case.look()
+        case.trade("t2", 10)
+        assert case.watch.shown() == (984 * USD, 991 * USD)
+        assert case.bank.cash == 984 * USD
+
+    play(story)
+
+
+def test_another_difference_after_the_resume_is_not_let_pass(play: Play) -> None:
+    """While halted one dollar more goes: after the resume this is a new difference, which first reduces and
+    halts again only when it stays."""
+
+    async def story(case: Case) -> None:
+        await case.start()
+        case.bank.cash -= 7 * USD
+        for _ in range(2):
+            await case.look()
+            case.later(60)
+        case.bank.cash -= 1 * USD
+        case.desk.ledger.set_state(LedgerState.ACTIVE, by_person=True)
+        await case.look()
+        assert case.reduces and case.desk.budget.state() is LedgerState.ACTIVE
+        assert "cash_accepted" not in case.events
+        case.later(60)
+        await case.look()
+        assert case.desk.budget.state() is LedgerState.HALTED
 
     play(story)

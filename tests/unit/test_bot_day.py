@@ -9,6 +9,7 @@ from test_bot_execution import MARKET, SHARE, START_S, Desk, Play, fill_of, play
 from bridge.ledger import Amounts, Ledger, now_ns
 from bridge.messages import HaltReason, LedgerState, RejectReason, RollPhase
 from bridge.wall_clock import DAY_NS, WallWatch
+from polymarket_bot.api.activity import Movement
 from polymarket_bot.api.errors_table import SubmitResult, Verdict
 from polymarket_bot.execution.budget import LedgerBudget
 from polymarket_bot.execution.day import CANCELS_WAIT_NS
@@ -275,3 +276,70 @@ def test_the_watch_tells_jumps_from_sleep() -> None:
     assert not watch.doubted and watch.moved_ns == 0
     look = watch.look(DAY * DAY_NS + 606 * 10**9, 600 * 10**9 + 1000, 1000)
     assert (look.jumped_ns, look.slept_ns) == (0, 600 * 10**9)
+
+
+def test_a_fill_of_the_next_day_waits_for_its_day(play: Play) -> None:  # noqa: F811
+    """Matched after midnight and learnt before the roll's BEGIN: the closing day does not have it, its order
+    stays charged, its tokens count as on their way, and the new day books it once at its own price."""
+
+    async def story(desk: Desk) -> None:
+        named(desk)
+        order = await desk.live()
+        early = TradeUpdate("MATCHED", (fill_of(order.venue_order_id, "t1", 10, (DAY + 1) * 86_400),))
+        desk.engine.reconciler.on_trade(early)
+        desk.engine.desk.on_order(update(order, 10, False, "MATCHED"))
+        desk.engine.reconciler.on_trade(early)
+        settlement = desk.settlement
+        assert settlement.position("111").quantity == 0 and settlement.fills_today() == 0
+        assert desk.used() == 4_500_000 and settlement.has_order(order.venue_order_id)
+        assert [fill.trade_id for fill in settlement.provisional()] == ["t1"]
+        assert settlement.pending_cash() == (4_500_000, 0) and settlement.trade_cash_micros == 0
+        assert desk.ledger.roll_pause(now_ns() - CANCELS_WAIT_NS) == 1
+        desk.engine.reconciler.on_trade(TradeUpdate("CONFIRMED", early.fills))
+        desk.engine.step({})
+        begin(desk)
+        position = settlement.position("111")
+        assert (position.quantity, position.cost_micros) == (10 * SHARE, 4_500_000)
+        assert settlement.fills_today() == 1 and settlement.trade_cash_micros == -4_500_000
+        assert not settlement.provisional() and settlement.pending_cash() == (0, 0)
+        assert order.venue_order_id not in desk.engine.desk.orders
+        assert desk.script.days == [(DAY, 0, 0)] and desk.script.late == []
+
+    play(story)
+
+
+def test_a_fill_of_the_next_day_that_fails_first_is_never_booked(play: Play) -> None:  # noqa: F811
+    """It failed while it waited for its day: recorded as failed, and nothing is booked when the day
+    begins."""
+
+    async def story(desk: Desk) -> None:
+        named(desk)
+        early = fill_of("0xa", "t1", 10, (DAY + 1) * 86_400)
+        desk.engine.reconciler.on_trade(TradeUpdate("MATCHED", (early,)))
+        desk.engine.reconciler.on_trade(TradeUpdate("FAILED", (early,)))
+        assert desk.ledger.roll_pause() == 1
+        desk.engine.step({})
+        begin(desk)
+        desk.engine.reconciler.on_trade(TradeUpdate("CONFIRMED", (early,)))
+        assert desk.settlement.position("111").quantity == 0 and not desk.settlement.trade_cash_micros
+
+    play(story)
+
+
+def test_the_close_that_is_written_is_the_close_that_is_told(play: Play) -> None:  # noqa: F811
+    """A reward of 5 and a loss of 1 at the mark: 4 are reported, and 4 are what the database's row adds
+    to."""
+
+    async def story(desk: Desk) -> None:
+        named(desk)
+        desk.engine.reconciler.on_trade(TradeUpdate("MATCHED", (fill_of("0xa", "t1", 10),)))
+        desk.risk.set_prices(MARKET.condition_id, Price(350_000), Price(350_000))
+        reward = Movement("r", "REWARD", "r", "", 5_000_000, START_S * 10**9)
+        desk.engine.account.cash.take(reward, DAY, DAY)
+        assert desk.ledger.roll_pause() == 1
+        desk.engine.step({})
+        begin(desk)
+        assert desk.settlement.closed_micros == 4_000_000
+        assert desk.script.days == [(DAY, 0, -1_000_000)] and desk.script.day_cash == [5_000_000]
+
+    play(story)

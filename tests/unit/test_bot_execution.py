@@ -61,6 +61,7 @@ class Script:
         self.cancelled: list[str] = []
         self.openings: list[dict[str, Position]] = []
         self.days: list[tuple[int, int, int]] = []
+        self.day_cash: list[int] = []
         self.late: list[tuple[int, int]] = []
         self.events: list[str] = []
         self.refusals: list[RejectReason] = []
@@ -145,7 +146,10 @@ class Script:
     def save_openings(self, day: int, openings: dict[str, Position]) -> None:
         self.openings.append(openings)
 
-    def save_day(self, day: int, realized: int, unrealized: int, fees_e8: int, fills: int) -> None:
+    def save_day(
+        self, day: int, realized: int, unrealized: int, fees_e8: int, fills: int, cash_micros: int
+    ) -> None:
+        self.day_cash.append(cash_micros)
         self.days.append((day, realized, unrealized))
 
     def save_late(self, day: int, micros: int) -> None:
@@ -177,10 +181,11 @@ class Script:
 class Desk:
     """One engine in one ledger of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, ledger: Ledger | None = None) -> None:
         folder.chmod(0o700)
         self.script = Script()
-        self.ledger = Ledger.create(folder / "ledger", Amounts(1000 * SHARE, 20_000 * SHARE))
+        adopted = ledger is not None
+        self.ledger = ledger or Ledger.create(folder / "ledger", Amounts(1000 * SHARE, 20_000 * SHARE))
         self.budget = LedgerBudget(self.ledger, lambda token: token, own_lease=True)
         self.risk = RiskManager(LIMITS)
         self.settlement = Settlement(day_of(self.script.wall_ns()))
@@ -192,7 +197,8 @@ class Desk:
         )  # fmt: skip
         self.engine.account.set_market(MARKET)
         self.budget.beat(False, now_ns())
-        self.engine.reconciler.rebuild()
+        if not adopted:
+            self.engine.reconciler.rebuild()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -539,6 +545,72 @@ def test_an_unclear_order_in_a_market_that_is_not_quoted_is_charged(play: Play) 
             desk.engine.reconciler.adopt_unclear(intent, "0xdead", 0)
         assert 10 * 450_000 <= desk.used() < 2 * 10 * 450_000
         assert not desk.engine.drop_market("0xc")
+
+    play(story)
+
+
+def restart(desk: Desk) -> None:
+    """Another process on the same ledger, which has nothing else of the first."""
+    path = desk.ledger.path
+    desk.budget.leave()
+    again = Desk(path.parent, Ledger.open(path))
+    again.script.offset_ns = desk.script.offset_ns
+    desk.__dict__.update(again.__dict__)
+
+
+def waits(desk: Desk) -> int:
+    """How many orders a kill would wait for."""
+    return len(flight.parse(desk.ledger.path.read_bytes()).in_flight("polymarket"))
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_what_only_the_ledger_knows_stays_charged_for_its_window(play: Play, named: bool) -> None:
+    """Sent without an answer by a process whose database is gone: the next one keeps it charged, and a kill
+    waits for it, until 60 s have passed since it was sent; whether its market is still known or not."""
+
+    async def story(desk: Desk) -> None:
+        desk.script.answer = SubmitResult(Verdict.UNKNOWN)
+        intent = desk.place(10)
+        await desk.settle_down()
+        used = desk.used()
+        assert used >= 10 * 450_000 and waits(desk) == 1
+        restart(desk)
+        desk.engine.drop_market("0xc")
+        known = desk.engine.account.known
+        known["0xc"] = replace(MARKET, symbols=MARKET.tokens)  # as this ledger calls its tokens
+        if not named:
+            known.clear()
+        for _ in range(2):
+            assert await desk.engine.reconciler.reconcile()
+            adopted = desk.engine.reconciler.adopt_unseen()
+            desk.engine.reconciler.rebuild()
+        assert len(adopted) == named and ("orders_unplaced" in desk.script.events) is not named
+        for second in (0, 30, 29):
+            desk.script.offset_ns += second * 10**9
+            assert await desk.engine.reconciler.reconcile()
+            desk.engine.step({})
+            assert waits(desk) == 1
+            assert desk.ledger.snapshot().participants[2].used_micros[LOSS] >= 10 * 450_000
+        for _ in range(3):
+            desk.script.offset_ns += 10 * 10**9
+            assert await desk.engine.reconciler.reconcile()
+        desk.engine.step({})
+        assert not waits(desk) and desk.ledger.snapshot().participants[2].used_micros[LOSS] == 0
+        assert desk.budget.find(intent.client_order_id) == -1
+
+    play(story)
+
+
+def test_what_the_venue_has_told_of_is_not_looked_for_again(play: Play) -> None:
+    """An order that was accepted before the process ended is not adopted from the ledger: what the venue
+    lists or fills of it is found there."""
+
+    async def story(desk: Desk) -> None:
+        await desk.live(10)
+        restart(desk)
+        assert desk.engine.reconciler.adopt_unseen() == set()
+        desk.engine.reconciler.rebuild()
+        assert desk.used() == 0 and not desk.ledger.slots(2)
 
     play(story)
 

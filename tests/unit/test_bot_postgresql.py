@@ -141,7 +141,7 @@ def test_fills_markets_and_openings_come_back(empty: str) -> None:
         database.save_openings(9, book.openings())
         database.save_market(MARKET)
         database.save_market(MARKET)
-        database.save_day(9, -1, 2, 3, 3)
+        database.save_day(9, -1, 2, 3, 3, 4)
         database.save_trades_read(1_763_900_000)
 
     async def read(database: Database) -> None:

@@ -108,6 +108,23 @@ def test_fills_and_openings_come_back(tmp_path: Path) -> None:
     with_database(path, read)
 
 
+def test_an_older_database_gets_the_days_cash(tmp_path: Path) -> None:
+    """One that was made before cash was written with the day opens, keeps its days, and takes the next
+    one."""
+    path = tmp_path / "bot.db"
+
+    async def day(database: Database, number: int) -> None:
+        database.save_day(number, -1, 2, 3, 3, 4)
+
+    with_database(path, lambda database: day(database, 8))
+    with sqlite3.connect(path) as other:
+        other.execute("drop table days_cash")
+    with_database(path, lambda database: day(database, 9))
+    with sqlite3.connect(path) as other:
+        assert other.execute("select day from days order by day").fetchall() == [(8,), (9,)]
+        assert other.execute("select day, cash_micros from days_cash").fetchall() == [(9, 4)]
+
+
 def test_a_database_that_refuses_writes_is_reported_and_caught_up(tmp_path: Path) -> None:
     """While another holds the file flush fails and says so; what was queued is written afterwards."""
     path = tmp_path / "bot.db"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,18 @@ def test_another_record_than_the_ledger_names_is_unverified(paths: Paths) -> Non
     assert place.ready is not None
 
 
+@pytest.mark.parametrize("bits", [[0], [37], [5, 6, 7, 63]])
+def test_a_few_flipped_bits_of_the_name_in_the_ledger_hide_no_record(paths: Paths, bits: list[int]) -> None:
+    """No other record is so near, so that it is verified all the same, and the halt can be lifted."""
+    fingerprint = run(paths, configured(paths))
+    with Ledger.open(paths.ledger) as ledger:
+        ledger.join(ParticipantRole.ENGINE)
+        ledger.set_access(fingerprint ^ sum(1 << bit for bit in bits))
+        ledger.leave()
+    place = access.at(paths, "binance")
+    assert not place.problem and place.fingerprint == fingerprint and place.where == f" at {REST}"
+
+
 def test_reservations_without_a_record_are_unverified(paths: Paths) -> None:
     """A participant with orders at a venue, of which nothing says where it traded."""
     run(paths, simulated(paths))
@@ -176,3 +189,59 @@ def test_the_record_holds_no_secret(paths: Paths) -> None:
         file = folder / "engine.json"
         assert "canary-secret" not in file.read_text() and "public-half" not in file.read_text()
         assert file.stat().st_mode & 0o777 == 0o600 and folder.stat().st_mode & 0o777 == 0o700
+
+
+DEEP = "[" * 4000 + "]" * 4000
+BAD_FIELDS: list[dict[str, Any]] = [
+    {"symbols": 7}, {"symbols": [1]}, {"symbols": {"a": 1}}, {"key": {"file": "a\0b"}},
+    {"key": {"ready": "a\0b"}},
+    {"key": {"file": 7}}, {"key": []}, {"endpoints": 7}, {"run": 7}, {"run": {"started_wall_ns": "1"}},
+    {"ready": "a\0b"}, {"ready": ["a"]}, {"venue": 7}, {"environment": {}}, {"key": {"ready": "\ud800"}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("changed", BAD_FIELDS)
+@pytest.mark.parametrize("name", ["engine.json", "engine.00000000000000ff.json"])
+def test_a_record_with_a_field_of_another_kind_is_no_record(
+    paths: Paths, changed: dict[str, Any], name: str
+) -> None:
+    """Present or of an earlier run: it says nothing, and both venues' places are told of."""
+    run(paths, configured(paths))
+    for folder in records.folders(paths):
+        content = json.loads((folder / "engine.json").read_text())
+        write_atomically(folder / name, {**content, **changed})
+    found = access.places(paths, flight.read(paths), [])
+    assert {place.venue for place in found} == {"binance", "polymarket"}
+    present = next(place for place in found if place.venue == "binance")
+    assert bool(present.problem) == (name == "engine.json"), present.problem
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"key":' * 2000, DEEP, "7", '{"api_key": "\\ud800"}'])
+def test_a_record_or_a_key_nested_without_end_is_none(paths: Paths, content: str) -> None:
+    """Neither ends a command: the place is said to be unverified."""
+    where = configured(paths)
+    run(paths, where)
+    Path(where.key_file).write_text(content)
+    assert "does not hold the key that was used" in access.at(paths, "binance").problem
+    for folder in records.folders(paths):
+        (folder / "engine.json").write_text(content[:16_000])
+    assert "engine.json" in access.at(paths, "binance").problem
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_pipe_where_a_file_should_be_is_not_waited_for(paths: Paths, held: bool) -> None:
+    """In place of the key file, and of the record: with a writer at its other end, and without."""
+    where = configured(paths)
+    run(paths, where)
+    pipe = Path(where.key_file)
+    pipe.unlink()
+    os.mkfifo(pipe, 0o600)
+    writers = [os.open(pipe, os.O_RDWR)] if held else []
+    assert "does not hold the key that was used" in access.at(paths, "binance").problem
+    for folder in records.folders(paths):
+        (folder / "engine.json").unlink()
+        os.mkfifo(folder / "engine.json", 0o600)
+        writers += [os.open(folder / "engine.json", os.O_RDWR)] if held else []
+    assert "engine.json" in access.at(paths, "binance").problem
+    for writer in writers:
+        os.close(writer)

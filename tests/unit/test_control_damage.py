@@ -379,3 +379,26 @@ def test_a_start_on_a_damaged_ledger_keeps_its_orders_and_halts(
     assert paths.ledger.with_name("ledger.damaged-1").exists()
     assert run("start --paper", monkeypatch) == Exit.HALTED
     assert "the ledger was damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("byte", [1, 10, 30], ids=["magic", "version", "boot"])
+def test_a_start_is_not_refused_for_ever_over_a_damaged_ledger_that_was_halted(
+    byte: int, paths: Paths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A kill halted it and a resume removed the latch, but can change nothing in a damaged ledger: the start
+    replaces it by one that keeps its orders, and after one more resume nothing is halted."""
+    write_ledger(paths)
+    with paths.ledger.open("r+b") as file:
+        file.seek(byte)
+        was = file.read(1)[0]
+        file.seek(byte)
+        file.write(bytes([was ^ 2]))
+    with Ledger.open_damaged(paths.ledger) as ledger:
+        ledger.halt(HaltReason.OPERATOR)
+    assert run("start --paper", monkeypatch) == Exit.HALTED
+    said = capsys.readouterr().err
+    assert "damaged" in said and "1 orders" in said and "control resume" in said
+    with Ledger.open(paths.ledger) as ledger:
+        ledger.set_state(LedgerState.INIT, by_person=True)
+    paths.latch.unlink()
+    assert run(START, monkeypatch) == Exit.CONFIGURATION

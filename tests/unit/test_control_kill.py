@@ -451,8 +451,8 @@ def test_what_is_left_on_disk_keeps_a_venue_in_question(tmp_path: Path, trace: s
     left.parent.mkdir(parents=True)
     left.write_bytes(b"x")
     other = {"binance": "polymarket", "polymarket": "binance"}[venue]
-    assert exposure.nothing_there(paths, venue) is None and exposure.was_used(paths, venue)
-    assert exposure.nothing_there(paths, other) == exposure.NEVER and not exposure.was_used(paths, other)
+    assert exposure.nothing_there(paths, venue) is None
+    assert exposure.nothing_there(paths, other) == exposure.NEVER
     exposure.note_empty(paths, venue)
     assert "seen empty" in (exposure.nothing_there(paths, venue) or "")
     left.with_name("journal-00000002.bin" if venue == "binance" else left.name).write_bytes(b"xy")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -16,12 +17,17 @@ import httpx
 import pytest
 from test_control_kill import System, wait_for
 
+from bridge import access as records
 from bridge.ledger import now_ns
 from bridge.messages import LedgerState, SlotState
-from control import flight
+from control import exposure, flight
+from control.emptying import empty_venue
 from control.errors import Exit
-from control.kill import KillReport, VenueResult
+from control.kill import Kill, KillReport, VenueResult
 from control.latch import is_latched
+from control.records import write_atomically
+from control.sweep import FATES_AT_ONCE, Sweep
+from control.venues import Throttled, open_venue
 
 NEVER_SENT = "0x" + "5a" * 32
 
@@ -173,3 +179,116 @@ def test_the_exit_code_says_the_worst_of_what_is_known(result: VenueResult, code
     """0 is said only where nothing is left and nothing is in doubt."""
     assert KillReport(venues=[VenueResult("binance", verified=2), result]).exit_code() == code
     assert words in result.line()
+
+
+def test_a_place_that_was_seen_empty_is_still_waited_for(venues: System, tmp_path: Path) -> None:
+    """The note that a venue was seen empty says nothing of an order that the ledger has on its way: neither a
+    kill nor a resume passes over it."""
+    sent(venues, "polymarket_bot", tmp_path, query_id=NEVER_SENT)
+    venues.children["polymarket_bot"].kill()
+    venues.children["polymarket_bot"].wait()
+    exposure.note_empty(venues.paths, "polymarket")
+    hurried = venues.control("kill", "--no-wait")
+    assert hurried.returncode == Exit.KILL_PARTLY and "1 OF UNKNOWN FATE" in hurried.stdout, hurried.stdout
+    refused = venues.control("resume", "--yes")
+    assert refused.returncode == 1 and "1 orders of unknown fate until " in refused.stderr, refused.stderr
+
+
+@pytest.mark.parametrize("spoilt", ['"symbols": 7', '"key": {"file": "a\\u0000b"}', f'"x": {"[" * 3000}'])
+def test_no_record_s_content_ends_a_kill(venues: System, tmp_path: Path, spoilt: str) -> None:
+    """Where the engine traded cannot be read: the simulator of this home is emptied all the same, the other
+    venue is verified, every process is ended, and the exit code tells of the doubt."""
+    sent(venues, "engine", tmp_path, query_id="t0", window_ms=100)
+    venues.place(1)
+    for folder in records.folders(venues.paths):
+        content = (folder / "engine.json").read_text().strip()
+        (folder / "engine.json").write_text(f"{content[:-1]}, {spoilt}}}")
+    killed = venues.control("kill")
+    assert killed.returncode == Exit.KILL_UNVERIFIED, killed.stdout + killed.stderr
+    assert "binance: UNVERIFIED, " in killed.stdout and "Traceback" not in killed.stderr
+    assert venues.open_at_binance() == 0
+    assert venues.children["engine"].wait(10) is not None
+
+
+@pytest.mark.parametrize(
+    ("lost", "code"), [("a slot", Exit.KILL_PARTLY), ("the ledger", Exit.KILL_PARTLY), ("the boot", Exit.OK)]
+)
+def test_what_could_not_be_counted_is_not_confirmed_by_waiting(
+    venues: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str, code: Exit
+) -> None:
+    """Where no window ends an order's chance, slots that cannot be read, or a ledger that is gone with the
+    bot of this boot, leave a doubt after any wait; with the bot of the boot before there is none."""
+    sent(venues, "polymarket_bot", tmp_path, query_id=NEVER_SENT)
+    venues.children["polymarket_bot"].kill()
+    venues.children["polymarket_bot"].wait()
+    if lost == "a slot":
+        content = venues.paths.ledger.read_bytes()
+        assert content.count(b"\x5a" * 32) == 1
+        with venues.paths.ledger.open("r+b") as file:
+            file.seek(content.index(b"\x5a" * 32))
+            file.write(b"\x5b")
+    else:
+        venues.paths.ledger.unlink()
+    if lost == "the boot":
+        venues.paths.bot_page.unlink(missing_ok=True)
+        (records.folders(venues.paths)[1] / "polymarket_bot.json").unlink()
+        file_at = records.folders(venues.paths)[0] / "polymarket_bot.json"
+        record = json.loads(file_at.read_text())
+        write_atomically(file_at, {**record, "run": {**record["run"], "started_wall_ns": 1}})
+    monkeypatch.setitem(flight.LOOK_MAX_S, "polymarket", 1.0)  # the rule is the same, and the test short
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGINT)}
+    report = Kill(venues.paths, "", False, "polymarket", lambda text, tone: None).run()
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    (line,) = (result.line() for result in report.venues)
+    assert report.exit_code() == code, line
+    assert ("COULD NOT BE COUNTED" in line) == (code != Exit.OK), line
+
+
+def missing(count: int) -> flight.Flight:
+    """So many orders of which nothing was heard; the last one is t0."""
+    orders = [
+        flight.Order("engine", "binance", "BTCUSDT", n, f"gone{n}", SlotState.SENT, False, now_ns(), None)
+        for n in range(count - 1)
+    ]
+    orders.append(
+        flight.Order("engine", "binance", "BTCUSDT", count, "t0", SlotState.SENT, False, now_ns(), None)
+    )
+    return flight.Flight([flight.Line("engine", orders=orders)])
+
+
+def test_every_missing_order_is_asked_for_in_its_turn(venues: System) -> None:
+    """More are missing than are asked for in one look, and the venue has only the last: the second look finds
+    it. In a ban the question ends with the venue's pause, and not with "nothing known"."""
+    venues.place(1)
+
+    async def work() -> None:
+        async with open_venue("binance", venues.ready["binance"], 60.0) as venue:
+            looking = Sweep(venue, ["BTCUSDT"], missing(FATES_AT_ONCE + 1), time.time() - 60)
+            looking.patience_s = 30
+            await looking.ask()
+            assert len(looking.missing) == FATES_AT_ONCE + 1
+            await looking.ask()
+            assert len(looking.missing) == FATES_AT_ONCE and looking.found == ["t0"]
+            admin = f"{venues.ready['binance']['admin']}/faults"
+            faults = {"ban_418": 1, "ban_seconds": 30}
+            async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
+                (await client.post(admin, json=faults)).raise_for_status()
+            with pytest.raises(Throttled) as refused:
+                await looking.ask()
+            assert refused.value.pause_s > 1
+
+    asyncio.run(work())
+
+
+def test_another_place_than_the_recorded_one_does_not_count_as_emptied(
+    venues: System, tmp_path: Path
+) -> None:
+    """Its orders are cancelled as well as can be, but a stop says what is in doubt, and notes nothing."""
+    sent(venues, "engine", tmp_path, query_id="t0", window_ms=100)
+    venues.place(1)
+    for folder in records.folders(venues.paths):
+        (folder / "engine.json").write_text("{}")
+    seen = asyncio.run(empty_venue(venues.paths, "binance", ["BTCUSDT"], time.monotonic() + 20))
+    assert seen.left == 0 and venues.open_at_binance() == 0
+    assert not seen.confirmed and "unverified: " in seen.line() and "engine.json" in seen.line()

@@ -153,3 +153,21 @@ def test_a_writer_that_holds_the_lock_for_good_stops_nobody(tmp_path: Path) -> N
     os.close(holder)
     write_event(tmp_path, "operator", "resumed")
     assert verify_events(path).lines == 5 and problems(path) == ""
+
+
+@pytest.mark.parametrize(
+    "number", ['"x"', "true", "null", "1.5", "[]", "-1", "1e400", "9" * 30, "9" * 4300, "[" * 50_000]
+)
+@pytest.mark.parametrize("head", ["kept", "lost", "spoilt"])
+def test_a_last_line_with_any_number_ends_no_write(tmp_path: Path, number: str, head: str) -> None:
+    """Whatever somebody wrote in place of the newest line's number, the next event is written and read."""
+    path = written(tmp_path, 1)
+    with path.open("a") as file:
+        file.write(f'{{"wall_ns":1,"source":"x","level":"info","name":"x","n":{number},"chain":1}}\n')
+    if head == "lost":
+        head_path(path).unlink()
+    if head == "spoilt":
+        head_path(path).write_text(f'{{"n":{number},"digest":"x"}}')
+    write_event(tmp_path, "control", "kill_finished", text="done")
+    assert recorded_events(tmp_path, 1)[0]["text"] == "done"
+    assert problems(path)

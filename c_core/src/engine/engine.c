@@ -138,7 +138,8 @@ void engine_attach_ledger(struct engine *engine, struct ledger *ledger)
     engine->generation = engine->line_generation;
     if (engine->generation <= engine->restored.generation)
         engine->generation = engine->restored.generation + 1;
-    engine->epoch = engine->view.epoch;
+    /* Nothing starts before a halt is lifted: what the last run halted for, a person has seen. */
+    engine->halt_seen = engine->restored.cash_halt;
     judge_ledger_head(engine);
     engine_take_day(engine);
 }

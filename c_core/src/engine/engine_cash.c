@@ -51,6 +51,12 @@ void engine_cash_sums(struct engine *engine)
 
 static void cash_changed(struct engine *engine)
 {
+    for (int n = 0; n < engine->venue_count; n++) {
+        if (!engine->venues[n].cash.beyond)
+            continue;
+        engine->venues[n].cash.beyond = false;
+        engine_halt(engine, HALT_CASH, "the venue's cash comes to sums beyond all reason");
+    }
     engine_cash_sums(engine);
     engine_totals(engine);
 }
@@ -79,22 +85,36 @@ static void journal_sums(struct engine *engine, uint16_t venue, const struct cas
         .price_e9 = cash->next_transfers_e8 * 10,
         .position_e9 = cash->from_ns,
         .cumulative_e9 = cash->known ? cash->books_ns : 0,
+        .cost_micros = cash->day,
+        .reject_reason = cash->unpriced ? REJECT_CASH : REJECT_NONE,
         .wallet_e8 = cash->books_e8,
         .venue_wall_ns = cash->read_ns,
     };
     engine_journal_append(engine, &record);
 }
 
+static void journal_untold(struct engine *engine, uint16_t venue, int64_t trade_id)
+{
+    engine_journal_control(engine, JOURNAL_CONTROL_UNTOLD, NULL, venue, trade_id);
+}
+
+static void journal_cash(struct engine *engine, uint16_t venue, const struct cash *cash)
+{
+    if (cash->from_ns != 0)
+        journal_sums(engine, venue, cash);
+    for (int n = 0; n < CASH_UNTOLD; n++)
+        if (cash->untold[n] != 0)
+            journal_untold(engine, venue, cash->untold[n]);
+}
+
 void engine_journal_cash(struct engine *engine)
 {
-    for (int n = 0; n < engine->venue_count; n++) {
-        const struct engine_venue *ev = &engine->venues[n];
-        if (has_cash(ev) && ev->cash.from_ns != 0)
-            journal_sums(engine, ev->venue->id, &ev->cash);
-    }
+    for (int n = 0; n < engine->venue_count; n++)
+        if (has_cash(&engine->venues[n]))
+            journal_cash(engine, engine->venues[n].venue->id, &engine->venues[n].cash);
     for (int id = 0; id < RESTORED_VENUES; id++)
-        if (!engine->restored.cash_claimed[id] && engine->restored.cash[id].from_ns != 0)
-            journal_sums(engine, (uint16_t)id, &engine->restored.cash[id]);
+        if (!engine->restored.cash_claimed[id])
+            journal_cash(engine, (uint16_t)id, &engine->restored.cash[id]);
 }
 
 static void journal_row(struct engine *engine, const struct engine_venue *ev,
@@ -106,6 +126,7 @@ static void journal_row(struct engine *engine, const struct engine_venue *ev,
         .venue = ev->venue->id,
         .last_quantity_e9 = report->amount_e8 * 10,
         .last_price_e9 = report->wallet_e8 * 10,
+        .reject_reason = ev->cash.unpriced ? REJECT_CASH : REJECT_NONE,
         .wallet_e8 = ev->cash.books_e8,
         .venue_wall_ns = report->wall_ns,
     };
@@ -125,6 +146,15 @@ static void read_sums(struct cash *cash, const struct journal_record *record)
     cash->known = record->cumulative_e9 != 0;
     cash->books_e8 = record->wallet_e8;
     cash->read_ns = record->venue_wall_ns;
+    cash->unpriced = record->reject_reason == REJECT_CASH;
+    if (record->cost_micros != 0) /* written before the day of the engine's books, or with it */
+        cash->day = record->cost_micros;
+}
+
+void engine_raise_cash_day(struct cash *cash, int64_t day)
+{
+    if (day > cash->day)
+        cash->day = day;
 }
 
 void engine_read_cash(struct engine *engine, const struct journal_record *record)
@@ -132,8 +162,9 @@ void engine_read_cash(struct engine *engine, const struct journal_record *record
     if (record->venue >= RESTORED_VENUES)
         return;
     struct cash *cash = &engine->restored.cash[record->venue];
-    cash->day = engine->restored.day;
-    if (record->type == CASH_NONE) {
+    engine_raise_cash_day(cash, engine->restored.day);
+    /* A row has a key, whatever its kind; sums have none. */
+    if (record->execution_id[0] == '\0') {
         read_sums(cash, record);
         return;
     }
@@ -149,6 +180,7 @@ void engine_read_cash(struct engine *engine, const struct journal_record *record
     oms_execution_seen(&engine->oms, record->venue, record->symbol, record->execution_id, false);
     cash_row(cash, &report);
     cash->books_e8 = record->wallet_e8;
+    cash->unpriced = record->reject_reason == REJECT_CASH;
 }
 
 void engine_read_wallet(struct engine *engine, const struct journal_record *record)
@@ -157,14 +189,29 @@ void engine_read_wallet(struct engine *engine, const struct journal_record *reco
         engine->restored.cash[record->venue].books_e8 = record->wallet_e8;
 }
 
+/* A person has seen what was in doubt. */
+void engine_read_resume(struct engine *engine)
+{
+    engine->restored.cash_halt = false;
+    for (int id = 0; id < RESTORED_VENUES; id++)
+        engine->restored.cash[id].unpriced = false;
+}
+
+void engine_read_untold(struct engine *engine, const struct journal_record *record)
+{
+    if (record->venue < RESTORED_VENUES)
+        cash_fill_untold(&engine->restored.cash[record->venue], record->position_e9);
+}
+
 void engine_claim_cash(struct engine *engine, struct engine_venue *ev)
 {
     uint16_t id = ev->venue->id;
     if (has_cash(ev) && id < RESTORED_VENUES && !engine->restored.cash_claimed[id]) {
         engine->restored.cash_claimed[id] = true;
         ev->cash = engine->restored.cash[id];
+        ev->cash_halted = engine->restored.cash_halt;
     }
-    ev->cash.day = engine->day;
+    engine_raise_cash_day(&ev->cash, engine->day);
     engine_cash_sums(engine);
 }
 
@@ -246,7 +293,8 @@ void engine_on_cash(void *context, struct venue *venue, const struct cash_report
     if (report->provisional)
         counts = cash_event(&ev->cash, report);
     else
-        counts = !oms_execution_seen(&engine->oms, venue->id, asset, report->key, false) &&
+        counts = cash_wants(&ev->cash, report) &&
+                 !oms_execution_seen(&engine->oms, venue->id, asset, report->key, false) &&
                  cash_row(&ev->cash, report);
     if (!counts)
         return;
@@ -263,14 +311,18 @@ void engine_on_cash(void *context, struct venue *venue, const struct cash_report
         say_movement(engine, ev, report);
 }
 
-void engine_cash_fill(struct engine_venue *ev, const struct execution_report *report, bool reversed)
+void engine_cash_fill(struct engine *engine, struct engine_venue *ev,
+                      const struct execution_report *report, bool reversed)
 {
     if (!has_cash(ev))
         return;
-    if (report->wallet_told)
+    int64_t trade_id = strtoll(report->execution_id, NULL, 10);
+    if (report->wallet_told) {
         cash_fill(&ev->cash, reversed ? -report->wallet_e8 : report->wallet_e8);
-    else if (ev->cash.known)
-        cash_fill_untold(&ev->cash, strtoll(report->execution_id, NULL, 10));
+        cash_fill_told(&ev->cash, trade_id);
+    } else if (ev->cash.known && cash_fill_untold(&ev->cash, trade_id)) {
+        journal_untold(engine, ev->venue->id, trade_id);
+    }
 }
 
 /* ---- the wallet -------------------------------------------------------------------------------
@@ -295,6 +347,10 @@ void engine_cash_asked(struct engine *engine, struct engine_venue *ev)
 void engine_on_wallet(void *context, struct venue *venue, int64_t wallet_e8, int64_t asked_wall_ns)
 {
     struct engine_venue *ev = engine_venue_of(context, venue);
+    if (wallet_e8 > CASH_BOUND_E8 || wallet_e8 < -CASH_BOUND_E8) {
+        engine_halt(context, HALT_CASH, "the venue told of a wallet beyond all reason");
+        return;
+    }
     ev->wallet_told = true;
     ev->wallet_e8 = wallet_e8;
     ev->wallet_wall_ns = asked_wall_ns;
@@ -339,7 +395,7 @@ static void doubt(struct engine *engine, struct engine_venue *ev)
 static bool is_accepted(const struct engine *engine, const struct engine_venue *ev)
 {
     return (ev->cash_accepted && ev->cash_doubt_ns != 0) ||
-           (engine->restored.cash_halt && engine->view.state < LEDGER_HALTED);
+           (ev->cash_halted && engine->view.state < LEDGER_HALTED);
 }
 
 /* A person resumed after a halt for cash: the books take the wallet over. What was lost counts as a
@@ -355,7 +411,6 @@ static void take_over(struct engine *engine, struct engine_venue *ev)
         .asset = "USDT",
     };
     snprintf(report.key, sizeof report.key, UNEXPLAINED ":%lld", (long long)ev->wallet_wall_ns);
-    engine->restored.cash_halt = false;
     engine_on_cash(engine, ev->venue, &report);
     engine_say(engine, EVENT_WARNING, ev->venue->id, 0, 0, "cash_taken_over",
                "after resume the books follow the wallet: %s without an explanation",
@@ -368,14 +423,29 @@ static void agreed(struct engine *engine, struct engine_venue *ev)
         engine_say(engine, EVENT_INFO, ev->venue->id, 0, 0, "cash_agrees",
                    "the wallet and our books agree again");
     ev->cash_doubt_ns = 0;
-    ev->cash_accepted = false;
+    ev->cash_accepted = ev->cash_halted = false;
     ev->cash_tries = 0;
+}
+
+/* The engine stops adding when it hears of the loss; the halt makes a person look. */
+static void judge_unpriced(struct engine *engine, struct engine_venue *ev)
+{
+    if (!ev->cash.unpriced || engine->view.state == LEDGER_HALTED)
+        return;
+    if (!ev->cash_halted)
+        engine_halt(engine, HALT_CASH, "the venue took a coin whose worth is not known");
+    else
+        ev->cash.unpriced = false; /* the last run halted, and a person has resumed */
 }
 
 void engine_judge_cash(struct engine *engine, struct engine_venue *ev)
 {
-    if (!ev->wallet_told || !ev->cash_read)
+    if (!ev->wallet_told || !ev->cash_read) {
+        /* A venue spares a reconcile the reading when one was just made. */
+        if (ev->cash_doubt_ns != 0)
+            look_again(engine, ev, CASH_AGAIN_NS);
         return;
+    }
     ev->wallet_told = ev->cash_read = false;
     ev->wallet_ns = engine->now_ns;
     if (ev->fills != ev->fills_when_asked || ev->movements != ev->movements_when_asked) {
@@ -384,6 +454,7 @@ void engine_judge_cash(struct engine *engine, struct engine_venue *ev)
         return;
     }
     ev->cash_tries = 0;
+    judge_unpriced(engine, ev);
     if (!ev->cash.known) {
         cash_begin(&ev->cash, ev->wallet_e8, ev->wallet_wall_ns);
         journal_sums(engine, ev->venue->id, &ev->cash);
@@ -402,6 +473,7 @@ void engine_cash_resumed(struct engine *engine)
 {
     for (int n = 0; n < engine->venue_count; n++) {
         struct engine_venue *ev = &engine->venues[n];
+        ev->cash.unpriced = false;
         if (ev->cash_doubt_ns == 0)
             continue;
         ev->cash_accepted = true;
@@ -412,7 +484,7 @@ void engine_cash_resumed(struct engine *engine)
 bool engine_cash_doubted(const struct engine *engine)
 {
     for (int n = 0; n < engine->venue_count; n++)
-        if (engine->venues[n].cash_doubt_ns != 0)
+        if (engine->venues[n].cash_doubt_ns != 0 || engine->venues[n].cash.unpriced)
             return true;
     return false;
 }

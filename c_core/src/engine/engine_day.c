@@ -37,12 +37,15 @@ static void begin_day(struct engine *engine, int64_t day)
     engine->closed_micros = engine->day_micros;
     engine->late_micros = 0;
     for (int n = 0; n < engine->market_count; n++) {
+        if (!ENGINE_MARKET(engine, n)->delegated)
+            engine->closed_micros -= pnl_ahead_micros(&ENGINE_MARKET(engine, n)->pnl);
         pnl_roll(&ENGINE_MARKET(engine, n)->pnl, day);
         engine_market_changed(engine, ENGINE_MARKET(engine, n));
     }
     engine_roll_unclaimed(engine);
     engine_roll_cash(engine, day);
     engine->day = day;
+    engine_history_restart(engine);
     engine_totals(engine);
     engine_journal_marks(engine);
     engine_journal_control(engine, JOURNAL_CONTROL_DAY, NULL, VENUE_NONE, day);
@@ -73,9 +76,12 @@ void engine_take_day(struct engine *engine)
     ledger_roll_ack(engine->ledger, engine->roll.sequence, ROLL_NONE, engine->day);
 }
 
-/* Nothing more can leave: each turn passes the gate before it writes. */
+/* Nothing more can leave: each order passes the gate before it is written, and none waits for its
+ * socket. */
 static bool is_quiet(const struct engine *engine)
 {
+    if (engine_is_unsent(engine))
+        return false;
     return engine->oms.open <= engine->oms.unknown ||
            engine->now_ns - engine->roll.began_ns >= CANCELS_WAIT_NS;
 }

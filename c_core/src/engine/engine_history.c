@@ -38,6 +38,19 @@ int64_t engine_day_start_ms(const struct engine *engine)
     return engine->day * (NS_PER_DAY / NS_PER_MS);
 }
 
+/* The day that the venue's fills are asked of: the books', or the venue's own when the ledger is
+ * ahead of it, as after a clock that was. Such fills count in the books' day. */
+static int64_t history_day(const struct engine *engine, const struct venue *venue)
+{
+    int64_t today = pnl_day_number(engine_wall_ns(engine) + venue->clock_offset_ns);
+    return today < engine->day ? today : engine->day;
+}
+
+int64_t engine_history_from_ms(const struct engine *engine, const struct venue *venue)
+{
+    return history_day(engine, venue) * (NS_PER_DAY / NS_PER_MS);
+}
+
 /* ---- collecting ----------------------------------------------------------------------------- */
 
 static bool is_before(const struct history_fill *fill, uint16_t market, int64_t execution)
@@ -64,7 +77,7 @@ void engine_history_fill(struct engine *engine, const struct engine_market *mark
 {
     struct history *history = &engine->history;
     int64_t wall_ns = report->wall_ns ? report->wall_ns : engine_wall_ns(engine);
-    if (market->delegated || pnl_day_number(wall_ns) < engine->day)
+    if (market->delegated || pnl_day_number(wall_ns) < history_day(engine, market->venue))
         return;
     int64_t execution = strtoll(report->execution_id, NULL, 10);
     int at = place_of(history, market->index, execution);
@@ -249,6 +262,13 @@ void engine_history_rebuild(struct engine *engine, struct engine_venue *ev)
                    "%d fills of the venue make today's result %lld micro-dollars", history->count,
                    (long long)engine->day_micros);
     history->count = history->passes = 0;
+}
+
+void engine_history_restart(struct engine *engine)
+{
+    struct history *history = &engine->history;
+    history->count = history->count_before = history->passes = 0;
+    history->overflow = false;
 }
 
 void engine_history_again(struct engine *engine, struct engine_venue *ev)

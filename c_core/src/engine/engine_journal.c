@@ -6,6 +6,9 @@
 
 #define E18_PER_MICRO 1000000000000
 #define VENUES_KNOWN  RESTORED_VENUES
+/* The longest recv_window_ms that a configuration may name, what a connector adds to it
+ * (binance_connector_session.h), and room for a slow way there. */
+#define LONGEST_WINDOW_NS 10000000000
 
 /* ---- reading back --------------------------------------------------------------------------- */
 
@@ -76,6 +79,19 @@ static void remember_execution(struct engine *engine, const struct journal_recor
                        record->execution_type == EXEC_TRADE_REVERSED);
 }
 
+/* A fill of a day that the books have not begun (pnl_ahead). Marks do not tell of it: the sums come
+ * from the fills again until the day's own record. */
+static void read_ahead(const struct restored *restored, struct restored_book *book,
+                       const struct journal_record *record, bool buys, int64_t value)
+{
+    if (restored->day == 0 || pnl_day_number(record->wall_ns) <= restored->day)
+        return;
+    bool reversed = record->execution_type == EXEC_TRADE_REVERSED;
+    book->ahead_e9 += buys ? record->last_quantity_e9 : -record->last_quantity_e9;
+    book->ahead_micros += buys ? value : -value;
+    book->ahead_fees_e8 += reversed ? -record->fee_e8 : record->fee_e8;
+}
+
 static void read_trade(struct engine *engine, const struct journal_record *record)
 {
     remember_execution(engine, record);
@@ -92,6 +108,7 @@ static void read_trade(struct engine *engine, const struct journal_record *recor
     book->fees_e8 = record->fees_e8;
     book->cash_flow_micros += buys ? -value : value;
     book->volume_micros += record->execution_type == EXEC_TRADE_REVERSED ? -value : value;
+    read_ahead(&engine->restored, book, record, buys, value);
     if (record->strategy < RESTORED_STRATEGIES)
         engine_attribute_fill(book->strategy_e9, record->strategy,
                               buys ? record->last_quantity_e9 : -record->last_quantity_e9,
@@ -143,13 +160,21 @@ static void read_control(struct engine *engine, const struct journal_record *rec
     if (record->execution_type == JOURNAL_CONTROL_DAY) {
         engine->restored.day = record->position_e9;
         engine->restored.late_micros = 0;
+        for (int n = 0; n < engine->restored.book_count; n++) {
+            struct restored_book *book = &engine->restored.books[n];
+            book->ahead_e9 = book->ahead_micros = book->ahead_fees_e8 = 0;
+        }
         for (int id = 0; id < RESTORED_VENUES; id++)
-            engine->restored.cash[id].day = record->position_e9;
+            engine_raise_cash_day(&engine->restored.cash[id], record->position_e9);
     }
     if (record->execution_type == JOURNAL_CONTROL_LATE)
         engine->restored.late_micros = record->position_e9;
     if (record->execution_type == JOURNAL_CONTROL_HALT && record->position_e9 == HALT_CASH)
         engine->restored.cash_halt = true;
+    if (record->execution_type == JOURNAL_CONTROL_RESUME)
+        engine_read_resume(engine);
+    if (record->execution_type == JOURNAL_CONTROL_UNTOLD)
+        engine_read_untold(engine, record);
     if (record->execution_type == JOURNAL_CONTROL_FILLS)
         engine->content.fills_total = record->position_e9;
     if (record->execution_type == JOURNAL_CONTROL_ADOPTED && record->execution_id[0])
@@ -197,7 +222,16 @@ void engine_roll_unclaimed(struct engine *engine)
         book->opening_e9 = book->mark_e9;
         if (book->mark_e9 > 0)
             book->cost_micros = muldiv_down(book->position_e9, book->mark_e9, E18_PER_MICRO);
-        book->realized_micros = book->fees_e8 = book->volume_micros = book->cash_flow_micros = 0;
+        int64_t ahead =
+            book->mark_e9 > 0 || book->ahead_e9 == 0
+                ? muldiv_down(book->ahead_e9, book->mark_e9, E18_PER_MICRO) - book->ahead_micros
+                : 0;
+        engine->closed_micros -= ahead - pnl_fees_micros(book->ahead_fees_e8);
+        book->realized_micros = ahead;
+        book->fees_e8 = book->ahead_fees_e8;
+        book->volume_micros = 0;
+        book->cash_flow_micros = -book->ahead_micros;
+        book->ahead_e9 = book->ahead_micros = book->ahead_fees_e8 = 0;
     }
 }
 
@@ -230,6 +264,21 @@ static int64_t whole(int64_t e9, int64_t unit_e9)
     return e9 / unit_e9;
 }
 
+/* The ledger's slot knows the deadline that the last run gave the order. Without one it counts from
+ * now: how long ago the order was sent only the wall could say, and that may have been set, and the
+ * window of this run need not be the one that was signed. */
+static int64_t lands_until(const struct engine *engine, const struct engine_market *market,
+                           uint64_t client_order_id)
+{
+    int64_t told =
+        engine->ledger ? ledger_lands_until(engine->ledger, client_order_id) : LANDS_UNTIL_UNTOLD;
+    int64_t window = market->venue->validity_window_ns;
+    /* Of a damaged slot a rescue says that it has no end; at a venue with a window it has one. */
+    if (told != LANDS_UNTIL_UNTOLD && (told != LANDS_UNTIL_NONE || window <= 0))
+        return told;
+    return engine->now_ns + (window > LONGEST_WINDOW_NS ? window : LONGEST_WINDOW_NS);
+}
+
 static void claim_order(struct engine *engine, struct engine_market *market,
                         const struct journal_record *intent)
 {
@@ -249,6 +298,7 @@ static void claim_order(struct engine *engine, struct engine_market *market,
         .filled = {whole(intent->cumulative_e9, i->lot_e9)},
         .created_ns = engine->now_ns,
         .sent_ns = engine->now_ns - (age_ns > 0 ? age_ns : 0),
+        .lands_until_ns = lands_until(engine, market, intent->client_order_id),
         .sent_wall_ms = intent->wall_ns / 1000000,
         .next_query_ns = engine->now_ns,
     };
@@ -273,6 +323,9 @@ void engine_claim_restored(struct engine *engine, struct engine_market *market)
         market->pnl.fees_e8 = book->fees_e8;
         market->pnl.volume_micros = book->volume_micros;
         market->pnl.cash_flow_micros = book->cash_flow_micros;
+        market->pnl.ahead_lots = whole(book->ahead_e9, i->lot_e9);
+        market->pnl.ahead_micros = book->ahead_micros;
+        market->pnl.ahead_fees_e8 = book->ahead_fees_e8;
         market->pnl.mark.ticks = whole(book->mark_e9, i->tick_e9);
         market->pnl.opening.ticks = whole(book->opening_e9, i->tick_e9);
         for (int s = 0; s < RESTORED_STRATEGIES; s++)

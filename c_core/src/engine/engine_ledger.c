@@ -48,6 +48,7 @@ void engine_halt(struct engine *engine, uint32_t reason, const char *text)
         halt.text[n] = text[n];
     if (engine->ledger)
         halt.epoch = (uint32_t)ledger_halt(engine->ledger, reason);
+    engine->halt_seen = true;
     engine->sweep_now = true;
     engine_journal_control(engine, JOURNAL_CONTROL_HALT, NULL, VENUE_NONE, (int64_t)reason);
     engine_tell(engine, MESSAGE_HALT, &halt, sizeof halt);
@@ -67,14 +68,25 @@ bool engine_all_reconciled(const struct engine *engine)
     return venues > 0;
 }
 
-/* A new epoch in ACTIVE was begun by a person: the guards that only a person lifts are lifted. */
+bool engine_is_unsent(const struct engine *engine)
+{
+    for (int n = 0; n < engine->venue_count; n++) {
+        const struct venue *venue = engine->venues[n].venue;
+        if (venue->operations->unsent && venue->operations->unsent(venue))
+            return true;
+    }
+    return false;
+}
+
+/* Only a person leaves HALTED: the guards that only a person lifts are lifted. A new epoch alone is
+ * no sign of one, because each start of the supervisor begins one as well. */
 static void resume(struct engine *engine)
 {
     risk_runaway_init(&engine->runaway, &engine->config.risk);
     engine->runaway_told = false;
     engine_foreign_begin(engine);
     engine_cash_resumed(engine);
-    engine_journal_control(engine, JOURNAL_CONTROL_RESUME, NULL, VENUE_NONE, engine->epoch);
+    engine_journal_control(engine, JOURNAL_CONTROL_RESUME, NULL, VENUE_NONE, engine->view.epoch);
 }
 
 /* While the lease is fresh and trading is not halted the venue's dead-man switch may be renewed. */
@@ -125,17 +137,16 @@ void engine_watch_ledger(struct engine *engine)
     if (engine->adding != was_adding || engine->stopping != was_stopping)
         engine->sweep_now = true;
     set_dead_man(engine, (leased || view->state == LEDGER_INIT) && !halted);
-    if (view->epoch != engine->epoch && view->state == LEDGER_ACTIVE) {
-        engine->epoch = view->epoch;
+    if (!halted && engine->halt_seen)
         resume(engine);
-    }
+    engine->halt_seen = halted;
 }
 
 /* Used above alloc by more than a twentieth, reading after reading: the marks run away from us. */
 static void watch_over_budget(struct engine *engine)
 {
     const struct ledger_participant_view *mine = &engine->view.participants[ROLE_ENGINE];
-    if (engine->now_ns < engine->next_over_ns || !engine->rebuilt)
+    if (engine->now_ns < engine->next_over_ns || !engine->charging)
         return;
     engine->next_over_ns = engine->now_ns + OVER_INTERVAL_NS;
     bool over = false;
@@ -190,7 +201,7 @@ static void rebuild(struct engine *engine)
                                 count, engine->now_ns);
     if (result < 0 && result != -ENOSPC)
         return;
-    engine->rebuilt = true;
+    engine->rebuilt = engine->charging = true;
     engine->dirty = true;
     engine_say(engine, result ? EVENT_WARNING : EVENT_INFO, VENUE_NONE, result ? REJECT_BUDGET : 0,
                0, "ledger_rebuilt",
@@ -228,7 +239,7 @@ int engine_settle_ledger(struct engine *engine)
         ledger_roll_now(engine->ledger, &engine->roll);
         work++;
     }
-    if (engine->rebuilt && (engine->dirty || engine->now_ns >= engine->next_reprice_ns)) {
+    if (engine->charging && (engine->dirty || engine->now_ns >= engine->next_reprice_ns)) {
         work += engine->dirty;
         engine_reprice(engine);
     }
@@ -236,6 +247,7 @@ int engine_settle_ledger(struct engine *engine)
     watch_daily_loss(engine);
     watch_runaway(engine);
     engine_follow_day(engine);
-    ledger_beat(engine->ledger, engine->now_ns, engine->view.state >= LEDGER_CANCEL_ONLY);
+    ledger_beat(engine->ledger, engine->now_ns,
+                engine->view.state >= LEDGER_CANCEL_ONLY && !engine_is_unsent(engine));
     return work;
 }

@@ -117,6 +117,9 @@ static int send(struct engine *engine, struct engine_market *market, struct risk
         return reason;
     }
     entry->order.sent_ns = view->now_ns;
+    entry->order.lands_until_ns = market->venue->validity_window_ns > 0
+                                      ? view->now_ns + market->venue->validity_window_ns
+                                      : LANDS_UNTIL_NONE;
     risk_throttle_add(view->throttle, engine->now_ns);
     if (market->venue->operations->submit(market->venue, &entry->order, view->now_ns) < 0) {
         take_back(engine, market, entry, REJECT_SESSION, true);
@@ -156,7 +159,7 @@ int engine_place(struct engine *engine, const struct order_request *request,
                             (uint64_t)(engine->generation & 0xFFFFFF) << 32 | engine->next_sequence;
     journal_prepare(engine->journal);
     /* Marks that moved since the last reprice must not make a way out look like new risk. */
-    if (engine->dirty && engine->rebuilt &&
+    if (engine->dirty && engine->charging &&
         exposure_reduces(&market->exposure, order.side, order.quantity))
         engine_reprice(engine);
     struct risk_view view;

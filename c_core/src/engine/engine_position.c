@@ -1,11 +1,12 @@
 /*
  * Positions that change without a fill: by the venue's hand, or by a fill whose report was lost.
  *
- *   by hand       told with a reason that is no fill: the worse of both positions is charged in the
- *                 same duty cycle, and a reconcile is wanted. It books what fills it knows; the
- * rest is the change, and the books follow it without a profit. after a fill  the position may be
- * told before or after the fill's report: only when none came within FILL_GRACE_NS it is charged,
- * and the fill is looked for.
+ *   by hand        told with a reason that is no fill: the worse of both positions is charged in
+ *                  the same duty cycle, and a reconcile is wanted. It books what fills it knows;
+ *                  the rest is the change, and the books follow it.
+ *
+ *   after a fill   the position may be told before or after the fill's report: only when none came
+ *                  within FILL_GRACE_NS it is charged, and the fill is looked for.
  */
 #include "engine_private.h"
 
@@ -42,6 +43,8 @@ void engine_on_position_changed(void *context, struct venue *venue,
     market->told_entry_e9 = entry_e9;
     if (position.lots == market->pnl.position_lots) {
         market->told_due_ns = 0;
+        if (entry_e9 > 0)
+            market->entry_e9 = entry_e9;
         return;
     }
     if (after_fill && !market->exposure.told) {
@@ -74,12 +77,21 @@ static struct price price_of_change(const struct engine_market *market, int64_t 
     return (struct price){ticks > 0 ? ticks : market->pnl.mark.ticks};
 }
 
+/* At what price lots that the venue took away had been entered; the mark when it never said. */
+static struct price entry_of_held(const struct engine_market *market)
+{
+    int64_t tick_e9 = market->instrument->tick_e9;
+    if (market->entry_e9 <= 0)
+        return market->pnl.mark;
+    return (struct price){(market->entry_e9 + tick_e9 / 2) / tick_e9};
+}
+
 bool engine_settle_position(struct engine *engine, struct engine_market *market, int64_t lots)
 {
     if (!market->told_by_hand || market->told_lots != lots)
         return false;
     int64_t held = market->pnl.position_lots;
-    pnl_adjust(&market->pnl, lots, price_of_change(market, lots));
+    pnl_adjust(&market->pnl, lots, entry_of_held(market), price_of_change(market, lots));
     engine_attribute_fill(market->strategy_lots, STRATEGY_NONE, lots - held, lots);
     market->told_by_hand = false;
     market->exposure.told = false;

@@ -36,6 +36,7 @@ struct restored_book {
     int64_t volume_micros, cash_flow_micros, mark_e9;
     int64_t opening_e9; /* the mark at which this run has settled it into the day; 0: not known */
     int64_t strategy_e9[RESTORED_STRATEGIES];
+    int64_t ahead_e9, ahead_micros, ahead_fees_e8; /* as in struct pnl */
     bool claimed;
 };
 
@@ -98,10 +99,11 @@ struct engine_venue {
     struct cash cash;
     int64_t movements; /* of cash, counted */
     int64_t movements_when_asked;
-    int64_t next_cash_ns;        /* a reading of the wallet before the periodic one; 0: none */
-    int64_t cash_doubt_ns;       /* since when the wallet differs from the books; 0: it does not */
-    int cash_tries;              /* readings in a row during which something moved */
-    bool cash_accepted;          /* a person resumed: the books follow the wallet */
+    int64_t next_cash_ns;  /* a reading of the wallet before the periodic one; 0: none */
+    int64_t cash_doubt_ns; /* since when the wallet differs from the books; 0: it does not */
+    int cash_tries;        /* readings in a row during which something moved */
+    bool cash_accepted;    /* a person resumed: the books follow the wallet */
+    bool cash_halted;      /* an earlier run halted for cash, and nothing has settled it yet */
     bool wallet_told, cash_read; /* by the reconcile in progress */
     int64_t wallet_e8, wallet_wall_ns, wallet_ns;
 };
@@ -174,14 +176,15 @@ struct engine {
     int64_t next_reprice_ns;
     int over_budget; /* readings in a row above 105 % */
     int64_t next_over_ns;
-    uint32_t epoch;
+    bool halt_seen; /* and nobody has resumed since */
     int64_t day;
     int64_t late_micros; /* learnt today of fills of closed days */
     int64_t closed_day, closed_micros;
 
     int64_t next_unclaimed_ns; /* when "books_unclaimed" may be said again */
 
-    bool rebuilt;  /* ledger_rebuild was done in this run */
+    bool rebuilt;  /* ledger_rebuild was done, and nothing has made it stale since */
+    bool charging; /* it was done in this run: from then on marks are charged, stale or not */
     bool adding;   /* orders that add risk may leave: state, lease, no drain */
     bool stopping; /* halted, cancel only, or draining: cancel all */
     bool draining;
@@ -209,6 +212,8 @@ int engine_settle_ledger(struct engine *engine); /* end of a cycle: rebuild, rep
 void engine_reprice(struct engine *engine);
 void engine_halt(struct engine *engine, uint32_t reason, const char *text);
 bool engine_all_reconciled(const struct engine *engine);
+/* engine_is_unsent: an order that passed the gate may not have left this process yet. */
+bool engine_is_unsent(const struct engine *engine);
 
 /* engine_day.c */
 /* engine_take_day: at start: the ledger's day, when it names one. */
@@ -257,13 +262,14 @@ struct oms_entry *engine_leave_behind(struct engine *engine, struct engine_marke
  *
  * Another instance of Purser on the account means two budgets for one account: both must stop.
  *   its order is open, new, changed or filled after our start   it is at work: halt
- *   its fill of before our start, the end of an order of its    history: booked and told. Else a
- * home restored from a backup could not start The halt is not immediate: whoever sees the other
- * first makes itself seen. Orders of ours are pulled and no strategy places any, one "card" is sent
- * (the venue's smallest order, immediate or cancel, far from the market: it cannot fill), and when
- * the venue has answered, or 1.5 s after it could have left, or after 10 s in which trading had not
- * begun, the ledger is halted. The other one sees the card on its user stream. A person's resume
- * begins anew: what is still open then halts again.
+ *   its fill of before our start, the end of an order of its    history: booked and told
+ *
+ * Were history a reason to halt, a home restored from a backup could not start. The halt is not
+ * immediate: whoever sees the other first makes itself seen. Orders of ours are pulled and no
+ * strategy places any, one "card" is sent (the venue's smallest order, immediate or cancel, far
+ * from the market: it cannot fill), and when the venue has answered, or 1.5 s after it could have
+ * left, or after 10 s in which trading had not begun, the ledger is halted. The other one sees the
+ * card on its user stream. A person's resume begins anew: what is still open then halts again.
  *
  * engine_stranger: a report (listed: a row of the open orders) about an order with client_order_id
  * 0. engine_strangers_asked, _answered: around a reconcile's list: what it lacks is gone.
@@ -289,13 +295,17 @@ void engine_cash_sums(struct engine *engine);
 void engine_roll_cash(struct engine *engine, int64_t day);
 void engine_journal_cash(struct engine *engine);
 void engine_read_cash(struct engine *engine, const struct journal_record *record);
+/* engine_raise_cash_day: the sums are of this day, or of a later one that they name themselves. */
+void engine_raise_cash_day(struct cash *cash, int64_t day);
+void engine_read_resume(struct engine *engine);
+void engine_read_untold(struct engine *engine, const struct journal_record *record);
 void engine_read_wallet(struct engine *engine, const struct journal_record *record);
 void engine_claim_cash(struct engine *engine, struct engine_venue *ev);
 void engine_on_cash(void *context, struct venue *venue, const struct cash_report *report);
 void engine_on_wallet(void *context, struct venue *venue, int64_t wallet_e8, int64_t asked_wall_ns);
 void engine_on_cash_read(void *context, struct venue *venue, int64_t until_wall_ns);
-void engine_cash_fill(struct engine_venue *ev, const struct execution_report *report,
-                      bool reversed);
+void engine_cash_fill(struct engine *engine, struct engine_venue *ev,
+                      const struct execution_report *report, bool reversed);
 /* engine_cash_asked: before a reconcile; engine_judge_cash: at its end. */
 void engine_cash_asked(struct engine *engine, struct engine_venue *ev);
 void engine_judge_cash(struct engine *engine, struct engine_venue *ev);
@@ -342,6 +352,9 @@ void engine_history_opening(struct engine *engine, const struct engine_market *m
 bool engine_history_settled(struct engine *engine, const struct engine_venue *ev);
 void engine_history_rebuild(struct engine *engine, struct engine_venue *ev);
 void engine_history_again(struct engine *engine, struct engine_venue *ev);
+/* engine_history_restart: another day's fills are asked for from now on. */
+void engine_history_restart(struct engine *engine);
+int64_t engine_history_from_ms(const struct engine *engine, const struct venue *venue);
 int64_t engine_day_start_ms(const struct engine *engine);
 /* engine_journal_missing: said once, and counted for the page. */
 void engine_journal_missing(struct engine *engine, const char *why);

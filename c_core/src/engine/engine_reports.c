@@ -83,11 +83,14 @@ static void book_fill(struct engine *engine, struct engine_venue *ev, struct eng
         else
             pnl_fill(&market->pnl, report->side, report->last_price, report->last_quantity,
                      report->fee_e8);
+        if (report->wall_ns > 0 && pnl_day_number(report->wall_ns) > engine->day)
+            pnl_ahead(&market->pnl, report->side, report->last_price, report->last_quantity,
+                      report->fee_e8, reversed);
         int64_t lots = report->last_quantity.lots;
         engine_attribute_fill(market->strategy_lots, order->strategy,
                               (report->side == SIDE_BUY) != reversed ? lots : -lots,
                               market->pnl.position_lots);
-        engine_cash_fill(ev, report, reversed);
+        engine_cash_fill(engine, ev, report, reversed);
     }
     ev->fills++;
     engine->content.counters[COUNTER_FILLS]++;
@@ -215,6 +218,7 @@ static struct oms_entry *adopt_order(struct engine *engine, struct engine_market
         .filled = report->cumulative,
         .created_ns = engine->now_ns,
         .sent_ns = engine->now_ns,
+        .lands_until_ns = engine->now_ns, /* it has landed */
         .acked_ns = engine->now_ns,
     };
     struct oms_entry *entry = engine_leave_behind(engine, market, &order);

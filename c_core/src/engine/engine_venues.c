@@ -310,7 +310,8 @@ static int reconcile_one(struct engine *engine, struct engine_venue *ev)
         reconcile_want(reconcile, engine->now_ns);
     if (reconcile_due(reconcile, engine->now_ns)) {
         ev->fills_when_asked = ev->fills;
-        ev->venue->history_from_ms = reconcile->adopt ? engine_day_start_ms(engine) : 0;
+        ev->venue->history_from_ms =
+            reconcile->adopt ? engine_history_from_ms(engine, ev->venue) : 0;
         ev->next_cash_ns = 0;
         engine_cash_asked(engine, ev);
         int result = ev->venue->operations->reconcile(ev->venue, reconcile->since, engine->now_ns);

@@ -12,6 +12,7 @@
 struct cash_report {
     uint8_t kind;      /* enum cash_kind; CASH_NONE: what a fill already carries, see trade_id */
     bool provisional;  /* told by an event: its row of the venue's history is still to come */
+    bool unpriced;     /* a loss in a coin whose worth is not known: amount_e8 is 0 */
     int64_t amount_e8; /* worth in USD times 1e8, signed: what the account gained */
     int64_t wallet_e8; /* how the wallet that is compared changed; 0 for another coin's */
     int64_t wall_ns;   /* the venue's time */

@@ -19,7 +19,9 @@ struct order {
     struct price price;
     struct quantity quantity, filled;
     int64_t created_ns, sent_ns, acked_ns, next_query_ns;
-    int64_t sent_wall_ms; /* the timestamp that was signed */
+    int64_t lands_until_ns; /* as in its ledger slot: until then it can still reach the book;
+                             * LANDS_UNTIL_NONE: no end is known */
+    int64_t sent_wall_ms;   /* the timestamp that was signed */
 };
 
 /* order_state_next: the state after an execution report of this type arrives in `state`, or -1 when

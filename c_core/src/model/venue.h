@@ -67,6 +67,9 @@ struct venue_operations {
      * so that a process that stood still between the two sends an order that is as old as its slot
      * says. Whoever sends the bytes of an order again passes the gate again. */
     int (*submit)(struct venue *venue, const struct order *order, int64_t now_ns);
+    /* unsent: bytes that were handed over wait for the socket, an order's may be among them: they
+     * leave later, past no gate. NULL: nothing ever waits here. */
+    bool (*unsent)(const struct venue *venue);
     int (*cancel)(struct venue *venue, const struct order *order, int64_t now_ns);
     int (*cancel_all)(struct venue *venue, int64_t now_ns);
     /* query: asks what became of the order; answered by on_execution with EXEC_STATUS. */

@@ -95,6 +95,12 @@ int websocket_connect(struct websocket *ws, const char *url, struct tls_context 
  * none will (STATUS_CLOSED: not open; STATUS_LIMIT: our buffer has no room). */
 int websocket_send(struct websocket *ws, const char *bytes, size_t length);
 
+/* websocket_unsent: bytes of earlier messages wait for the socket. */
+static inline bool websocket_unsent(const struct websocket *ws)
+{
+    return ws->send_start < ws->send_filled;
+}
+
 /* websocket_ping: an unsolicited ping with an empty payload; a pong moves last_receive_ns. */
 int websocket_ping(struct websocket *ws);
 

@@ -43,13 +43,14 @@
 
 /* CASH records carry one movement of money: the kind in type, its worth in USD in last_quantity_e9,
  * the change of the wallet in last_price_e9, the coin in symbol, its key in execution_id, the
- * venue's time in venue_wall_ns. With type CASH_NONE they carry a venue's sums instead, which
+ * venue's time in venue_wall_ns. Without a key they carry a venue's sums instead, which
  * replace what was added up: today's result in last_quantity_e9 and transfers in last_price_e9 (in
  * quantity_e9 and price_e9 the part of them that belongs to the next day), until when movements are
  * none of ours in position_e9, until when they are in the wallet that the books began with in
- * cumulative_e9 (0: the books have not begun), how far the history was read in venue_wall_ns. Times
- * are wall nanoseconds. wallet_e8 holds the cash that the books expect, in every record of a fill
- * or movement. */
+ * cumulative_e9 (0: the books have not begun), how far the history was read in venue_wall_ns, the
+ * day of the sums in cost_micros. A reject_reason says that a loss of
+ * unknown worth waits for a person. Times are wall nanoseconds. wallet_e8 holds the cash that the
+ * books expect, in every record of a fill or movement. */
 
 /* Meaning of JOURNAL_CONTROL records: in execution_type. */
 enum journal_control {
@@ -59,9 +60,10 @@ enum journal_control {
     JOURNAL_CONTROL_MISMATCH = 4,
     JOURNAL_CONTROL_ADOPTED = 5, /* position taken from the venue as it is, or a fill in it */
     JOURNAL_CONTROL_RUNAWAY = 6,
-    JOURNAL_CONTROL_DAY = 7,   /* position_e9: the new day number */
-    JOURNAL_CONTROL_FILLS = 8, /* position_e9: fills_total; in a checkpoint */
-    JOURNAL_CONTROL_LATE = 12, /* position_e9: what today learnt of closed days, in micros */
+    JOURNAL_CONTROL_DAY = 7,     /* position_e9: the new day number */
+    JOURNAL_CONTROL_FILLS = 8,   /* position_e9: fills_total; in a checkpoint */
+    JOURNAL_CONTROL_LATE = 12,   /* position_e9: what today learnt of closed days, in micros */
+    JOURNAL_CONTROL_UNTOLD = 13, /* position_e9: the fill whose rows will tell its money */
 };
 
 enum journal_room { JOURNAL_ROOM_NONE, JOURNAL_ROOM_RESERVE, JOURNAL_ROOM_FREE };

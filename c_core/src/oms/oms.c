@@ -285,6 +285,13 @@ static void apply_fill(struct oms *oms, struct oms_entry *entry,
         set_state(oms, entry, next, result);
 }
 
+/* By the order's own deadline: the venue's window may have become another since it was sent. */
+static bool has_landed_or_never(const struct order *order, int64_t now_ns)
+{
+    return order->lands_until_ns < LANDS_UNTIL_NONE - OMS_SKEW_NS &&
+           now_ns > order->lands_until_ns + OMS_SKEW_NS;
+}
+
 /* Answer to a query: the venue's whole truth. */
 static void apply_status(struct oms *oms, struct oms_entry *entry,
                          const struct execution_report *report, int64_t now_ns,
@@ -292,8 +299,7 @@ static void apply_status(struct oms *oms, struct oms_entry *entry,
 {
     struct order *order = &entry->order;
     if (report->not_found) {
-        int64_t certain_ns = order->sent_ns + entry->venue->validity_window_ns + OMS_SKEW_NS;
-        if (order->state != ORDER_UNKNOWN || now_ns <= certain_ns)
+        if (order->state != ORDER_UNKNOWN || !has_landed_or_never(order, now_ns))
             return;
         if (entry->heard_of && !entry->unlisted) {
             result->fills_missing = true;

@@ -6,7 +6,7 @@
  * makes the order UNKNOWN: it is asked for again, and the missing fills with it (reconcile).
  *
  * UNKNOWN: the order is queried by its client id with growing pauses. "Not found" counts only after
- * the order's validity window and a second of skew have passed since it was sent, and only after
+ * the order's own deadline (order.lands_until_ns) and a second of skew have passed, and only after
  * OMS_NOT_FOUND_ANSWERS such answers in a row is it taken as never arrived. Of an order that the
  * venue has acknowledged it counts only when a list of open orders (reconcile) lacked it too.
  *

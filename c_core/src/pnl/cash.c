@@ -3,16 +3,19 @@
 
 #include <string.h>
 
-#include "../base/check.h"
-
 #define NS_PER_DAY   86400000000000
 #define E8_PER_MICRO 100
 /* Movements of one moment: an event for all positions, a row for each. */
 #define MOMENT_NS 5000000000
 
-static void add(int64_t *sum, int64_t amount)
+/* What a venue told is no bug of ours, however large: a sum stops at its bound. False: it did. */
+static bool add(int64_t *sum, int64_t amount)
 {
-    CHECK(!__builtin_add_overflow(*sum, amount, sum));
+    bool wraps = __builtin_add_overflow(*sum, amount, sum);
+    if (!wraps && *sum <= CASH_BOUND_E8 && *sum >= -CASH_BOUND_E8)
+        return true;
+    *sum = amount < 0 ? -CASH_BOUND_E8 : CASH_BOUND_E8;
+    return false;
 }
 
 void cash_init(struct cash *cash, int64_t day)
@@ -38,7 +41,8 @@ static struct cash_movement movement_of(const struct cash_report *report)
         .wall_ns = report->wall_ns,
         .amount_e8 = report->amount_e8,
         .wallet_e8 = report->wallet_e8,
-        .kind = report->kind,
+        /* What nobody can name must not pay for losses. */
+        .kind = report->kind == CASH_OTHER && report->amount_e8 > 0 ? CASH_TRANSFER : report->kind,
     };
     memcpy(movement.asset, report->asset, sizeof movement.asset);
     return movement;
@@ -121,59 +125,88 @@ bool cash_event(struct cash *cash, const struct cash_report *report)
         list_remove(cash->rows, &cash->rows_count, row);
         return false;
     }
+    cash->unpriced = cash->unpriced || report->unpriced;
     list_add(cash->waiting, &cash->waiting_count, &movement);
     return true;
+}
+
+/* is_result: part of today's result. What a closed day gained must not pay for today's losses. */
+static bool is_result(const struct cash *cash, const struct cash_movement *movement)
+{
+    return movement->kind != CASH_TRANSFER &&
+           (movement->amount_e8 < 0 || movement->wall_ns / NS_PER_DAY >= cash->day);
 }
 
 static void row_counts(struct cash *cash, const struct cash_movement *movement)
 {
     bool later = movement->wall_ns / NS_PER_DAY > cash->day;
     bool transfer = movement->kind == CASH_TRANSFER;
-    add(transfer ? &cash->transfers_e8 : &cash->today_e8, movement->amount_e8);
+    if (!transfer && !is_result(cash, movement))
+        return;
+    if (!add(transfer ? &cash->transfers_e8 : &cash->today_e8, movement->amount_e8))
+        cash->beyond = true;
     if (later)
         add(transfer ? &cash->next_transfers_e8 : &cash->next_today_e8, movement->amount_e8);
 }
 
-static bool fill_row(struct cash *cash, const struct cash_report *report)
+/* The place of a fill whose money was not told with it; -1: none. */
+static int untold_find(const struct cash *cash, int64_t trade_id)
 {
     int kept = cash->untold_count < CASH_UNTOLD ? cash->untold_count : CASH_UNTOLD;
-    for (int n = 0; n < kept; n++) {
-        if (report->trade_id == 0 || cash->untold[n] != report->trade_id)
-            continue;
-        cash_fill(cash, report->wallet_e8);
-        return true;
-    }
-    return false;
+    for (int n = 0; n < kept; n++)
+        if (trade_id != 0 && cash->untold[n] == trade_id)
+            return n;
+    return -1;
+}
+
+bool cash_wants(const struct cash *cash, const struct cash_report *report)
+{
+    return report->kind == CASH_NONE ? untold_find(cash, report->trade_id) >= 0
+                                     : report->wall_ns > cash->from_ns;
 }
 
 bool cash_row(struct cash *cash, const struct cash_report *report)
 {
     struct cash_movement movement = movement_of(report);
-    if (report->kind == CASH_NONE)
-        return fill_row(cash, report);
-    if (report->wall_ns <= cash->from_ns)
+    if (!cash_wants(cash, report))
         return false;
+    if (report->kind == CASH_NONE) {
+        cash_fill(cash, report->wallet_e8);
+        return true;
+    }
     row_counts(cash, &movement);
-    if (cash->known && report->wall_ns > cash->books_ns)
-        add(&cash->books_e8, movement.wallet_e8);
+    if (report->wall_ns > cash->books_ns)
+        cash_fill(cash, movement.wallet_e8);
     int event = list_find(cash->waiting, cash->waiting_count, &movement);
-    if (event >= 0)
+    if (event >= 0) {
         list_remove(cash->waiting, &cash->waiting_count, event);
-    else
+    } else {
+        cash->unpriced = cash->unpriced || report->unpriced;
         list_add(cash->rows, &cash->rows_count, &movement);
+    }
     return true;
 }
 
 void cash_fill(struct cash *cash, int64_t wallet_e8)
 {
-    if (cash->known)
-        add(&cash->books_e8, wallet_e8);
+    if (cash->known && !add(&cash->books_e8, wallet_e8))
+        cash->beyond = true;
 }
 
-void cash_fill_untold(struct cash *cash, int64_t trade_id)
+bool cash_fill_untold(struct cash *cash, int64_t trade_id)
 {
+    if (trade_id == 0 || untold_find(cash, trade_id) >= 0)
+        return false;
     cash->untold[cash->untold_count % CASH_UNTOLD] = trade_id;
     cash->untold_count++;
+    return true;
+}
+
+void cash_fill_told(struct cash *cash, int64_t trade_id)
+{
+    int place = untold_find(cash, trade_id);
+    if (place >= 0)
+        cash->untold[place] = 0;
 }
 
 int cash_read_to(struct cash *cash, int64_t wall_ns)
@@ -239,23 +272,22 @@ bool cash_roll(struct cash *cash, int64_t day)
     return true;
 }
 
-static int64_t waiting_sum(const struct cash *cash, bool transfers)
+static int64_t with_waiting(const struct cash *cash, int64_t sum, bool transfers)
 {
-    int64_t sum = 0;
     for (int n = 0; n < cash->waiting_count; n++)
-        if ((cash->waiting[n].kind == CASH_TRANSFER) == transfers)
+        if (transfers ? cash->waiting[n].kind == CASH_TRANSFER : is_result(cash, &cash->waiting[n]))
             add(&sum, cash->waiting[n].amount_e8);
     return sum;
 }
 
 int64_t cash_today_e8(const struct cash *cash)
 {
-    return cash->today_e8 + waiting_sum(cash, false);
+    return with_waiting(cash, cash->today_e8, false);
 }
 
 int64_t cash_transfers_e8(const struct cash *cash)
 {
-    return cash->transfers_e8 + waiting_sum(cash, true);
+    return with_waiting(cash, cash->transfers_e8, true);
 }
 
 int64_t cash_expected_e8(const struct cash *cash)

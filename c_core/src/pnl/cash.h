@@ -13,8 +13,11 @@
  * by their sums. What stays unmatched for CASH_STALE_NS after the history was read past it is
  * dropped: from then on the comparison of wallet and books decides.
  *
- * A movement belongs to the day of its venue time. Learnt after that day closed, it counts today;
- * of a day that has not begun here yet, it counts in both, so that a late roll hides nothing.
+ * Money of an unknown kind counts as a result when it left, and as a transfer when it came.
+ *
+ * A movement belongs to the day of its venue time. Learnt after that day closed, a loss counts
+ * today and a gain does not; of a day that has not begun here yet, it counts in both, so that a
+ * late roll hides nothing.
  */
 #ifndef PURSER_PNL_CASH_H
 #define PURSER_PNL_CASH_H
@@ -26,6 +29,8 @@
 #define CASH_MATCH_NS 60000000000  /* between an event and its row */
 #define CASH_STALE_NS 600000000000 /* an event's patience for its row */
 #define CASH_MOST_E8  400000000000000000 /* a movement above four billion dollars is no movement */
+/* A sum of movements never goes beyond; ten times as much still fits. */
+#define CASH_BOUND_E8 800000000000000000
 
 struct cash_movement {
     int64_t wall_ns, amount_e8, wallet_e8;
@@ -40,6 +45,8 @@ struct cash {
     int64_t from_ns; /* movements until then are none of ours; 0: not begun */
     int64_t read_ns; /* the history was read to here */
     bool known;      /* books are valid */
+    bool unpriced;   /* a loss of unknown worth: no new risk until a person resumes */
+    bool beyond;     /* a sum reached its bound: the caller halts */
     int64_t books_e8;
     int64_t books_ns; /* movements until then are in the wallet that the books began with */
     struct cash_movement waiting[CASH_RECENT]; /* events, oldest first */
@@ -56,13 +63,19 @@ void cash_init(struct cash *cash, int64_t day);
 
 /* cash_event: a movement told by an event; false when it is known already or none of ours. */
 bool cash_event(struct cash *cash, const struct cash_report *report);
+/* cash_wants: the row is one of ours. The caller asks before it takes the row's key as seen: a row
+ * of a fill that has not been told yet is wanted later. */
+bool cash_wants(const struct cash *cash, const struct cash_report *report);
 /* cash_row: a row of the history that was not seen before (the caller keeps the keys); false when
- * it is none of ours. A row of kind CASH_NONE completes a fill that did not tell its money. */
+ * it is not wanted. A row of kind CASH_NONE completes a fill that did not tell its money. */
 bool cash_row(struct cash *cash, const struct cash_report *report);
 /* cash_fill: a fill changed the wallet by this much. */
 void cash_fill(struct cash *cash, int64_t wallet_e8);
-/* cash_fill_untold: a fill came without that: rows of the history with its trade id will tell. */
-void cash_fill_untold(struct cash *cash, int64_t trade_id);
+/* cash_fill_untold: a fill came without that: rows of the history with its trade id will tell.
+ * False when that was known. */
+bool cash_fill_untold(struct cash *cash, int64_t trade_id);
+/* cash_fill_told: a fill came with it, so its rows tell nothing more. */
+void cash_fill_told(struct cash *cash, int64_t trade_id);
 
 /* cash_read_to: the history was read to its end at this venue time. Returns how many events were
  * dropped because no row explains them. */

@@ -92,19 +92,47 @@ void pnl_adopt(struct pnl *pnl, int64_t position_lots, int64_t cost_micros)
     pnl->cost_micros = cost_micros;
 }
 
-void pnl_adjust(struct pnl *pnl, int64_t position_lots, struct price price)
+void pnl_adjust(struct pnl *pnl, int64_t position_lots, struct price entry, struct price price)
 {
     int64_t held = pnl->position_lots;
     bool same_side = held != 0 && position_lots != 0 && (held > 0) == (position_lots > 0);
     int64_t size = position_lots < 0 ? -position_lots : position_lots;
     int64_t held_size = held < 0 ? -held : held;
-    if (!same_side)
-        pnl->cost_micros = value_micros(pnl, price, position_lots);
-    else if (size < held_size)
-        add(&pnl->cost_micros, -muldiv_down(pnl->cost_micros, held_size - size, held_size));
-    else
-        add(&pnl->cost_micros, value_micros(pnl, price, position_lots - held));
+    int64_t kept = !same_side ? 0 : size < held_size ? position_lots : held;
+    if (kept != held) {
+        int64_t gone = held - kept;
+        int64_t released = kept == 0 ? pnl->cost_micros
+                                     : muldiv_down(pnl->cost_micros, held_size - size, held_size);
+        add(&pnl->realized_micros, value_micros(pnl, entry, gone) - released);
+        add(&pnl->cost_micros, -released);
+    }
+    if (position_lots != kept)
+        add(&pnl->cost_micros, value_micros(pnl, price, position_lots - kept));
     pnl->position_lots = position_lots;
+}
+
+void pnl_ahead(struct pnl *pnl, int side, struct price price, struct quantity quantity,
+               int64_t fee_e8, bool reversed)
+{
+    CHECK(quantity.lots > 0 && price.ticks >= 0);
+    int64_t lots = (side == SIDE_BUY) != reversed ? quantity.lots : -quantity.lots;
+    add(&pnl->ahead_lots, lots);
+    add(&pnl->ahead_micros, value_micros(pnl, price, lots));
+    add(&pnl->ahead_fees_e8, reversed ? -fee_e8 : fee_e8);
+}
+
+/* Without a mark nothing settles: open lots stay at their cost, and only what they closed among
+ * themselves is a result. */
+static int64_t ahead_result(const struct pnl *pnl)
+{
+    if (pnl->mark.ticks <= 0)
+        return pnl->ahead_lots == 0 ? -pnl->ahead_micros : 0;
+    return value_micros(pnl, pnl->mark, pnl->ahead_lots) - pnl->ahead_micros;
+}
+
+int64_t pnl_ahead_micros(const struct pnl *pnl)
+{
+    return ahead_result(pnl) - pnl_fees_micros(pnl->ahead_fees_e8);
 }
 
 bool pnl_roll(struct pnl *pnl, int64_t day)
@@ -115,10 +143,11 @@ bool pnl_roll(struct pnl *pnl, int64_t day)
     pnl->opening = pnl->mark;
     if (pnl->mark.ticks > 0)
         pnl->cost_micros = value_micros(pnl, pnl->mark, pnl->position_lots);
-    pnl->realized_micros = 0;
-    pnl->fees_e8 = 0;
+    pnl->realized_micros = ahead_result(pnl);
+    pnl->fees_e8 = pnl->ahead_fees_e8;
     pnl->volume_micros = 0;
-    pnl->cash_flow_micros = 0;
+    pnl->cash_flow_micros = -pnl->ahead_micros;
+    pnl->ahead_lots = pnl->ahead_micros = pnl->ahead_fees_e8 = 0;
     return true;
 }
 

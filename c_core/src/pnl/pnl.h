@@ -14,7 +14,9 @@
  * Fees are summed in 1e-8 USD and rounded up to a micro only when shown or charged.
  *
  * A day rolls by settling the open quantity at the mark: the cost becomes q * mark and today's sums
- * start at zero, so that yesterday's result stays in yesterday. A day never goes back.
+ * start at zero, so that yesterday's result stays in yesterday; but for the fills of the new day
+ * that came before the roll: what they come to at the mark is the first the new day has. A day
+ * never goes back.
  */
 #ifndef PURSER_PNL_PNL_H
 #define PURSER_PNL_PNL_H
@@ -33,6 +35,8 @@ struct pnl {
     int64_t fees_e8;
     int64_t volume_micros;
     int64_t cash_flow_micros;
+    /* fills of the next day, already in what is above: signed lots, what they cost, their fees */
+    int64_t ahead_lots, ahead_micros, ahead_fees_e8;
 };
 
 /* pnl_init: false when price times quantity is not a whole number of micros on this instrument. */
@@ -55,9 +59,17 @@ void pnl_adopt(struct pnl *pnl, int64_t position_lots, int64_t cost_micros);
 int64_t pnl_late(struct pnl *pnl, int side, struct price price, struct quantity quantity,
                  int64_t fee_e8, bool reversed);
 
-/* pnl_adjust: the venue changed the position without a fill. Lots that went take their share of the
- * cost with them and realise nothing; lots that came cost `price` each. */
-void pnl_adjust(struct pnl *pnl, int64_t position_lots, struct price price);
+/* pnl_ahead: marks a fill (or one taken back) that is booked already as one of the next day: the
+ * roll takes it out of the day that ends. pnl_ahead_micros: what those fills come to, at the mark
+ * and with their fees. */
+void pnl_ahead(struct pnl *pnl, int side, struct price price, struct quantity quantity,
+               int64_t fee_e8, bool reversed);
+int64_t pnl_ahead_micros(const struct pnl *pnl);
+
+/* pnl_adjust: the venue changed the position without a fill. Lots that went left at `entry`, the
+ * venue's average price of what was held: its wallet did not move, and what they had cost above
+ * that (since a day's end they cost its mark) is lost. Lots that came cost `price` each. */
+void pnl_adjust(struct pnl *pnl, int64_t position_lots, struct price entry, struct price price);
 
 /* pnl_roll: starts a later day; false (and no change) for the same or an earlier one. */
 bool pnl_roll(struct pnl *pnl, int64_t day);

@@ -10,7 +10,7 @@ struct kind {
 };
 
 /* Income types and the reasons of ACCOUNT_UPDATE (Binance USD-M docs, "Get Income History" and
- * "Event: Balance and Position Update"). DELIVERED_SETTELMENT is spelt as the venue spells it. */
+ * "Event: Balance and Position Update"). */
 static const struct kind kinds[] = {
     {"FUNDING_FEE", CASH_FUNDING},
     {"INSURANCE_CLEAR", CASH_INSURANCE},
@@ -37,6 +37,7 @@ static const struct kind kinds[] = {
     {"WITHDRAW_REJECT", CASH_TRANSFER},
     {"MARGIN_TRANSFER", CASH_TRANSFER},
     {"ASSET_TRANSFER", CASH_TRANSFER},
+    {"AUTO_EXCHANGE", CASH_TRANSFER}, /* one coin of the account for another */
 };
 
 uint8_t binance_cash_kind(const char *name)
@@ -54,6 +55,11 @@ bool binance_is_dollar(const char *asset)
         if (strcmp(asset, dollars[i]) == 0)
             return true;
     return false;
+}
+
+bool binance_is_unpriced(const char *asset, uint8_t kind, int64_t amount_e8)
+{
+    return amount_e8 < 0 && kind != CASH_NONE && kind != CASH_TRANSFER && !binance_is_dollar(asset);
 }
 
 int binance_wire_income_next(struct scan *list, struct binance_income *out)

@@ -361,6 +361,11 @@ static void venue_set_dead_man(struct venue *venue, bool may_renew)
     binance_of(venue)->dead_man_allowed = may_renew;
 }
 
+static bool venue_unsent(const struct venue *venue)
+{
+    return websocket_unsent(&((const struct binance *)venue)->api_link.socket);
+}
+
 static void venue_stop(struct venue *venue)
 {
     struct binance *b = binance_of(venue);
@@ -383,6 +388,7 @@ static const struct venue_operations operations = {
     .start = venue_start,
     .do_work = venue_do_work,
     .submit = binance_submit,
+    .unsent = venue_unsent,
     .cancel = binance_cancel,
     .cancel_all = binance_cancel_all,
     .query = binance_query,

@@ -63,18 +63,20 @@ int binance_income_ask(struct binance *b, int64_t now_ns)
 }
 
 /* What one row is to the engine. The worth of another coin is not in the row: a coin that is no
- * dollar counts nothing, and a loss in it is told. Commission of a fill is charged with the fill,
- * at the configured rate, whatever coin paid it. */
+ * dollar counts nothing, and a loss in it stops new risk. Commission of a fill is charged with the
+ * fill, at the configured rate, whatever coin paid it. */
 static void row_report(struct binance *b, const struct binance_income *row)
 {
-    if (!binance_is_dollar(row->asset) && !row->of_fill && row->kind != CASH_TRANSFER &&
-        row->amount_e8 < 0)
+    uint8_t kind = row->of_fill ? CASH_NONE : row->kind;
+    bool unpriced = binance_is_unpriced(row->asset, kind, row->amount_e8);
+    if (unpriced)
         binance_event(b, EVENT_ERROR, "cash_unpriced",
                       "%s took %lld units of 1e-8 %s: its worth in dollars is not known and no "
-                      "part of today's loss",
+                      "part of today's loss; no new risk until a person has looked",
                       row->type, (long long)-row->amount_e8, row->asset);
     struct cash_report report = {
-        .kind = row->of_fill ? CASH_NONE : row->kind,
+        .kind = kind,
+        .unpriced = unpriced,
         .amount_e8 = binance_is_dollar(row->asset) ? row->amount_e8 : 0,
         .wallet_e8 = strcmp(row->asset, WALLET) == 0 ? row->amount_e8 : 0,
         .wall_ns = row->time_ms * CLOCK_NS_PER_MS,
@@ -141,9 +143,11 @@ static void balance_report(struct binance *b, const struct binance_user_event *e
 {
     if (balance->change_e8 == 0)
         return; /* what fills did: they tell it themselves */
+    uint8_t kind = binance_cash_kind(event->account_reason);
     struct cash_report report = {
-        .kind = binance_cash_kind(event->account_reason),
+        .kind = kind,
         .provisional = true,
+        .unpriced = binance_is_unpriced(balance->asset, kind, balance->change_e8),
         .amount_e8 = binance_is_dollar(balance->asset) ? balance->change_e8 : 0,
         .wallet_e8 = strcmp(balance->asset, WALLET) == 0 ? balance->change_e8 : 0,
         .wall_ns = event->transaction_ms * CLOCK_NS_PER_MS,

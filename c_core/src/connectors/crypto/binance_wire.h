@@ -217,6 +217,8 @@ void binance_income_key(char out[48], const struct binance_income *row);
 uint8_t binance_cash_kind(const char *name);
 /* binance_is_dollar: one unit of the asset is counted as one dollar. */
 bool binance_is_dollar(const char *asset);
+/* binance_is_unpriced: a loss in a coin whose worth in dollars nothing tells. */
+bool binance_is_unpriced(const char *asset, uint8_t kind, int64_t amount_e8);
 /* binance_wire_wallet: the wallet balance of one asset in GET /fapi/v3/balance; 0 when the asset
  * is not listed. */
 int binance_wire_wallet(int64_t *out_e8, const char *asset, const char *bytes, size_t length);
