@@ -177,7 +177,9 @@ def approach(system: System, clock: WorldClock) -> None:
     machine that is too slow for it."""
     for seconds in APPROACHES_S:
         if clock.to_midnight_s() > 700:  # to another day: markets end, and others begin
+            jumps = count(system, "clock_jumped")
             clock.everybody_before_midnight(600.0)
+            system.wait("the day's jump is seen", lambda n=jumps: count(system, "clock_jumped") > n)
             quoting_again(system)
         day, jumps = clock.day(), count(system, "clock_jumped")
         clock.everybody_before_midnight(seconds)
