@@ -21,7 +21,7 @@ from bridge.messages import JournalKind, JournalRecord
 SIZE = JournalRecord.SIZE
 DIGEST = 32
 SEGMENTS_KEPT = 1024  # JOURNAL_SEGMENTS
-_AT = ffi.offsetof("struct journal_record", "reserved0")
+_AT = ffi.offsetof("struct journal_record", "digest")
 
 
 @dataclass(slots=True)

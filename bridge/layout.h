@@ -6,7 +6,7 @@
 
 #include "protocol.h"
 
-#define PROTOCOL_LAYOUT_HASH 0xF566A29A0CB55EADULL
+#define PROTOCOL_LAYOUT_HASH 0x47045C74C3A40072ULL
 
 #define LAYOUT_AT(type, field, offset) \
     _Static_assert(offsetof(struct type, field) == (offset), #type "." #field)
@@ -182,7 +182,10 @@ LAYOUT_AT(participant_page, fees_micros, 80);
 LAYOUT_AT(participant_page, cash_micros, 88);
 LAYOUT_AT(participant_page, transfers_micros, 96);
 LAYOUT_AT(participant_page, day, 104);
-LAYOUT_AT(participant_page, reserved1, 112);
+LAYOUT_AT(participant_page, late_micros, 112);
+LAYOUT_AT(participant_page, closed_day, 120);
+LAYOUT_AT(participant_page, closed_micros, 128);
+LAYOUT_AT(participant_page, reserved1, 136);
 LAYOUT_AT(participant_page, fills_total, 176);
 LAYOUT_AT(participant_page, refusals, 184);
 LAYOUT_AT(participant_page, counters, 696);
@@ -339,6 +342,6 @@ LAYOUT_AT(journal_record, fees_e8, 152);
 LAYOUT_AT(journal_record, execution_id, 160);
 LAYOUT_AT(journal_record, wallet_e8, 208);
 LAYOUT_AT(journal_record, venue_wall_ns, 216);
-LAYOUT_AT(journal_record, reserved0, 224);
+LAYOUT_AT(journal_record, digest, 224);
 
 #endif

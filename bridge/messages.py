@@ -41,7 +41,7 @@ PAGE_REASONS = 64
 PAGE_SIGNALS = 8
 PAGE_COUNTERS = 64
 HISTOGRAM_BUCKETS = 976
-LAYOUT_HASH = 0xF566A29A0CB55EAD
+LAYOUT_HASH = 0x47045C74C3A40072
 
 
 class ParticipantRole(IntEnum):
@@ -1213,7 +1213,7 @@ class MessageHedge:
         )
 
 
-_JOURNAL_RECORD = Struct("<IHHQqQHBBBBBBBBHI32sqqqqqqqqqq48sqq32x")
+_JOURNAL_RECORD = Struct("<IHHQqQHBBBBBBBBHI32sqqqqqqqqqq48sqq32s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -1253,6 +1253,7 @@ class JournalRecord:
     execution_id: str = ""
     wallet_e8: int = 0
     venue_wall_ns: int = 0
+    digest: str = ""
 
     def pack(self) -> bytes:
         """The bytes as they lie in C."""
@@ -1288,6 +1289,7 @@ class JournalRecord:
             _encode(self.execution_id, 48),
             self.wallet_e8,
             self.venue_wall_ns,
+            _encode(self.digest, 32),
         )
 
     @classmethod
@@ -1326,6 +1328,7 @@ class JournalRecord:
             _decode(v[28]),
             v[29],
             v[30],
+            _decode(v[31]),
         )
 
 

@@ -10,13 +10,6 @@
 #include "protocol.h"
 #endif
 
-/* Places in participant_page.reserved1. */
-enum page_extra {
-    PAGE_LATE_MICROS = 5,   /* learnt today of fills of closed days; a loss is charged today too */
-    PAGE_CLOSED_DAY = 6,    /* the day that this process closed last; 0: none */
-    PAGE_CLOSED_MICROS = 7, /* its result, with what was learnt of it since */
-};
-
 struct page; /* mapping of the shared file */
 
 /* page_create: makes or takes over the file (0600, O_NOFOLLOW). When a page of the same layout was

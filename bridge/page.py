@@ -220,8 +220,8 @@ class PageWriter:
         content.unrealized_micros = unrealized_micros
         content.fees_micros = fees_micros
         content.day = day
-        content.reserved1[lib.PAGE_LATE_MICROS] = late_micros
-        content.reserved1[lib.PAGE_CLOSED_DAY], content.reserved1[lib.PAGE_CLOSED_MICROS] = closed
+        content.late_micros = late_micros
+        content.closed_day, content.closed_micros = closed
         content.cash_micros = cash_micros
         content.transfers_micros = transfers_micros
         content.venues_count = self._put(content.venues, venues, PAGE_VENUES)

@@ -399,7 +399,10 @@ struct participant_page {
     int64_t cash_micros;      /* today, without a fill: funding, insurance, rewards …; in day */
     int64_t transfers_micros; /* today: deposits less withdrawals; not in day */
     int64_t day;              /* UTC day number that these are of */
-    int64_t reserved1[8];
+    int64_t late_micros;   /* learnt today of fills of closed days; a loss is charged today too */
+    int64_t closed_day;    /* the day that this process closed last; 0: none */
+    int64_t closed_micros; /* its result, with what was learnt of it since */
+    int64_t reserved1[5];
     int64_t fills_total;             /* sequence of the newest entry of fills */
     int64_t refusals[PAGE_REASONS];  /* by enum reject_reason */
     int64_t counters[PAGE_COUNTERS]; /* meaning: names in the writer's own header */
@@ -636,7 +639,7 @@ struct journal_record {
     char execution_id[48];
     int64_t wallet_e8;     /* cash that the books expect at the venue; fills and CASH; after this */
     int64_t venue_wall_ns; /* CASH: the venue's time of the movement */
-    char reserved0[32];
+    char digest[32];       /* of a seal: SHA-256 of the chain up to here */
 };
 PROTOCOL_SIZE(journal_record, 256);
 

@@ -160,9 +160,9 @@ class Page:
         self.fills_total = int(content.fills_total)
         self.day = int(content.day)
         # Learnt today of fills of closed days; the day closed last, and its result.
-        self.late_micros = int(content.reserved1[lib.PAGE_LATE_MICROS])
-        self.closed_day = int(content.reserved1[lib.PAGE_CLOSED_DAY])
-        self.closed_micros = int(content.reserved1[lib.PAGE_CLOSED_MICROS])
+        self.late_micros = int(content.late_micros)
+        self.closed_day = int(content.closed_day)
+        self.closed_micros = int(content.closed_micros)
         self.counters = tuple(int(count) for count in content.counters)
 
     @cached_property

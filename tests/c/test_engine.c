@@ -2060,7 +2060,7 @@ static void a_fill_ahead_of_the_roll_is_the_new_days(void)
         engine_publish(engine, now);
         CHECK(books()->day == day + 1 && books()->position_lots == 10);
         CHECK(engine_page(engine)->day_micros == loss && books()->fees_e8 == ahead.fee_e8);
-        CHECK(crash || engine_page(engine)->reserved1[PAGE_CLOSED_MICROS] == 0);
+        CHECK(crash || engine_page(engine)->closed_micros == 0);
         end();
     }
 }
@@ -2085,10 +2085,10 @@ static void a_late_fill_belongs_to_its_day(void)
     wall += DAY_NS;
     tell(&losing);
     run(2);
-    int64_t loss = engine_page(engine)->reserved1[PAGE_LATE_MICROS];
+    int64_t loss = engine_page(engine)->late_micros;
     CHECK(loss < -3 * USD && books()->position_lots == 10 && books()->fees_e8 == 0);
-    CHECK(engine_page(engine)->reserved1[PAGE_CLOSED_DAY] == day);
-    CHECK(engine_page(engine)->reserved1[PAGE_CLOSED_MICROS] == loss);
+    CHECK(engine_page(engine)->closed_day == day);
+    CHECK(engine_page(engine)->closed_micros == loss);
     engine_publish(engine, now);
     CHECK(engine_page(engine)->day_micros == 0);
     struct ledger_view view;
@@ -2098,12 +2098,12 @@ static void a_late_fill_belongs_to_its_day(void)
     gaining.last_price.ticks -= 6000;
     tell(&gaining);
     run(2);
-    CHECK(engine_page(engine)->reserved1[PAGE_LATE_MICROS] > loss && books()->position_lots == 20);
-    int64_t late = engine_page(engine)->reserved1[PAGE_LATE_MICROS];
+    CHECK(engine_page(engine)->late_micros > loss && books()->position_lots == 20);
+    int64_t late = engine_page(engine)->late_micros;
     restart_engine();
     run(30);
     engine_publish(engine, now);
-    CHECK(engine_page(engine)->reserved1[PAGE_LATE_MICROS] == late);
+    CHECK(engine_page(engine)->late_micros == late);
     ledger_snapshot(supervisor, &view, now);
     CHECK(charged > 0 && view.participants[ROLE_ENGINE].positions_micros[0] > 0);
     end();

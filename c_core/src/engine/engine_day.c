@@ -23,9 +23,9 @@ int64_t engine_charged_day_micros(const struct engine *engine)
 static void show_closed_day(struct engine *engine)
 {
     engine->content.day = engine->day;
-    engine->content.reserved1[PAGE_LATE_MICROS] = engine->late_micros;
-    engine->content.reserved1[PAGE_CLOSED_DAY] = engine->closed_day;
-    engine->content.reserved1[PAGE_CLOSED_MICROS] = engine->closed_micros;
+    engine->content.late_micros = engine->late_micros;
+    engine->content.closed_day = engine->closed_day;
+    engine->content.closed_micros = engine->closed_micros;
 }
 
 /* The day after its books, as in a checkpoint: a reader that stops between settles them again, to

@@ -11,7 +11,7 @@
 
 _Static_assert(sizeof(SHA256_CTX) <= JOURNAL_CHAIN_STATE, "the state holds a SHA-256");
 _Static_assert(SHA256_DIGEST_LENGTH == JOURNAL_DIGEST, "a digest is 32 bytes");
-_Static_assert(sizeof(((struct journal_record *)0)->reserved0) >= JOURNAL_DIGEST, "a seal's room");
+_Static_assert(sizeof(((struct journal_record *)0)->digest) >= JOURNAL_DIGEST, "a seal's room");
 
 static void begin(struct journal_chain *chain)
 {
@@ -51,7 +51,7 @@ static void digest_of(const struct journal_chain *chain, const struct journal_re
 {
     struct journal_record plain = *seal;
     plain.crc = 0;
-    memset(plain.reserved0, 0, JOURNAL_DIGEST);
+    memset(plain.digest, 0, JOURNAL_DIGEST);
     SHA256_CTX context;
     memcpy(&context, chain->state, sizeof context);
     SHA256_Update(&context, &plain, sizeof plain);
@@ -60,7 +60,7 @@ static void digest_of(const struct journal_chain *chain, const struct journal_re
 
 static void take(struct journal_chain *chain, const struct journal_record *seal)
 {
-    memcpy(chain->head, seal->reserved0, JOURNAL_DIGEST);
+    memcpy(chain->head, seal->digest, JOURNAL_DIGEST);
     chain->sealed = seal->sequence;
     begin(chain);
 }
@@ -73,7 +73,7 @@ void journal_chain_seal(struct journal_chain *chain, struct journal_record *seal
     seal->position_e9 = (int64_t)chain->from;
     seal->quantity_e9 = (int64_t)chain->sealed;
     digest_of(chain, seal, digest);
-    memcpy(seal->reserved0, digest, JOURNAL_DIGEST);
+    memcpy(seal->digest, digest, JOURNAL_DIGEST);
     take(chain, seal);
 }
 
@@ -94,7 +94,7 @@ bool journal_chain_check(struct journal_chain *chain, const struct journal_recor
             (uint64_t)seal->position_e9 != chain->from)
             return false;
         digest_of(chain, seal, digest);
-        if (memcmp(digest, seal->reserved0, JOURNAL_DIGEST) != 0)
+        if (memcmp(digest, seal->digest, JOURNAL_DIGEST) != 0)
             return false;
     }
     take(chain, seal);
@@ -103,5 +103,5 @@ bool journal_chain_check(struct journal_chain *chain, const struct journal_recor
 
 const unsigned char *journal_chain_digest(const struct journal_record *seal)
 {
-    return (const unsigned char *)seal->reserved0;
+    return (const unsigned char *)seal->digest;
 }

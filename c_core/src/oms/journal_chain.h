@@ -9,7 +9,7 @@
  * next seal no longer fits. Whoever rewrites the seals too is found by the head: the newest seal,
  * of which the home folder and the ledger keep a copy each.
  *
- * A seal holds: the digest in reserved0, in position_e9 the sequence of the first record that it
+ * A seal holds: the digest in digest, in position_e9 the sequence of the first record that it
  * covers, in quantity_e9 the sequence of the seal before it (0: none). Journals of 0.1.0 have no
  * seals: what they hold is covered by the first seal that is written after them. When the oldest
  * segments were retired, the first seal that is left cannot be checked; it is the chain's anchor.
