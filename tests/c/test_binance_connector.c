@@ -474,6 +474,27 @@ static void test_no_order_without_a_fresh_dead_man(void)
     EXPECT(venue->operations->submit(venue, &order, NOW + 1) == STATUS_REFUSED);
 }
 
+/* After a suspend no order leaves before the venue's clock is measured again. */
+static void test_a_stall_makes_the_clock_stale(void)
+{
+    struct order order = {.client_order_id = 1, .instrument = &b->markets[0].instrument};
+    bool clock_known = b->clock_known;
+    b->clock_known = b->info_known = b->mode_known = true;
+    b->worked_ns = NOW;
+    b->clock_checked_ns = NOW;
+    binance_watch_stall(b, NOW + 100000000);
+    EXPECT(!b->clock_stale && b->clock_checked_ns == NOW);
+    venue->session_state = SESSION_READY;
+    binance_watch_stall(b, NOW + 10000000000);
+    binance_session_update(b, NOW + 10000000000);
+    EXPECT(b->clock_stale && b->clock_checked_ns == 0);
+    EXPECT(venue->session_state == SESSION_SYNCING);
+    EXPECT(venue->operations->submit(venue, &order, NOW + 10000000000) == STATUS_REFUSED);
+    b->clock_stale = false;
+    b->clock_known = clock_known;
+    b->worked_ns = 0;
+}
+
 static void test_half_a_list_of_open_orders_is_asked_again(void)
 {
     static const char body[] = "[{\"orderId\":5,\"symbol\":\"BTCUS";
@@ -637,6 +658,7 @@ int main(void)
     test_missed_fills_are_asked_from_the_unbroken_record();
     test_a_fill_missed_before_others_is_asked_from_the_last_agreement();
     test_no_order_without_a_fresh_dead_man();
+    test_a_stall_makes_the_clock_stale();
     test_half_a_list_of_open_orders_is_asked_again();
     test_a_ban_holds_everything_back_until_it_ends();
     test_the_history_is_read_to_its_end();

@@ -270,6 +270,10 @@ static int session_state(struct binance *b, const char **text, int64_t now_ns)
         return SESSION_CONNECTING;
     if (!binance_link_is_open(&b->user_link) || !binance_link_is_open(&b->api_link))
         return SESSION_CONNECTING;
+    if (b->clock_stale) {
+        *text = "the venue's clock is being measured again";
+        return SESSION_SYNCING;
+    }
     if (!binance_market_whole(b)) {
         *text = "the order book is being synchronised";
         return SESSION_SYNCING;
@@ -303,6 +307,9 @@ static int venue_do_work(struct venue *venue, int64_t now_ns)
     b->work = 0;
     if (b->loop == NULL)
         return 0;
+    binance_watch_stall(b, now_ns);
+    if (b->clock_stale && venue->session_state == SESSION_READY)
+        binance_session_update(b, now_ns);
     int trap = heap_trap_pause(); /* each frame's handler arms it for itself */
     int ran = loop_run_once(b->loop, 0);
     heap_trap_resume(trap);

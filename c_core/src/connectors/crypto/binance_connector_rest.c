@@ -4,6 +4,7 @@
 
 #include "binance_connector_session.h"
 
+#define CLOCK_STALL_NS    5000000000
 #define CALL_TIMEOUT_NS   5000000000LL
 #define CLOCK_SAMPLES     3
 #define CLOCK_EVERY_NS    (300 * 1000000000LL)
@@ -93,6 +94,16 @@ static void clock_again(struct binance *b)
     b->clock_checked_ns = 0;
 }
 
+void binance_watch_stall(struct binance *b, int64_t now_ns)
+{
+    bool stood_still = b->worked_ns != 0 && now_ns - b->worked_ns >= CLOCK_STALL_NS;
+    b->worked_ns = now_ns;
+    if (!stood_still || !b->clock_known)
+        return;
+    b->clock_stale = true;
+    clock_again(b);
+}
+
 /* See binance_venue_ms. */
 static int64_t binance_window_ns(const struct binance *b)
 {
@@ -126,6 +137,7 @@ static void on_time(struct binance *b, const struct binance_answer *answer, int6
     b->venue.clock_offset_ns = offset;
     b->venue_minus_ours_ns = b->clock_best_base_ns;
     b->venue.validity_window_ns = binance_window_ns(b);
+    b->clock_stale = false;
     b->clock_known = offset < BINANCE_CLOCK_LIMIT_NS && offset > -BINANCE_CLOCK_LIMIT_NS;
     if (b->clock_known)
         return;

@@ -174,6 +174,8 @@ struct binance {
     int64_t clock_best_rtt_ns, clock_best_offset_ns, clock_checked_ns;
     int64_t clock_best_base_ns;
     int64_t venue_minus_ours_ns; /* the venue's clock minus clock_now_ns */
+    bool clock_stale;            /* this process stood still: not READY until it is measured anew */
+    int64_t worked_ns;           /* the last duty cycle */
     int start_failures;
     char listen_key[128];
     int64_t listen_key_ns; /* when it was made or kept alive; 0: none */
@@ -287,6 +289,11 @@ struct binance_answer {
 /* binance_call: parameters are without recvWindow, timestamp and signature. */
 int binance_call(struct binance *b, int call, int index, uint32_t run, uint64_t client_order_id,
                  const char *parameters, int64_t now_ns);
+/* binance_watch_stall: after CLOCK_STALL_NS without a duty cycle (a suspend, a stop) what is known
+ * of the venue's clock is old: a suspend may move CLOCK_BOOTTIME by the hardware clock's second,
+ * which is all the margin of an order's last landing instant. No order leaves until it is measured
+ * anew; cancels do. Call before anything of this cycle is delivered. */
+void binance_watch_stall(struct binance *b, int64_t now_ns);
 void binance_rest_turn(struct binance *b, int64_t now_ns);
 /* binance_throttled: holds back what the venue asked us to hold back: for retry_after_s when it
  * told so, until the end of a ban, else for ten seconds when the address asked too much and one
