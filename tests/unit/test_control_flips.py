@@ -9,7 +9,7 @@ from pathlib import Path
 import control_flips
 import pytest
 
-COUNT = 32
+COUNT = 20
 
 
 @pytest.fixture(autouse=True)
