@@ -129,7 +129,8 @@ def test_orders_are_committed_by_flush_and_read_back(cluster: Cluster, empty: st
 
 def test_fills_markets_and_openings_come_back(empty: str) -> None:
     """A new process has the same positions, sequence, markets and memory of failed trades."""
-    book = Settlement(day=9)
+    day = fill(0).matched_wall_ns // 86_400_000_000_000
+    book = Settlement(day=day)
     book.load({MARKET.tokens[1]: Position(-7, -(2**40))}, [])
 
     async def write(database: Database) -> None:
@@ -138,10 +139,10 @@ def test_fills_markets_and_openings_come_back(empty: str) -> None:
                 for change in book.apply(TradeUpdate(status, (fill(number),))):
                     database.save_change(change, book.status(change.fill.key) or FillStatus.PROVISIONAL)
                     database.save_change(change, book.status(change.fill.key) or FillStatus.PROVISIONAL)
-        database.save_openings(9, book.openings())
+        database.save_openings(day, book.openings())
         database.save_market(MARKET)
         database.save_market(MARKET)
-        database.save_day(9, -1, 2, 3, 3, 4)
+        database.save_day(day, -1, 2, 3, 3, 4)
         database.save_trades_read(1_763_900_000)
 
     async def read(database: Database) -> None:

@@ -6,7 +6,7 @@
 #define INDEX_MASK     (OMS_INDEX - 1)
 #define DELETED        (-1)
 #define NONE           (-1)
-#define QUERY_FIRST_NS 250000000
+#define QUERY_FIRST_NS ((int64_t)250000000) /* shifted below: beyond an int */
 #define QUERY_MOST_NS  5000000000
 
 /* ---- the table ------------------------------------------------------------------------------ */
