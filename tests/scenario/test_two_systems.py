@@ -139,9 +139,9 @@ def a_person_trades_too(system: System) -> None:
 
 
 def test_two_homes_on_one_account_stop_each_other(system: System) -> None:
-    """A person's order stops nothing. An engine of another home, then one of a copied home, then a bot of
-    another home: each time the whole system and the newcomer halt within five seconds and name each other,
-    and the system resumes once the other one is gone."""
+    """A person's order stops nothing. An engine of another home, then a bot of one: each time the whole system
+    and the newcomer halt within five seconds and name each other, and the system resumes once the other one is
+    gone. An engine of a copied home halts itself and names the original."""
     system.start()
     quoting(system)
     a_person_trades_too(system)
@@ -149,15 +149,20 @@ def test_two_homes_on_one_account_stop_each_other(system: System) -> None:
     assert ours.fate is Fate.KEPT
     copy = system.home / "copy-home"
     subprocess.run(["cp", "-a", system.home / "home", copy], check=True)
-    for second in (Second(system, "other"), Second(system, "copy", copy)):
-        quoting(system)
-        with second.running(*ENGINE, "--config", ROOT / "config" / "binance_sim.json"):
-            latch = both_stop(system, second, "stream_opened user")
-            theirs = read_instance(second.home)
-            assert theirs.fate is Fate.KEPT and theirs.id != ours.id
-            assert f"another Purser (instance {theirs.name})" in latch
-            assert f"another Purser (instance {ours.name})" in second.said()
-        resume(system)
+    second = Second(system, "other")
+    with second.running(*ENGINE, "--config", ROOT / "config" / "binance_sim.json"):
+        latch = both_stop(system, second, "stream_opened user")
+        theirs = read_instance(second.home)
+        assert theirs.fate is Fate.KEPT and theirs.id != ours.id
+        assert f"another Purser (instance {theirs.name})" in latch
+        assert f"another Purser (instance {ours.name})" in second.said()
+    resume(system)
+    quoting(system)
+    copied = Second(system, "copy", copy)
+    with copied.running(*ENGINE, "--config", ROOT / "config" / "binance_sim.json"):
+        system.wait("the copy halts", copied.halted_as_foreign)
+        assert read_instance(copied.home).id != ours.id
+        assert f"another Purser (instance {ours.name})" in copied.said()
     quoting(system)
     third = Second(system, "bot")
     with third.running(*BOT, "--config", str(ROOT / "config" / "polymarket_sim.json")):
