@@ -139,8 +139,8 @@ def a_person_trades_too(system: System) -> None:
 
 
 def test_two_homes_on_one_account_stop_each_other(system: System) -> None:
-    """A person's order stops nothing. An engine of another home, then a bot of one: each time the whole system
-    and the newcomer halt within five seconds and name each other, and the system resumes once the other one is
+    """A person's order stops nothing. An engine of another home, then a bot of one: each time the system and
+    the newcomer halt within five seconds and name each other, and the system resumes once the other one is
     gone. An engine of a copied home halts itself and names the original."""
     system.start()
     quoting(system)
